@@ -1,0 +1,97 @@
+/** What the saga wants a person's Keycloak user to be. */
+export interface DesiredUser {
+  /** The saga's uuid: mark `sme_user_uuid`, and the value of `X-Idempotency-Key`. */
+  readonly uuid: string;
+  /** Mark `sme_tenant_id`. */
+  readonly tenantID: string;
+  /** Canonical email; also the username where the realm allows it. */
+  readonly email: string;
+  readonly enabled: boolean;
+  readonly firstName?: string | undefined;
+  readonly lastName?: string | undefined;
+  readonly displayName?: string | undefined;
+  /** Full group paths ("/sme-users") or names, default groups included. `undefined`: only `defaultGroups` are ensured. */
+  readonly groups?: readonly string[] | undefined;
+  readonly defaultGroups: readonly string[];
+  /** `undefined`: not managed. */
+  readonly realmRoles?: readonly string[] | undefined;
+  /** `undefined`: not managed. Never contains `sme_*`. */
+  readonly attributes?: Readonly<Record<string, readonly string[]>> | undefined;
+  readonly requiredActions?: readonly string[] | undefined;
+  /** Groups, roles and attributes that we set earlier and that may therefore be taken away again. */
+  readonly managedBefore: ManagedSet;
+}
+
+/** What we have given this user: stands in the row, so that only ours is ever removed. */
+export interface ManagedSet {
+  readonly groups: readonly string[];
+  readonly realmRoles: readonly string[];
+  readonly attributes: readonly string[];
+}
+
+export interface EnsuredUser {
+  readonly userID: string;
+  readonly created: boolean;
+  readonly adopted: boolean;
+  /** Something differed and was written. */
+  readonly changed: boolean;
+  readonly managed: ManagedSet;
+  /** The realm does not let the username follow the email; shown, not an error. */
+  readonly usernameKept: boolean;
+}
+
+export type Adoption =
+  | { readonly policy: "Never" }
+  /** Only in a realm of one Tenant; `allowedGroups` are default groups and `allow.groups`. */
+  | { readonly policy: "Unclaimed"; readonly allowedGroups: readonly string[] };
+
+/** One finding of the realm check: a condition with one sentence, found before the first user suffers. */
+export interface RealmProblem {
+  /** A reason of src/api/reasons.ts. */
+  readonly reason: string;
+  /** One sentence: what is missing and how to mend it. */
+  readonly message: string;
+  /** `false`: a warning only (NoLoginPath). */
+  readonly blocking: boolean;
+}
+
+/**
+ * One tenant's realm. Every method may be cut anywhere and repeated; throws only SagaErrors (neighbour "keycloak").
+ * "Ours" means both marks, always; ids handed in are hints, verified by the marks before use.
+ */
+export interface Realm {
+  /**
+   * Finds ours by id hint, then by mark; creates what is missing; corrects what differs; touches nothing else.
+   * A 409 that is not ours: adopted by the rules of `adoption`, else TerminalError `UserClaimed`.
+   */
+  ensureUser(
+    user: DesiredUser,
+    hint: string | undefined,
+    adoption: Adoption,
+    signal: AbortSignal,
+  ): Promise<EnsuredUser>;
+  /** The uuid carried by a user with this email and our tenant mark, for a row that has no upstream id yet. */
+  uuidByEmail(email: string, tenantID: string, signal: AbortSignal): Promise<string | undefined>;
+  /** Idempotent; false when there is no user of ours any more. */
+  setEnabled(uuid: string, tenantID: string, userID: string, enabled: boolean, signal: AbortSignal): Promise<boolean>;
+  /** Deletes ours by id after checking both marks; gone already is success. */
+  deleteUser(uuid: string, tenantID: string, userID: string, signal: AbortSignal): Promise<void>;
+  /** For adopted accounts: takes away our marks and what we gave, never the account. */
+  releaseUser(
+    uuid: string,
+    tenantID: string,
+    userID: string,
+    managed: ManagedSet,
+    signal: AbortSignal,
+  ): Promise<void>;
+  /** Sends the execute-actions mail. Not idempotent upstream: the saga records the intent first. */
+  invite(userID: string, actions: readonly string[], signal: AbortSignal): Promise<void>;
+  /** What stands in the way of this tenant's users; empty when all is well. */
+  check(request: RealmCheck, signal: AbortSignal): Promise<RealmProblem[]>;
+}
+
+export interface RealmCheck {
+  readonly defaultGroups: readonly string[];
+  readonly allowedGroups: readonly string[];
+  readonly allowedRealmRoles: readonly string[];
+}

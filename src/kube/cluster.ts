@@ -1,0 +1,99 @@
+import type { ObjectMeta } from "../api/meta.ts";
+import type { Tenant, TenantStatus } from "../api/tenant.ts";
+import type { TenantUser, TenantUserStatus } from "../api/tenantUser.ts";
+
+/** What the reconciler says about an object: one Event per change of state, never per retry. */
+export interface EventNote {
+  readonly object: { kind: "TenantUser" | "Tenant"; namespace?: string; name: string; uid: string };
+  readonly type: "Normal" | "Warning";
+  /** A reason of src/api/reasons.ts. */
+  readonly reason: string;
+  readonly action: string;
+  /** One sentence, no secret in it. */
+  readonly note: string;
+}
+
+export interface SecretObject {
+  readonly metadata: ObjectMeta;
+  readonly type?: string;
+  /** base64, as the API gives it. */
+  readonly data?: Readonly<Record<string, string>>;
+}
+
+/** The body of a Secret that we write; `data` is plain text, the client encodes it. */
+export interface SecretBody {
+  readonly name: string;
+  readonly namespace: string;
+  readonly labels: Readonly<Record<string, string>>;
+  readonly annotations: Readonly<Record<string, string>>;
+  readonly data: Readonly<Record<string, string>>;
+}
+
+export type CRDState = "present" | "terminating" | "gone";
+
+/**
+ * The cluster as the reconciler needs it. Every call has a deadline joined with `signal`, retries nothing and
+ * throws only SagaErrors (neighbour "kubernetes"): 409 is a ConflictError, 401/403 and other 4xx Terminal, 429 and
+ * 5xx and no answer Transient. A 404 is never an error here: it is `undefined` or `false`.
+ */
+export interface Cluster {
+  /** uid of the namespace kube-system: names this cluster for ever. */
+  clusterID(signal: AbortSignal): Promise<string>;
+  tenantUserCRD(signal: AbortSignal): Promise<CRDState>;
+
+  getTenantUser(namespace: string, name: string, signal: AbortSignal): Promise<TenantUser | undefined>;
+  /** Server-side apply of the whole status as field manager `unified-rbac`, forced; guarded by uid. False: gone. */
+  applyTenantUserStatus(user: TenantUser, status: TenantUserStatus, signal: AbortSignal): Promise<boolean>;
+  /** JSON patch guarded by uid and resourceVersion (`test` ops). ConflictError when the object moved. */
+  addFinalizer(user: TenantUser, signal: AbortSignal): Promise<TenantUser>;
+  /** Removes only our finalizer, guarded by uid. True also when it or the object was gone already. */
+  removeFinalizer(user: TenantUser, signal: AbortSignal): Promise<void>;
+
+  listTenants(signal: AbortSignal): Promise<Tenant[]>;
+  applyTenantStatus(tenant: Tenant, status: TenantStatus, signal: AbortSignal): Promise<boolean>;
+  /** Adds or removes the finalizer of a Tenant (it cannot vanish under its users). */
+  setTenantFinalizer(tenant: Tenant, present: boolean, signal: AbortSignal): Promise<void>;
+
+  getSecret(namespace: string, name: string, signal: AbortSignal): Promise<SecretObject | undefined>;
+  /** POST; 409 (somebody was first) is a ConflictError. Returns what was stored (uid, resourceVersion). */
+  createSecret(body: SecretBody, signal: AbortSignal): Promise<SecretObject>;
+  /** PUT with uid and resourceVersion of `current`; its foreign labels and annotations must be in `body` already. */
+  replaceSecret(current: SecretObject, body: SecretBody, signal: AbortSignal): Promise<SecretObject>;
+  /** DELETE with preconditions uid; 404 is success; 409 (another uid) is a ConflictError. */
+  deleteSecret(namespace: string, name: string, uid: string, signal: AbortSignal): Promise<void>;
+  /** `false` when the namespace is gone or terminating. */
+  namespaceActive(namespace: string, signal: AbortSignal): Promise<boolean>;
+
+  /** Never throws: an Event that cannot be written is logged and dropped. */
+  recordEvent(event: EventNote, signal: AbortSignal): Promise<void>;
+  /** SelfSubjectAccessReview per verb; names what is missing, e.g. "create secrets in tenant-a". */
+  missingSecretRights(namespace: string, signal: AbortSignal): Promise<string[]>;
+}
+
+/** A metadata-only watch of one collection. */
+export interface WatchTarget {
+  /** e.g. "/apis/catalyst.openova.io/v1alpha1/tenantusers" or "/api/v1/namespaces/tenant-a/secrets". */
+  readonly path: string;
+  readonly labelSelector?: string;
+}
+
+export type WatchEvent =
+  /** The whole collection as of now: sent after every (re)list. What is missing here was NOT seen deleted. */
+  | { readonly kind: "listed"; readonly items: readonly ObjectMeta[] }
+  | { readonly kind: "added" | "modified"; readonly object: ObjectMeta }
+  /** Seen on a live watch: the object as it was last. */
+  | { readonly kind: "deleted"; readonly object: ObjectMeta };
+
+export interface Watch {
+  /** Milliseconds since the epoch of the last byte, list or bookmark: liveness is a proof of progress. */
+  lastProgress(): number;
+  /** Resolves once the first list has been delivered. */
+  synced: Promise<void>;
+  stop(): Promise<void>;
+}
+
+/**
+ * Lists and watches over few shared HTTP/2 connections, with bookmarks and a relist timer, for ever: every error
+ * is followed by a new try with back-off. `onEvent` is awaited, in order, one at a time for each watch.
+ */
+export type OpenWatch = (target: WatchTarget, onEvent: (event: WatchEvent) => Promise<void> | void) => Watch;
