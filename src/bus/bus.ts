@@ -1,20 +1,6 @@
-/** The wire form of a life-cycle event on subject `sme.user.events`. */
-export interface UserEvent {
-  readonly id: string;
-  readonly type: "sme.user.created" | "sme.user.updated" | "sme.user.key-rotated" | "sme.user.deleted" | "sme.user.failed";
-  readonly source: "unified-rbac";
-  /** RFC 3339, UTC. */
-  readonly timestamp: string;
-  readonly tenant_id: string;
-  readonly data: {
-    readonly sme_user_uuid: string;
-    readonly email: string;
-    readonly kc_user_id: string | null;
-    readonly newapi_user_id: string | null;
-    readonly secret_name: string | null;
-  };
-  readonly metadata: Readonly<Record<string, string>>;
-}
+import type { UserEvent } from "../api/userEvent.ts";
+
+export type { UserEvent };
 
 /**
  * NATS JetStream as the service needs it. Connects in the background for ever; a missing stream or consumer is

@@ -20,6 +20,8 @@ export interface DesiredUser {
   readonly requiredActions?: readonly string[] | undefined;
   /** Groups, roles and attributes that we set earlier and that may therefore be taken away again. */
   readonly managedBefore: ManagedSet;
+  /** The row says that the account was adopted; Keycloak's own mark says so too, either is enough. */
+  readonly adopted?: boolean | undefined;
 }
 
 /** What we have given this user: stands in the row, so that only ours is ever removed. */
@@ -72,18 +74,14 @@ export interface Realm {
   ): Promise<EnsuredUser>;
   /** The uuid carried by a user with this email and our tenant mark, for a row that has no upstream id yet. */
   uuidByEmail(email: string, tenantID: string, signal: AbortSignal): Promise<string | undefined>;
+  /** The id of the user with both marks, or undefined. */
+  findUser(uuid: string, tenantID: string, signal: AbortSignal): Promise<string | undefined>;
   /** Idempotent; false when there is no user of ours any more. */
   setEnabled(uuid: string, tenantID: string, userID: string, enabled: boolean, signal: AbortSignal): Promise<boolean>;
   /** Deletes ours by id after checking both marks; gone already is success. */
   deleteUser(uuid: string, tenantID: string, userID: string, signal: AbortSignal): Promise<void>;
   /** For adopted accounts: takes away our marks and what we gave, never the account. */
-  releaseUser(
-    uuid: string,
-    tenantID: string,
-    userID: string,
-    managed: ManagedSet,
-    signal: AbortSignal,
-  ): Promise<void>;
+  releaseUser(uuid: string, tenantID: string, userID: string, managed: ManagedSet, signal: AbortSignal): Promise<void>;
   /** Sends the execute-actions mail. Not idempotent upstream: the saga records the intent first. */
   invite(userID: string, actions: readonly string[], signal: AbortSignal): Promise<void>;
   /** What stands in the way of this tenant's users; empty when all is well. */

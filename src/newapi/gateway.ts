@@ -48,14 +48,23 @@ export interface Gateway {
   find(uuid: string, tenantID: string, signal: AbortSignal): Promise<Account | undefined>;
   /** Creates; 409 is resolved by `find` (the lost reply of our own earlier call). */
   ensure(request: AccountRequest, signal: AbortSignal): Promise<{ account: Account; created: boolean }>;
-  /** Replaces the key. Not idempotent upstream: the saga records the intent before and compares after. */
+  /**
+   * Replaces the key. Not idempotent upstream: the saga records the intent before and compares after.
+   * An account that is gone is ConflictError `AccountGone`: look again, make it anew.
+   */
   rotate(userID: string, uuid: string, signal: AbortSignal): Promise<Sensitive>;
   /** Idempotent; an account that is gone is success. Returns false when it was gone. */
   disable(userID: string, uuid: string, signal: AbortSignal): Promise<boolean>;
   /** Idempotent. Returns false when the account is gone. */
   enable(userID: string, uuid: string, signal: AbortSignal): Promise<boolean>;
-  /** Opens `GET /v1/models` with the key; never a critical call. */
+  /**
+   * Opens `GET /v1/models` with the key; never a critical call. TransientError when the answer says nothing about the
+   * key, so a proxy's page or a rate limit neither passes nor condemns it.
+   */
   verifyKey(apiKey: Sensitive, signal: AbortSignal): Promise<KeyVerdict>;
-  /** The admin credential works; throws a TerminalError `GatewayUnauthorized` or a TransientError. */
+  /**
+   * The admin credential works; throws a TerminalError `CredentialsRefused`, or a TransientError, also when something
+   * else than a gateway answers at the address (its message says which setting to correct).
+   */
   check(signal: AbortSignal): Promise<void>;
 }

@@ -1,0 +1,128 @@
+/** What admission decides about a manifest. Pure. */
+import { LABEL_TENANT } from "../api/meta.ts";
+import { candidateUUID, canonicalEmail, isUUIDv4 } from "../api/names.ts";
+import { rulesOf } from "../api/rules/index.ts";
+import { sentence, validateTenantUser, type Violation } from "../api/validate.ts";
+import type { Candidate } from "../store/admissions.ts";
+import type { KnownTenant } from "../store/tenantDirectory.ts";
+import { type AdmissionRequest, isObject, type JSONObject } from "./review.ts";
+
+export type Verdict =
+  | { readonly allowed: false; readonly message: string }
+  | {
+      readonly allowed: true;
+      readonly warnings: readonly string[];
+      /** What to record; absent: nothing. */
+      readonly candidate?: Candidate;
+    };
+
+/** What the webhook knows of the tenants at this moment. */
+export interface TenantView {
+  readonly tenant: KnownTenant | undefined;
+  /** False: nothing is known yet, so "no tenant" means nothing. */
+  readonly loaded: boolean;
+}
+
+const NOTHING: Verdict = { allowed: true, warnings: [] };
+const OBJECT_UID = /^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/i;
+const RULES: ReadonlySet<string> = new Set(rulesOf("TenantUser").map((rule) => rule.name));
+
+/**
+ * Denies only what no later moment and no other object can right. Flux dry-runs all, applies all, then prunes: to deny a
+ * rename because the old object still lives would lock the repository for ever.
+ */
+export function validate(request: AdmissionRequest, view: TenantView): Verdict {
+  const { object, oldObject } = request;
+  const metadata = object?.["metadata"];
+  if (object === undefined || !isObject(metadata)) return { allowed: false, message: "The request has no object." };
+  // On its way out: to refuse anything now could keep it for ever.
+  if (metadata["deletionTimestamp"] !== undefined && metadata["deletionTimestamp"] !== null) return NOTHING;
+
+  const wrong = violations(object, oldObject);
+  if (wrong.length > 0) return { allowed: false, message: wrong.map(sentence).join("; ") };
+
+  const { tenant } = view;
+  if (tenant === undefined) return { allowed: true, warnings: [withoutTenant(request.namespace, view.loaded)] };
+  const label = labelOf(object);
+  if (label !== undefined && label !== tenant.tenantID && label !== labelOf(oldObject)) {
+    return {
+      allowed: false,
+      message: `metadata.labels[${LABEL_TENANT}]: must be ${tenant.tenantID}, the tenant of this namespace; leave the label out, it is set by the service`,
+    };
+  }
+  const candidate = candidateOf(request, object["spec"], metadata, tenant);
+  return candidate === undefined ? NOTHING : { allowed: true, warnings: [], candidate };
+}
+
+/**
+ * The rules only. The schema is the API server's: what reached us has passed it, and where our own says otherwise the
+ * CRD is newer than this program. As in the API server, what an update leaves as it was is not held against it.
+ */
+function violations(object: JSONObject, oldObject: JSONObject | undefined): Violation[] {
+  const found = validateTenantUser(object, oldObject).filter(({ rule }) => RULES.has(rule));
+  if (found.length === 0 || oldObject === undefined) return found;
+  return found.filter(({ path }) => {
+    const field = path.split(/[.[]/, 2)[1] ?? "";
+    return JSON.stringify(specField(object, field)) !== JSON.stringify(specField(oldObject, field));
+  });
+}
+
+function specField(object: JSONObject, field: string): unknown {
+  const { spec } = object;
+  return isObject(spec) ? spec[field] : undefined;
+}
+
+function labelOf(object: JSONObject | undefined): unknown {
+  const metadata = object?.["metadata"];
+  const labels = isObject(metadata) ? metadata["labels"] : undefined;
+  return isObject(labels) && Object.hasOwn(labels, LABEL_TENANT) ? labels[LABEL_TENANT] : undefined;
+}
+
+function candidateOf(
+  request: AdmissionRequest,
+  spec: unknown,
+  metadata: JSONObject,
+  tenant: KnownTenant,
+): Candidate | undefined {
+  if (!isObject(spec)) return undefined;
+  const { email, userUUID: pin } = spec;
+  const { uid, name } = metadata;
+  if (typeof email !== "string" || typeof name !== "string") return undefined;
+  if (typeof uid !== "string" || !OBJECT_UID.test(uid)) return undefined;
+  const derived = candidateUUID(tenant.tenantID, email);
+  // A pin of another version must be this tenant's already: there is a row, or there must not be one.
+  const pinned = typeof pin === "string" ? (isUUIDv4(pin) || pin === derived ? pin : undefined) : derived;
+  return {
+    uuid: pinned,
+    tenantID: tenant.tenantID,
+    email: canonicalEmail(email),
+    objectUID: uid,
+    namespace: request.namespace,
+    name,
+    maxUsers: request.operation === "CREATE" ? tenant.spec.limits?.maxUsers : undefined,
+  };
+}
+
+function withoutTenant(namespace: string, loaded: boolean): string {
+  return loaded
+    ? `no Tenant claims namespace ${namespace}: this user waits until the platform's operator adds it to one`
+    : NOT_RECORDED;
+}
+
+/** Said when Postgres does not answer. The watch records the object as well, so nothing is lost. */
+export const NOT_RECORDED =
+  "the request was not recorded yet, its database does not answer: it is carried out as soon as that is back";
+
+/** What the record tells about the others; only a warning, for both pass by themselves. */
+export function warningsOf(candidate: Candidate, record: { heldBy: string | undefined; full: boolean }): string[] {
+  const warnings: string[] = [];
+  if (record.heldBy !== undefined) {
+    warnings.push(`${candidate.email} still belongs to TenantUser ${record.heldBy}: this user waits until it is free`);
+  }
+  if (record.full) {
+    warnings.push(
+      `the tenant has all ${candidate.maxUsers} users that it may have: this user waits until one is removed or the limit is raised`,
+    );
+  }
+  return warnings;
+}

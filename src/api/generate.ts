@@ -1,0 +1,67 @@
+/**
+ * Writes everything that is made from this folder: `node src/api/generate.ts`. With `--check` it writes nothing, names
+ * the files that differ and fails.
+ */
+import { mkdir, readFile, writeFile } from "node:fs/promises";
+import { dirname, join } from "node:path";
+import { stringify } from "yaml";
+import { crd } from "./crd.ts";
+import { editorSchema } from "./editor.ts";
+import { GROUP, KINDS, VERSION, type Kind } from "./meta.ts";
+import { reference } from "./reference.ts";
+
+export interface GeneratedFile {
+  /** From the project's root. */
+  readonly path: string;
+  readonly text: string;
+}
+
+const ROOT = join(import.meta.dirname, "../..");
+const ALL_KINDS: readonly Kind[] = ["TenantUser", "Tenant"];
+
+const yaml = (value: unknown) =>
+  `# Generated from src/api by \`npm run generate\`. Do not edit.\n${stringify(value, { lineWidth: 0, aliasDuplicateObjects: false })}`;
+const json = (value: unknown) => `${JSON.stringify(value, undefined, 2)}\n`;
+const crdFile = (kind: Kind) => `${GROUP}_${KINDS[kind].plural}.yaml`;
+
+/** All files, always in the same order and with the same text. */
+export async function generatedFiles(): Promise<GeneratedFile[]> {
+  const reasons = await readFile(join(import.meta.dirname, "reasons.ts"), "utf8");
+  return [
+    ...ALL_KINDS.map((kind) => ({ path: `manifests/crd/${crdFile(kind)}`, text: yaml(crd(kind)) })),
+    {
+      path: "manifests/crd/kustomization.yaml",
+      text: yaml({
+        apiVersion: "kustomize.config.k8s.io/v1beta1",
+        kind: "Kustomization",
+        resources: ALL_KINDS.map(crdFile).toSorted(),
+      }),
+    },
+    ...ALL_KINDS.map((kind) => ({
+      path: `schemas/${KINDS[kind].singular}_${VERSION}.json`,
+      text: json(editorSchema(kind)),
+    })),
+    { path: "docs/reference.md", text: reference(reasons) },
+  ];
+}
+
+/** Those whose file on disk is missing or differs. */
+export async function dirtyFiles(): Promise<GeneratedFile[]> {
+  const files = await generatedFiles();
+  const now = await Promise.all(files.map(({ path }) => readFile(join(ROOT, path), "utf8").catch(() => undefined)));
+  return files.filter(({ text }, index) => text !== now[index]);
+}
+
+if (import.meta.main) {
+  const dirty = await dirtyFiles();
+  if (process.argv.includes("--check")) {
+    for (const { path } of dirty) console.error(`${path} is not what src/api makes of it: run npm run generate`);
+    if (dirty.length > 0) process.exitCode = 1;
+  } else {
+    for (const { path, text } of dirty) {
+      await mkdir(dirname(join(ROOT, path)), { recursive: true });
+      await writeFile(join(ROOT, path), text);
+      console.log(path);
+    }
+  }
+}

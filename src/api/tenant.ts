@@ -1,0 +1,170 @@
+/** Tenant: which namespaces, which Keycloak realm and which gateway belong to one tenant; written by the platform's operator. */
+import * as z from "zod";
+import { API_VERSION, conditions, liveMeta, objectMeta } from "./meta.ts";
+
+export const DIALECTS = ["admin-v1", "new-api"] as const;
+export type Dialect = (typeof DIALECTS)[number];
+
+export const ADOPTIONS = ["Never", "Unclaimed"] as const;
+
+const url = (description: string) => z.string().min(8).max(2048).describe(description);
+
+const secretName = (description: string) => z.string().min(1).max(253).describe(description);
+
+const allowed = (description: string) =>
+  z.array(z.string().min(1).max(255)).max(256).meta({ description, "x-kubernetes-list-type": "set" }).default([]);
+
+const keycloakSpec = z
+  .object({
+    url: url(
+      "Keycloak's address, without the realm and without a slash at the end. Immutable while the tenant has users.",
+    ),
+    realm: z.string().min(1).max(255).describe("The tenant's realm. Immutable while the tenant has users."),
+    credentialsSecretName: secretName(
+      "The Secret in the operator's namespace with the service account: client-id and client-secret.",
+    ),
+    defaultGroups: z
+      .array(z.string().min(1).max(255))
+      .max(32)
+      .meta({
+        description: "Groups that every user of the tenant is in, by name or full path. They must exist.",
+        "x-kubernetes-list-type": "set",
+      })
+      .default(["sme-users"]),
+    caBundle: z
+      .string()
+      .max(65536)
+      .optional()
+      .describe("PEM certificates to trust for this address, beside the system's own."),
+  })
+  .describe("The tenant's Keycloak.");
+
+const newapiSpec = z
+  .object({
+    dialect: z
+      .enum(DIALECTS)
+      .default("admin-v1")
+      .describe(
+        "Which admin API the gateway speaks: admin-v1, or new-api (the open-source program). Immutable while the tenant has users.",
+      ),
+    url: url(
+      "The address of the gateway's admin API, without a slash at the end. Immutable while the tenant has users.",
+    ),
+    credentialsSecretName: secretName(
+      "The Secret in the operator's namespace with the admin's token: token, and for new-api also user-id.",
+    ),
+    publicBaseURL: url(
+      "The address that people's programs use; it is written into each Secret. Absent: the url.",
+    ).optional(),
+    tier: z.string().min(1).max(64).default("default").describe("The gateway's group for users that name no tier."),
+    verifyKey: z
+      .boolean()
+      .default(true)
+      .describe(
+        "Open the gateway with each new key before calling it ready. false: such users are Ready with reason KeyNotVerified.",
+      ),
+  })
+  .describe("The tenant's LLM gateway.");
+
+const limitsSpec = z
+  .object({
+    maxUsers: z
+      .int()
+      .min(0)
+      .optional()
+      .describe(
+        "How many users the tenant may have; the oldest objects come first, the others wait. Absent: no limit.",
+      ),
+    maxQuota: z.int().min(0).optional().describe("The highest quota that one user may ask for. Absent: no limit."),
+  })
+  .describe("How much the tenant may ask for.");
+
+const allowSpec = z
+  .object({
+    groups: allowed("Groups, by name or full path."),
+    realmRoles: allowed("Realm roles."),
+    attributes: allowed("Names of user attributes."),
+    tiers: allowed("Tiers of the gateway."),
+    emailDomains: allowed("Domains of email addresses. Empty: every domain."),
+    secretPrefixes: allowed("Beginnings of Secret names, beside newapi-key-."),
+    secretMetadata: allowed("Names of labels and annotations on Secrets."),
+  })
+  .describe(
+    "What the tenant's own manifests may ask for: exact names, no patterns. Empty, but for emailDomains, means nothing.",
+  );
+
+export const tenantSpec = z
+  .object({
+    tenantID: z.string().min(1).max(63).describe("The tenant's id, a DNS label. Immutable."),
+    namespaces: z.array(z.string().min(1).max(63)).max(64).meta({
+      description:
+        "The tenant's namespaces. A namespace belongs to one Tenant: the older claim wins. One with users cannot leave.",
+      "x-kubernetes-list-type": "set",
+    }),
+    keycloak: keycloakSpec,
+    newapi: newapiSpec,
+    adoption: z
+      .enum(ADOPTIONS)
+      .default("Never")
+      .describe(
+        "Unclaimed: a Keycloak user that exists already may be taken over when nobody else has a claim or a right on it.",
+      ),
+    limits: limitsSpec.optional(),
+    deletionGrace: z
+      .string()
+      .min(2)
+      .max(32)
+      .default("0s")
+      .describe(
+        "How long a deleted user can come back as the same person before the accounts are purged. Digits and d, h, m or s, for example 7d.",
+      ),
+    suspend: z
+      .boolean()
+      .default(false)
+      .describe("true: nothing outside is written for this tenant, until false. Deletion still runs."),
+    allow: allowSpec.prefault({}),
+  })
+  .describe("The tenant, as the platform wants it.");
+export type TenantSpec = z.infer<typeof tenantSpec>;
+/** The spec as people write it: what has a default may be absent. */
+export type TenantSpecInput = z.input<typeof tenantSpec>;
+
+export const tenantStatus = z
+  .object({
+    observedGeneration: z
+      .int()
+      .optional()
+      .describe("The metadata.generation that this status is about; -1 until the first look."),
+    accepted: tenantSpec.optional().meta({
+      description: "The last spec that was accepted; the reconciler works with this one.",
+      "x-kubernetes-preserve-unknown-fields": true,
+    }),
+    users: z
+      .object({
+        total: z.int().optional().describe("Living TenantUsers, waiting ones included."),
+        byState: z
+          .record(z.string(), z.int().describe("How many users are in this state."))
+          .optional()
+          .describe("How many users are in each state; debts and users in their grace are under deleting."),
+      })
+      .optional()
+      .describe("The tenant's users."),
+    conditions: conditions.optional(),
+  })
+  .describe("What the reconciler found; written by it alone.");
+export type TenantStatus = z.infer<typeof tenantStatus>;
+
+/** A whole Tenant as it comes from the API server. Unknown fields are dropped, absent defaults are filled in. */
+export const tenant = z.object({
+  apiVersion: z.literal(API_VERSION),
+  kind: z.literal("Tenant"),
+  metadata: objectMeta,
+  spec: tenantSpec,
+  // A status is a hint: one that cannot be read (written by another version) is as good as none.
+  status: tenantStatus.optional().catch(undefined),
+});
+export type Tenant = z.infer<typeof tenant>;
+
+/** The same, read from a live cluster: uid, resourceVersion, generation and creationTimestamp are there. */
+export const liveTenant = tenant.extend({ metadata: liveMeta });
+export type LiveTenant = z.infer<typeof liveTenant>;

@@ -1,0 +1,281 @@
+/** TenantUser: one person of one tenant, as the tenant commits it. The one source of its type, CRD, reference and editor schema. */
+import * as z from "zod";
+import { API_VERSION, conditions, liveMeta, objectMeta, time } from "./meta.ts";
+
+/** Where a saga can stand; the forward states are in order. */
+export const SAGA_STATES = [
+  "pending",
+  "kc_created",
+  "newapi_created",
+  "secret_applied",
+  "done",
+  "failed",
+  "deleting",
+  "deleted",
+  "retained",
+  "orphaned",
+] as const;
+export type SagaState = (typeof SAGA_STATES)[number];
+
+export const STEP_NAMES = ["keycloak", "newapi", "secret"] as const;
+export type StepName = (typeof STEP_NAMES)[number];
+
+/** Where else an object can fail, beside the three steps. */
+export const ERROR_PLACES = [...STEP_NAMES, "admission", "finalizer", "release"] as const;
+export const ERROR_CLASSES = ["transient", "conflict", "terminal", "waiting"] as const;
+
+/** The names of the Secret's entries where `spec.secret.keys` says nothing else. */
+export const DEFAULT_SECRET_KEYS = { apiKey: "api-key", baseURL: "base-url" } as const;
+
+const duration = (description: string) =>
+  z
+    .string()
+    .min(2)
+    .max(32)
+    .meta({ description: `${description} Digits and d, h, m or s, for example 7d or 1h30m.` });
+
+const names = (description: string) =>
+  z.array(z.string().min(1).max(255)).max(64).meta({ description, "x-kubernetes-list-type": "set" });
+
+const newapiSpec = z
+  .object({
+    tier: z
+      .string()
+      .min(1)
+      .max(64)
+      .optional()
+      .describe(
+        "The gateway's group for this person. Absent: the Tenant's tier. Another one must be in the Tenant's allow.tiers.",
+      ),
+    quota: z
+      .int()
+      .min(0)
+      .optional()
+      .describe(
+        "How much the person may spend, in the gateway's own units. Absent: not managed. At most the Tenant's limits.maxQuota.",
+      ),
+  })
+  .describe("What the person gets at NewAPI, the LLM gateway.");
+
+const secretKeys = z
+  .object({
+    apiKey: z
+      .string()
+      .min(1)
+      .max(253)
+      .default(DEFAULT_SECRET_KEYS.apiKey)
+      .describe("The entry that holds the API key."),
+    baseURL: z
+      .string()
+      .min(1)
+      .max(253)
+      .default(DEFAULT_SECRET_KEYS.baseURL)
+      .describe("The entry that holds the gateway's address."),
+  })
+  .describe("Other names for the Secret's entries, for example OPENAI_API_KEY and OPENAI_BASE_URL.");
+
+const secretSpec = z
+  .object({
+    name: z
+      .string()
+      .min(1)
+      .max(253)
+      .optional()
+      .describe(
+        "The Secret's name. Absent: newapi-key-<uuid>. Must begin with newapi-key- or with a prefix from the Tenant's allow.secretPrefixes.",
+      ),
+    keys: secretKeys.optional(),
+    labels: z.record(z.string(), z.string().max(63)).optional().meta({
+      maxProperties: 16,
+      description: "Labels to add to the Secret. Each name must be in the Tenant's allow.secretMetadata.",
+    }),
+    annotations: z.record(z.string(), z.string().max(4096)).optional().meta({
+      maxProperties: 16,
+      description: "Annotations to add to the Secret. Each name must be in the Tenant's allow.secretMetadata.",
+    }),
+  })
+  .describe("The Secret that carries the API key, in the namespace of this object.");
+
+const keySpec = z
+  .object({
+    generation: z
+      .int()
+      .min(0)
+      .default(0)
+      .describe(
+        "Raise it to rotate the key: a number above status.key.generation rotates once; a lower one is ignored.",
+      ),
+    overlap: duration("How long the old key stays alive after a rotation, where the gateway can do that.").default(
+      "0s",
+    ),
+  })
+  .describe("Rotation of the API key.");
+
+export const tenantUserSpec = z
+  .object({
+    email: z
+      .string()
+      .min(3)
+      .max(254)
+      .describe(
+        "The person's address, kept as written. Capitals and surrounding spaces make no difference: it is one person per address and tenant.",
+      ),
+    displayName: z.string().min(1).max(255).optional().describe("The name that people see. Absent: not managed."),
+    firstName: z.string().min(1).max(255).optional().describe("Given name, as in Keycloak. Absent: not managed."),
+    lastName: z.string().min(1).max(255).optional().describe("Family name, as in Keycloak. Absent: not managed."),
+    enabled: z
+      .boolean()
+      .default(true)
+      .describe("false locks the person out: the Keycloak and gateway users are disabled, the Secret stays."),
+    userUUID: z
+      .string()
+      .max(64)
+      .optional()
+      .describe(
+        "Pins the person's uuid: one that this tenant already owns, or a fresh version-4 one for a new person on an old address. Absent: derived from tenant and email.",
+      ),
+    invitation: z
+      .enum(["None", "Email"])
+      .default("None")
+      .describe(
+        "Email: Keycloak sends the person one mail asking for the required actions, once per Keycloak user. None: no mail.",
+      ),
+    requiredActions: z.array(z.string().min(1).max(64)).max(16).optional().meta({
+      description:
+        "What Keycloak asks for at the first login, for example UPDATE_PASSWORD; given once, when the Keycloak user is made, and in the invitation. Absent: nothing, and an invitation asks for UPDATE_PASSWORD.",
+      "x-kubernetes-list-type": "set",
+    }),
+    groups: names(
+      "Keycloak groups beyond the tenant's default groups, by name or full path. Absent: not managed; []: none. Each must be in the Tenant's allow.groups.",
+    ).optional(),
+    realmRoles: names(
+      "Keycloak realm roles. Absent: not managed; []: none. Each must be in the Tenant's allow.realmRoles.",
+    ).optional(),
+    attributes: z
+      .record(
+        z.string(),
+        z
+          .array(z.string().max(255))
+          .max(16)
+          .meta({ description: "The attribute's values.", "x-kubernetes-list-type": "atomic" }),
+      )
+      .optional()
+      .meta({
+        maxProperties: 16,
+        description:
+          "Keycloak user attributes, each a list of values. Absent: not managed. Names beginning with sme_ are reserved; each name must be in the Tenant's allow.attributes.",
+      }),
+    newapi: newapiSpec.optional(),
+    secret: secretSpec.optional(),
+    key: keySpec.optional(),
+    deletionPolicy: z
+      .enum(["Delete", "Retain"])
+      .default("Delete")
+      .describe(
+        "What happens when this object is deleted. Delete: Secret, gateway account and Keycloak user are undone. Retain: all three stay.",
+      ),
+    suspend: z
+      .boolean()
+      .default(false)
+      .describe("true: nothing outside is written for this person, until false. Deletion still runs."),
+  })
+  .describe("The person, as the tenant wants it.");
+export type TenantUserSpec = z.infer<typeof tenantUserSpec>;
+/** The spec as people write it: what has a default may be absent. */
+export type TenantUserSpecInput = z.input<typeof tenantUserSpec>;
+
+const historyEntry = z
+  .object({
+    at: time("When it happened."),
+    generation: z.int().optional().describe("The metadata.generation that it was about."),
+    state: z.enum(SAGA_STATES).describe("The state reached."),
+    reason: z.string().describe("The reason, in the words of the conditions."),
+    message: z.string().optional().describe("One sentence: what happened."),
+  })
+  .describe("One outcome.");
+
+export const tenantUserStatus = z
+  .object({
+    observedGeneration: z
+      .int()
+      .optional()
+      .describe("The metadata.generation that this status is about; -1 until the first look. Moves on failure too."),
+    state: z
+      .enum([...SAGA_STATES, "waiting"])
+      .optional()
+      .describe("How far the saga has come. waiting: it cannot begin yet; the Ready condition says why."),
+    userUUID: z.string().optional().describe("The person's uuid, chosen once."),
+    keycloak: z
+      .object({ userID: z.string().optional().describe("The id of the Keycloak user.") })
+      .optional()
+      .describe("What Keycloak has."),
+    newapi: z
+      .object({
+        userID: z.string().optional().describe("The id of the account."),
+        username: z.string().optional().describe("The name of the account, where the gateway has names."),
+      })
+      .optional()
+      .describe("What NewAPI has."),
+    secretName: z.string().optional().describe("The Secret that holds the API key."),
+    binding: z
+      .object({ name: z.string().optional().describe("The name of the Secret.") })
+      .optional()
+      .describe("The same Secret, in the form that Service Binding (servicebinding.io) looks for."),
+    key: z
+      .object({
+        generation: z.int().optional().describe("The spec.key.generation that the key in the Secret belongs to."),
+        rotatedAt: time("When the key was last rotated.").optional(),
+        previousUntil: time("Until when the previous key still works.").optional(),
+        lastHandledRotateRequestedAt: z
+          .string()
+          .optional()
+          .describe(`The last value of the annotation catalyst.openova.io/rotateRequestedAt that was acted on.`),
+      })
+      .optional()
+      .describe("The API key (never the key itself)."),
+    retryCount: z.int().optional().describe("Failed attempts in a row at the current step."),
+    nextRetryAt: time("When the next attempt is due.").optional(),
+    lastError: z
+      .object({
+        step: z.enum(ERROR_PLACES).optional().describe("Where it failed: one of the three steps, or beside them."),
+        class: z
+          .enum(ERROR_CLASSES)
+          .optional()
+          .describe(
+            "transient: tried again by itself. conflict: two claims on one thing. waiting: not the moment yet. terminal: a person must act.",
+          ),
+        code: z.string().optional().describe("One CamelCase word for the cause."),
+        upstreamStatus: z.int().optional().describe("The HTTP status that the neighbour answered."),
+        message: z.string().optional().describe("What the neighbour said, shortened, secrets removed."),
+        at: time("When it happened.").optional(),
+      })
+      .optional()
+      .describe("The last failure. Stays for reading after it was overcome."),
+    history: z
+      .array(historyEntry)
+      .max(5)
+      .optional()
+      .meta({ description: "The last five outcomes, newest first.", "x-kubernetes-list-type": "atomic" }),
+    lastHandledRequestedAt: z
+      .string()
+      .optional()
+      .describe("The last value of the annotation catalyst.openova.io/requestedAt that was acted on."),
+    conditions: conditions.optional(),
+  })
+  .describe("What became of it; written by the reconciler alone. Ids in it are hints.");
+export type TenantUserStatus = z.infer<typeof tenantUserStatus>;
+
+/** A whole TenantUser as it comes from the API server. Unknown fields are dropped, absent defaults are filled in. */
+export const tenantUser = z.object({
+  apiVersion: z.literal(API_VERSION),
+  kind: z.literal("TenantUser"),
+  metadata: objectMeta,
+  spec: tenantUserSpec,
+  // A status is a hint: one that cannot be read (written by another version) is as good as none.
+  status: tenantUserStatus.optional().catch(undefined),
+});
+export type TenantUser = z.infer<typeof tenantUser>;
+
+/** The same, read from a live cluster: uid, resourceVersion, generation and creationTimestamp are there. */
+export const liveTenantUser = tenantUser.extend({ metadata: liveMeta.extend({ namespace: z.string() }) });
+export type LiveTenantUser = z.infer<typeof liveTenantUser>;

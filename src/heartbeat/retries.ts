@@ -1,0 +1,65 @@
+import type { Log } from "../lib/log.ts";
+import type { Random } from "../lib/clock.ts";
+
+/** Runs jobs by key: a newer job of a key replaces one that waits; a job that throws runs again after a pause. */
+export interface Retries {
+  run(key: string, job: (signal: AbortSignal) => Promise<void>): void;
+  stop(): Promise<void>;
+}
+
+const LONGEST_MS = 30_000;
+
+export function makeRetries(deps: { readonly concurrency: number; readonly random: Random; readonly log: Log }): Retries {
+  const stopping = new AbortController();
+  const waiting = new Map<string, (signal: AbortSignal) => Promise<void>>();
+  const failures = new Map<string, number>();
+  const running = new Map<string, Promise<void>>();
+  const timers = new Set<NodeJS.Timeout>();
+
+  function next(): void {
+    if (stopping.signal.aborted) return;
+    for (const [key, job] of waiting) {
+      if (running.size >= deps.concurrency) return;
+      if (running.has(key)) continue;
+      waiting.delete(key);
+      const done = job(stopping.signal).then(
+        () => void failures.delete(key),
+        (error: unknown) => again(key, job, error),
+      );
+      running.set(
+        key,
+        done.finally(() => {
+          running.delete(key);
+          next();
+        }),
+      );
+    }
+  }
+
+  function again(key: string, job: (signal: AbortSignal) => Promise<void>, error: unknown): void {
+    if (stopping.signal.aborted) return;
+    const count = (failures.get(key) ?? 0) + 1;
+    failures.set(key, count);
+    const pause = Math.min(LONGEST_MS, 250 * 2 ** Math.min(10, count)) * (1 + deps.random() / 4);
+    deps.log.warn("A sight could not be taken in; it is tried again.", { error, attempt: count });
+    const timer = setTimeout(() => {
+      timers.delete(timer);
+      // A newer sight of the same object has the word.
+      if (!waiting.has(key)) waiting.set(key, job);
+      next();
+    }, pause);
+    timers.add(timer);
+  }
+
+  return {
+    run(key, job) {
+      waiting.set(key, job);
+      next();
+    },
+    stop: async () => {
+      stopping.abort(new Error("shutting down"));
+      for (const timer of timers) clearTimeout(timer);
+      await Promise.allSettled(running.values());
+    },
+  };
+}

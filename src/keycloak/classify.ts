@@ -1,0 +1,164 @@
+/** Keycloak's refusals in our terms. Pure but for reading the error. */
+import { NetworkError } from "@keycloak/keycloak-admin-client";
+import { REASON } from "../api/reasons.ts";
+import { isSagaError, redact, SagaError, TerminalError, TransientError } from "../lib/errors.ts";
+import { CALL_DEADLINE_MS, classifyStatus, type HttpAnswer } from "../lib/http.ts";
+
+/** Code of a TerminalError inside this folder: Keycloak itself said that the thing asked for is not there. */
+export const NOT_FOUND = "NotFound";
+
+/** An answer as Keycloak gave it: the body parsed where it is JSON, else its text. */
+export interface Refusal {
+  readonly status: number;
+  readonly headers: Headers;
+  readonly data: unknown;
+}
+
+/** Turns whatever a call threw into a SagaError. `doing` completes "keycloak refused ...". */
+export function classify(error: unknown, doing: string, now: number): SagaError {
+  if (isSagaError(error)) return error;
+  if (error instanceof NetworkError) {
+    return classifyRefusal(
+      { status: error.response.status, headers: error.response.headers, data: error.responseData },
+      doing,
+      now,
+    );
+  }
+  return noAnswer(error, doing);
+}
+
+export function classifyRefusal(refusal: Refusal, doing: string, now: number): SagaError {
+  const { status, headers, data } = refusal;
+  const text = typeof data === "string" ? data : (JSON.stringify(data) ?? "");
+  const answer: HttpAnswer = { status, headers, text };
+  const said = sentenceOf(data);
+  const failure = { neighbour: "keycloak" as const, upstreamStatus: status, body: redact(text) };
+
+  // A page of HTML, or a 404 without Keycloak's JSON, is a proxy in front of a Keycloak that is away. Taking such a 404
+  // for "the user is gone" would leave a living account behind.
+  if (status >= 400 && status < 500 && status !== 429 && (isPage(data) || (status === 404 && said === undefined))) {
+    return new TransientError({
+      ...failure,
+      code: REASON.NeighbourUnavailable,
+      message: `keycloak did not answer itself (${status}, not its own body) to ${doing}.`,
+    });
+  }
+  if (status === 404) return notFound(failure, said ?? "", doing);
+  if (status === 401 || status === 403 || isLoginRefusal(data)) {
+    return new TerminalError({
+      ...failure,
+      code: REASON.CredentialsRefused,
+      message: refusedSentence(status, data, doing),
+    });
+  }
+  if (status === 400) {
+    return new TerminalError({
+      ...failure,
+      code: REASON.RequestRefused,
+      message: `keycloak refused ${doing}: ${invalidFields(data) ?? said ?? `400 ${failure.body}`}.`,
+    });
+  }
+  return classifyStatus("keycloak", answer, doing, now);
+}
+
+/** For a call that answered, but not what the contract says: HTML with 200, JSON of another shape. */
+export function notItsOwn(doing: string, body: unknown): TransientError {
+  const text = typeof body === "string" ? body : (JSON.stringify(body) ?? "");
+  return new TransientError({
+    code: REASON.NeighbourUnavailable,
+    neighbour: "keycloak",
+    body: redact(text),
+    message: `keycloak gave an answer that is not its own to ${doing}; a proxy or a half-started server answered.`,
+  });
+}
+
+function noAnswer(error: unknown, doing: string): TransientError {
+  const timedOut = error instanceof DOMException && error.name === "TimeoutError";
+  const cause = error instanceof Error && error.cause instanceof Error ? error.cause : error;
+  const detail = cause instanceof Error ? redact(cause.message) : "no answer";
+  return new TransientError({
+    code: REASON.NeighbourUnavailable,
+    neighbour: "keycloak",
+    message: timedOut
+      ? `keycloak did not answer within ${CALL_DEADLINE_MS / 1000} s to ${doing}.`
+      : `keycloak could not be reached for ${doing} (${detail}).`,
+    cause: error,
+  });
+}
+
+type Failure = { readonly neighbour: "keycloak"; readonly upstreamStatus: number; readonly body: string };
+
+function notFound(failure: Failure, said: string, doing: string): TerminalError {
+  if (/realm (not found|does not exist)/i.test(said)) {
+    return new TerminalError({
+      ...failure,
+      code: REASON.RealmNotFound,
+      message: "keycloak has no such realm; create it, or correct spec.keycloak.realm of the Tenant.",
+    });
+  }
+  if (/^(user|group|role|client) not found|could not find|does not exist/i.test(said)) {
+    return new TerminalError({ ...failure, code: NOT_FOUND, message: `keycloak did not find it: ${doing} (${said}).` });
+  }
+  return new TerminalError({
+    ...failure,
+    code: REASON.RequestRefused,
+    message: `keycloak knows no such path (${said}) for ${doing}; check spec.keycloak.url of the Tenant.`,
+  });
+}
+
+/** The login endpoint says with 400 or 401 what the admin endpoints say with 401. */
+function isLoginRefusal(data: unknown): boolean {
+  const error = textOf(data, "error");
+  return error === "invalid_client" || error === "unauthorized_client" || error === "access_denied";
+}
+
+function refusedSentence(status: number, data: unknown, doing: string): string {
+  const description = textOf(data, "error_description") ?? "";
+  if (/realm not enabled/i.test(description)) return "keycloak's realm is disabled; enable it.";
+  if (/service account/i.test(description)) {
+    return `keycloak refused ${doing}: the client has no service account; make it confidential and switch on "Service accounts roles".`;
+  }
+  if (status === 403) {
+    return `keycloak refused our service account (403) for ${doing}; grant it the roles of realm-management that the Tenant's check names.`;
+  }
+  return `keycloak refused our credentials (${status}) for ${doing}; renew the client's secret in the tenant's credential Secret.`;
+}
+
+const FIELD_ERRORS: Readonly<Record<string, string>> = {
+  "error-invalid-email": "is not an address that Keycloak takes",
+  "error-invalid-length": "has a length that the realm does not allow",
+  "error-invalid-length-too-long": "is too long",
+  "error-user-attribute-required": "is required by the realm's user profile",
+  "error-user-attribute-read-only": "is read-only in this realm",
+  "error-username-invalid-character": "holds a character that the realm does not allow",
+  "error-person-name-invalid-character": "holds a character that the realm does not allow",
+  "error-pattern-no-match": "does not match the pattern of the realm's user profile",
+  "error-invalid-value": "is not a value that the realm's user profile allows",
+};
+
+/** One field: `{"field","errorMessage"}`; several: `{"errors":[...]}`. */
+function invalidFields(data: unknown): string | undefined {
+  if (typeof data !== "object" || data === null) return undefined;
+  const several: unknown = "errors" in data ? data.errors : undefined;
+  const list: unknown[] = Array.isArray(several) ? several : [data];
+  const sentences = list.flatMap((item) => {
+    const field = textOf(item, "field");
+    const code = textOf(item, "errorMessage");
+    return field === undefined || code === undefined ? [] : [`${field} ${FIELD_ERRORS[code] ?? `(${code})`}`];
+  });
+  return sentences.length === 0 ? undefined : sentences.join("; ");
+}
+
+function sentenceOf(data: unknown): string | undefined {
+  return textOf(data, "errorMessage") ?? textOf(data, "error");
+}
+
+function textOf(data: unknown, key: string): string | undefined {
+  if (typeof data !== "object" || data === null) return undefined;
+  const value: unknown = Reflect.get(data, key);
+  return typeof value === "string" ? redact(value) : undefined;
+}
+
+function isPage(data: unknown): boolean {
+  return typeof data === "string" && data.trimStart().startsWith("<");
+}

@@ -1,0 +1,66 @@
+/** Finding users: by id, by mark, by address. A search is a hint; only the marks on the user itself decide. */
+import { REASON } from "../api/reasons.ts";
+import { TerminalError } from "../lib/errors.ts";
+import { isOurs, TENANT_MARK, UUID_MARK } from "./marks.ts";
+import { type User, userAnswer, usersAnswer } from "./representations.ts";
+import { type Ask, orMissing } from "./session.ts";
+
+const PAGE = 100;
+
+export interface Located {
+  readonly ours: User | undefined;
+  /** The user that the hint names, when it is there but not (or no longer) ours. */
+  readonly stray: User | undefined;
+}
+
+/** Ours by id, else by mark. Throws `UserClaimed` when several users carry the same marks: a person must choose. */
+export async function locate(ask: Ask, tenantID: string, uuid: string, hint: string | undefined): Promise<Located> {
+  const hinted = hint === undefined || hint === "" ? undefined : await byID(ask, hint);
+  if (hinted !== undefined && isOurs(hinted, tenantID, uuid)) return { ours: hinted, stray: undefined };
+  const marked = await byMarks(ask, tenantID, uuid);
+  if (marked.length > 1) {
+    throw new TerminalError({
+      code: REASON.UserClaimed,
+      neighbour: "keycloak",
+      message: `Keycloak has ${marked.length} users with the marks of ${uuid} (${marked.map(({ id }) => id).join(", ")}); remove the marks from all but the right one.`,
+    });
+  }
+  return { ours: marked[0], stray: hinted };
+}
+
+export function byID(ask: Ask, id: string): Promise<User | undefined> {
+  return orMissing(ask("reading a user", userAnswer, (client) => client.users.findOne({ id })));
+}
+
+async function byMarks(ask: Ask, tenantID: string, uuid: string): Promise<User[]> {
+  const ours: User[] = [];
+  for (let first = 0; ; first += PAGE) {
+    const page = await ask("looking up a user by its marks", usersAnswer, (client) =>
+      client.users.find({ q: `${UUID_MARK}:${uuid} ${TENANT_MARK}:${tenantID}`, first, max: PAGE }),
+    );
+    ours.push(...page.filter((user) => isOurs(user, tenantID, uuid)));
+    if (page.length < PAGE) return ours;
+  }
+}
+
+export function byEmail(ask: Ask, email: string): Promise<User[]> {
+  return ask("looking up a user by email", usersAnswer, (client) =>
+    client.users.find({ email, exact: true, max: PAGE }),
+  );
+}
+
+export function byUsername(ask: Ask, username: string): Promise<User[]> {
+  return ask("looking up a user by username", usersAnswer, (client) =>
+    client.users.find({ username, exact: true, max: PAGE }),
+  );
+}
+
+/** Whoever may stand in the way of this person's address, each once. */
+export async function inTheWay(ask: Ask, wanted: { email: string; tenantID: string; uuid: string }): Promise<User[]> {
+  const found = [
+    ...(await byUsername(ask, wanted.email)),
+    ...(await byEmail(ask, wanted.email)),
+    ...(await byMarks(ask, wanted.tenantID, wanted.uuid)),
+  ];
+  return [...new Map(found.map((user) => [user.id, user])).values()];
+}

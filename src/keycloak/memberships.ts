@@ -1,0 +1,113 @@
+/** A user's groups and realm roles: what is there, what changes, and the calls that change it. */
+import type { Facts } from "./facts.ts";
+import { type Group, groupPath } from "./groups.ts";
+import { type Memberships, planMemberships } from "./merge.ts";
+import type { DesiredUser } from "./realm.ts";
+import { emptyAnswer, groupTreesAnswer, type Role, rolesAnswer, type User } from "./representations.ts";
+import type { Ask } from "./session.ts";
+
+export interface GroupMoves {
+  readonly plan: Memberships;
+  readonly joining: readonly Group[];
+  /** Ids. */
+  readonly leaving: readonly string[];
+}
+
+export async function groupPlan(
+  ask: Ask,
+  user: DesiredUser,
+  state: { current: User; groups: readonly Group[]; adopted: boolean; created: boolean },
+): Promise<GroupMoves> {
+  const only = user.groups !== undefined && user.groups.length === 0;
+  const wanted = new Map(state.groups.map((group) => [group.path, group]));
+  // Just created with its groups: only the realm's own default groups can be there beside them.
+  const current =
+    state.created && !only
+      ? new Map(state.groups.map(({ path, id }) => [path, id]))
+      : await groupsOf(ask, state.current.id);
+  const plan = planMemberships({
+    wanted: [...wanted.keys()],
+    current: [...current.keys()],
+    gaveBefore: user.managedBefore.groups.map(groupPath),
+    only,
+    adopted: state.adopted,
+  });
+  return {
+    plan,
+    joining: plan.join.flatMap((path) => wanted.get(path) ?? []),
+    leaving: plan.leave.flatMap((path) => current.get(path) ?? []),
+  };
+}
+
+/** Path to id. */
+export async function groupsOf(ask: Ask, id: string): Promise<Map<string, string>> {
+  const groups = await ask("reading a user's groups", groupTreesAnswer, (client) =>
+    client.users.listGroups({ id, max: 1000, briefRepresentation: true }),
+  );
+  return new Map(groups.map((group) => [group.path, group.id]));
+}
+
+export async function move(ask: Ask, id: string, { joining, leaving }: GroupMoves): Promise<void> {
+  for (const groupId of leaving) {
+    await ask("taking a user out of a group", emptyAnswer, (client) => client.users.delFromGroup({ id, groupId }));
+  }
+  for (const group of joining) {
+    await ask(`adding a user to group ${group.path}`, emptyAnswer, (client) =>
+      client.users.addToGroup({ id, groupId: group.id }),
+    );
+  }
+}
+
+export interface RoleMoves {
+  readonly plan: Memberships;
+  readonly adding: readonly Role[];
+  readonly removing: readonly Role[];
+}
+
+export async function rolePlan(
+  facts: Facts,
+  ask: Ask,
+  user: DesiredUser,
+  state: { current: User; roles: readonly Role[]; adopted: boolean },
+): Promise<RoleMoves> {
+  if (user.realmRoles === undefined && user.managedBefore.realmRoles.length === 0) {
+    return { plan: { join: [], leave: [], managed: [] }, adding: [], removing: [] };
+  }
+  const defaultRole = (await facts.settings(ask)).defaultRole?.name;
+  const held = (await realmRolesOf(ask, state.current.id)).filter(({ name }) => name !== defaultRole);
+  const plan = planMemberships({
+    wanted: state.roles.map(({ name }) => name),
+    current: held.map(({ name }) => name),
+    gaveBefore: user.managedBefore.realmRoles,
+    only: user.realmRoles !== undefined && user.realmRoles.length === 0,
+    adopted: state.adopted,
+  });
+  return {
+    plan,
+    adding: state.roles.filter(({ name }) => plan.join.includes(name)),
+    removing: held.filter(({ name }) => plan.leave.includes(name)),
+  };
+}
+
+export function realmRolesOf(ask: Ask, id: string): Promise<Role[]> {
+  return ask("reading a user's realm roles", rolesAnswer, (client) => client.users.listRealmRoleMappings({ id }));
+}
+
+export async function remap(ask: Ask, id: string, { adding, removing }: RoleMoves): Promise<void> {
+  if (removing.length > 0) await takeRoles(ask, id, removing);
+  if (adding.length > 0) {
+    const roles = adding.map((role) => ({ id: role.id, name: role.name }));
+    await ask("giving a user realm roles", emptyAnswer, (client) => client.users.addRealmRoleMappings({ id, roles }));
+  }
+}
+
+export async function takeRoles(ask: Ask, id: string, removing: readonly Role[]): Promise<void> {
+  const roles = removing.map((role) => ({ id: role.id, name: role.name }));
+  await ask("taking realm roles from a user", emptyAnswer, (client) =>
+    client.users.delRealmRoleMappings({ id, roles }),
+  );
+}
+
+export function isEmpty({ join, leave }: Memberships): boolean {
+  return join.length === 0 && leave.length === 0;
+}

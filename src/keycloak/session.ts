@@ -1,0 +1,72 @@
+/** One operation's way to ask Keycloak: token, deadline, header, and errors in our terms. */
+import type KeycloakAdminClient from "@keycloak/keycloak-admin-client";
+import { NetworkError } from "@keycloak/keycloak-admin-client";
+import type { z } from "zod";
+import type { Clock } from "../lib/clock.ts";
+import { isSagaError } from "../lib/errors.ts";
+import { classify, NOT_FOUND, notItsOwn } from "./classify.ts";
+import { adminClient, type Server } from "./connection.ts";
+import type { Token, Tokens } from "./token.ts";
+
+/**
+ * One call. `doing` names it in errors, `answer` is the shape it must have. Throws only SagaErrors.
+ * A 401 is answered by one fresh token and one more try (a 401 did nothing), then it is terminal.
+ */
+export type Ask = <T>(
+  doing: string,
+  answer: z.ZodType<T>,
+  send: (client: KeycloakAdminClient) => Promise<unknown>,
+) => Promise<T>;
+
+/** Opens an operation; every call of it carries `idempotencyKey` as X-Idempotency-Key and is cut by `signal`. */
+export type Session = (signal: AbortSignal, idempotencyKey?: string) => Ask;
+
+export function makeSession(deps: { server: Server; tokens: Tokens; clock: Clock }): Session {
+  return (signal, idempotencyKey) => {
+    let token: Token | undefined;
+    const client = adminClient(
+      deps.server,
+      signal,
+      idempotencyKey === undefined ? {} : { "X-Idempotency-Key": idempotencyKey },
+    );
+    client.registerTokenProvider({
+      getAccessToken: async () => {
+        // Kept by `tokens`; asked for at each call, since an operation may outlive its first token.
+        token = await deps.tokens.current(signal);
+        return token.value.reveal();
+      },
+    });
+
+    return async (doing, answer, send) => {
+      let body: unknown;
+      try {
+        body = await send(client);
+      } catch (error) {
+        if (!isUnauthorized(error) || token === undefined) throw classify(error, doing, deps.clock.now());
+        await deps.tokens.after(token, signal);
+        try {
+          body = await send(client);
+        } catch (again) {
+          throw classify(again, doing, deps.clock.now());
+        }
+      }
+      const parsed = answer.safeParse(body);
+      if (!parsed.success) throw notItsOwn(doing, body);
+      return parsed.data;
+    };
+  };
+}
+
+/** `undefined` where Keycloak itself says that the thing is not there. */
+export async function orMissing<T>(work: Promise<T>): Promise<T | undefined> {
+  try {
+    return await work;
+  } catch (error) {
+    if (isSagaError(error) && error.code === NOT_FOUND) return undefined;
+    throw error;
+  }
+}
+
+function isUnauthorized(error: unknown): boolean {
+  return error instanceof NetworkError && error.response.status === 401;
+}

@@ -1,0 +1,141 @@
+/**
+ * One client_credentials token per tenant realm, shared by all its sagas and renewed before it ends. The library cannot
+ * renew such a token by itself (there is no refresh token), so it gets ours by `registerTokenProvider`.
+ */
+import { z } from "zod";
+import { REASON } from "../api/reasons.ts";
+import type { Clock } from "../lib/clock.ts";
+import { TransientError } from "../lib/errors.ts";
+import { Sensitive } from "../lib/sensitive.ts";
+import { classify, notItsOwn } from "./classify.ts";
+import { adminClient, type Server } from "./connection.ts";
+
+export interface Token {
+  readonly value: Sensitive;
+  /** Roles of client realm-management that the token carries, composites expanded. */
+  readonly realmManagementRoles: readonly string[];
+  /** Clock time from which on the token is renewed at its next use. */
+  readonly renewAt: number;
+}
+
+export interface Tokens {
+  /** The shared token; logs in when there is none or it is about to end. */
+  current(signal: AbortSignal): Promise<Token>;
+  /** A token other than `stale`; logs in only if nobody did since. */
+  after(stale: Token, signal: AbortSignal): Promise<Token>;
+}
+
+/** Renew this long before the end, or at half of a shorter life. */
+const MARGIN_MS = 30_000;
+const UNKNOWN_LIFE_MS = 60_000;
+
+interface Login {
+  readonly token: Promise<Token>;
+  readonly stop: AbortController;
+  waiting: number;
+}
+
+export function makeTokens(deps: Server & { clientID: string; clientSecret: Sensitive; clock: Clock }): Tokens {
+  let held: Token | undefined;
+  let login: Login | undefined;
+
+  function begin(): Login {
+    const stop = new AbortController();
+    const begun: Login = { token: logIn(deps, stop.signal), stop, waiting: 0 };
+    const ended = (): void => {
+      if (login === begun) login = undefined;
+    };
+    void begun.token.then((token) => (held = token)).then(ended, ended);
+    return begun;
+  }
+
+  /** Joins the login under way. It is cut only when nobody waits for it any more. */
+  async function join(signal: AbortSignal): Promise<Token> {
+    const joined = (login ??= begin());
+    joined.waiting += 1;
+    try {
+      return await orAborted(joined.token, signal);
+    } finally {
+      joined.waiting -= 1;
+      if (joined.waiting === 0) {
+        if (login === joined) login = undefined;
+        joined.stop.abort();
+      }
+    }
+  }
+
+  return {
+    async current(signal) {
+      return held !== undefined && deps.clock.now() < held.renewAt ? held : join(signal);
+    },
+    async after(stale, signal) {
+      if (held === stale) held = undefined;
+      return this.current(signal);
+    },
+  };
+}
+
+async function logIn(
+  deps: Server & { clientID: string; clientSecret: Sensitive; clock: Clock },
+  signal: AbortSignal,
+): Promise<Token> {
+  const doing = `the login of client ${JSON.stringify(deps.clientID)} to realm ${JSON.stringify(deps.realm)}`;
+  const asked = deps.clock.now();
+  const client = adminClient(deps, signal);
+  try {
+    await client.auth({
+      grantType: "client_credentials",
+      clientId: deps.clientID,
+      clientSecret: deps.clientSecret.reveal(),
+    });
+  } catch (error) {
+    throw classify(error, doing, deps.clock.now());
+  }
+  if (typeof client.accessToken !== "string") throw notItsOwn(doing, "");
+  const claims = claimsOf(client.accessToken);
+  const lifeMs =
+    claims.exp === undefined || claims.iat === undefined ? UNKNOWN_LIFE_MS : (claims.exp - claims.iat) * 1000;
+  return {
+    value: new Sensitive(client.accessToken),
+    realmManagementRoles: claims.resource_access?.["realm-management"]?.roles ?? [],
+    // By its length of life and our own clock: the two clocks need not agree.
+    renewAt: asked + Math.max(lifeMs - MARGIN_MS, lifeMs / 2),
+  };
+}
+
+const claimsAnswer = z.object({
+  exp: z.number().optional(),
+  iat: z.number().optional(),
+  resource_access: z.record(z.string(), z.object({ roles: z.array(z.string()) })).optional(),
+});
+
+/** Read for planning only; Keycloak decides by the token itself. Unreadable: nothing is known. */
+function claimsOf(token: string): z.infer<typeof claimsAnswer> {
+  try {
+    const payload: unknown = JSON.parse(Buffer.from(token.split(".")[1] ?? "", "base64url").toString("utf8"));
+    return claimsAnswer.parse(payload);
+  } catch {
+    return {};
+  }
+}
+
+async function orAborted<T>(work: Promise<T>, signal: AbortSignal): Promise<T> {
+  const { promise, reject } = Promise.withResolvers<never>();
+  const onAbort = (): void => {
+    reject(
+      new TransientError({
+        code: REASON.NeighbourUnavailable,
+        neighbour: "keycloak",
+        message: "The login to keycloak was cut off.",
+        cause: signal.reason,
+      }),
+    );
+  };
+  if (signal.aborted) onAbort();
+  signal.addEventListener("abort", onAbort, { once: true });
+  try {
+    return await Promise.race([work, promise]);
+  } finally {
+    signal.removeEventListener("abort", onAbort);
+  }
+}

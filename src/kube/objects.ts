@@ -1,0 +1,167 @@
+/** What both our kinds have in common: their paths, the status that is applied, the finalizer. */
+import * as z from "zod";
+import {
+  API_VERSION,
+  FIELD_MANAGER,
+  FINALIZER,
+  GROUP,
+  type Kind,
+  KINDS,
+  type ObjectMeta,
+  VERSION,
+} from "../api/meta.ts";
+import { ConflictError, TerminalError } from "../lib/errors.ts";
+import { type Connection, METADATA_ONLY } from "./connection.ts";
+import { ask, type Exchange, moved, read } from "./exchange.ts";
+
+export interface OwnObject {
+  readonly kind: Kind;
+  readonly metadata: ObjectMeta;
+}
+
+/** Where objects of a kind are: all of them, or a namespace's. */
+export function collectionPath(kind: Kind, namespace?: string): string {
+  const place = namespace === undefined ? "" : `/namespaces/${encodeURIComponent(namespace)}`;
+  return `/apis/${GROUP}/${VERSION}${place}/${KINDS[kind].plural}`;
+}
+
+export function objectPath(kind: Kind, meta: { readonly name: string; readonly namespace?: string }): string {
+  return `${collectionPath(kind, meta.namespace)}/${encodeURIComponent(meta.name)}`;
+}
+
+/** For messages: "tenantusers tenant-a/jane". */
+export function label(object: OwnObject): string {
+  const { name, namespace } = object.metadata;
+  return `${KINDS[object.kind].plural} ${namespace === undefined ? name : `${namespace}/${name}`}`;
+}
+
+const metadataOnly = z.looseObject({
+  metadata: z.looseObject({
+    uid: z.string(),
+    resourceVersion: z.string(),
+    finalizers: z.array(z.string()).optional(),
+  }),
+});
+
+/** The live object's metadata; undefined when there is none of that name. */
+async function look(connection: Connection, object: OwnObject, signal: AbortSignal) {
+  const doing = `get ${label(object)}`;
+  const request = { method: "GET", path: objectPath(object.kind, object.metadata), accept: METADATA_ONLY } as const;
+  const answer = await ask(connection, { doing, request }, signal);
+  return answer === undefined ? undefined : read(metadataOnly, answer, doing).metadata;
+}
+
+/** How often other writers may get in between before it is left to a later attempt. */
+const ATTEMPTS = 4;
+
+/**
+ * Server-side apply of the whole status, forced: it is ours alone, so a change of anything else is no reason to give way.
+ * False when the object is gone or the name belongs to another object by now.
+ *
+ * The guard is the resourceVersion, which names one object at one moment. A uid in the body guards nothing: the status
+ * endpoint takes the metadata from the stored object before it compares them (kube-apiserver 1.37 answers 200).
+ */
+export async function applyStatus(
+  connection: Connection,
+  object: OwnObject,
+  status: object,
+  signal: AbortSignal,
+): Promise<boolean> {
+  const { name, namespace, uid } = object.metadata;
+  let { resourceVersion } = object.metadata;
+  // Without one the apply would guard nothing.
+  if (resourceVersion === undefined) throw new TypeError(`${label(object)} was not read from the API server`);
+  for (let attempt = 1; ; attempt += 1) {
+    const exchange: Exchange = {
+      doing: `patch status of ${label(object)}`,
+      request: {
+        method: "PATCH",
+        path: `${objectPath(object.kind, object.metadata)}/status`,
+        query: { fieldManager: FIELD_MANAGER, force: "true" },
+        patchType: "apply",
+        body: { apiVersion: API_VERSION, kind: object.kind, metadata: { name, namespace, resourceVersion }, status },
+      },
+    };
+    try {
+      return (await ask(connection, exchange, signal)) !== undefined;
+    } catch (error) {
+      if (!(error instanceof ConflictError) || attempt === ATTEMPTS) throw error;
+    }
+    const live = await look(connection, object, signal);
+    if (live === undefined || live.uid !== uid) return false;
+    resourceVersion = live.resourceVersion;
+  }
+}
+
+/**
+ * Adds our finalizer. The resourceVersion in a merge patch is a precondition with a clear 409 when it fails (a JSON
+ * patch whose `test` fails answers the same 422 as an invalid object).
+ * Returns the answer's body, undefined when the object is gone; ConflictError when it moved or is being deleted.
+ */
+export async function addFinalizer(connection: Connection, object: OwnObject, signal: AbortSignal) {
+  const { resourceVersion, finalizers = [], deletionTimestamp } = object.metadata;
+  // Under a deletionTimestamp the API server refuses new finalizers.
+  if (deletionTimestamp !== undefined) throw moved(`${label(object)} is being deleted: it`);
+  const exchange: Exchange = {
+    doing: `patch ${label(object)}`,
+    request: {
+      method: "PATCH",
+      path: objectPath(object.kind, object.metadata),
+      query: { fieldManager: FIELD_MANAGER },
+      patchType: "merge",
+      body: { metadata: { resourceVersion, finalizers: [...finalizers, FINALIZER] } },
+    },
+  };
+  return ask(connection, exchange, signal);
+}
+
+/**
+ * Removes our finalizer and nothing else, whatever else changed in the object meanwhile: `test` operations name the
+ * uid and the place in the list. Done also when finalizer or object are gone, or the name belongs to another object.
+ */
+export async function removeFinalizer(connection: Connection, object: OwnObject, signal: AbortSignal): Promise<void> {
+  let finalizers: readonly string[] = object.metadata.finalizers ?? [];
+  for (let attempt = 1; ; attempt += 1) {
+    const index = finalizers.indexOf(FINALIZER);
+    if (index >= 0) {
+      const failure = await removeAt(connection, object, index, signal);
+      if (failure === undefined) return;
+      if (attempt === ATTEMPTS) throw moved(label(object), failure);
+    }
+    const live = await look(connection, object, signal);
+    if (live === undefined || live.uid !== object.metadata.uid) return;
+    finalizers = live.finalizers ?? [];
+    if (!finalizers.includes(FINALIZER)) return;
+  }
+}
+
+async function removeAt(
+  connection: Connection,
+  object: OwnObject,
+  index: number,
+  signal: AbortSignal,
+): Promise<Error | undefined> {
+  const exchange: Exchange = {
+    doing: `patch ${label(object)}`,
+    request: {
+      method: "PATCH",
+      path: objectPath(object.kind, object.metadata),
+      query: { fieldManager: FIELD_MANAGER },
+      patchType: "json",
+      body: [
+        { op: "test", path: "/metadata/uid", value: object.metadata.uid },
+        { op: "test", path: `/metadata/finalizers/${index}`, value: FINALIZER },
+        { op: "remove", path: `/metadata/finalizers/${index}` },
+      ],
+    },
+  };
+  try {
+    await ask(connection, exchange, signal);
+    return undefined;
+  } catch (error) {
+    // 422: a test failed. 409: somebody else wrote in the same moment.
+    if (error instanceof ConflictError || (error instanceof TerminalError && error.upstreamStatus === 422))
+      return error;
+    throw error;
+  }
+}

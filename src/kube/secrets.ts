@@ -1,0 +1,131 @@
+/** Secrets of tenants: plain create, replace and delete, each guarded so that a foreign one is never touched. */
+import * as z from "zod";
+import { FIELD_MANAGER, objectMeta } from "../api/meta.ts";
+import { REASON } from "../api/reasons.ts";
+import { TransientError } from "../lib/errors.ts";
+import type { Cluster, SecretBody, SecretObject } from "./cluster.ts";
+import type { ApiRequest, Connection } from "./connection.ts";
+import { ask, demand, moved, read } from "./exchange.ts";
+
+type Secrets = Pick<Cluster, "getSecret" | "createSecret" | "replaceSecret" | "deleteSecret" | "missingSecretRights">;
+
+/** Every verb that is used on Secrets in a tenant's namespace; its Role has exactly these. */
+export const SECRET_VERBS = ["get", "list", "watch", "create", "update", "delete"] as const;
+
+const secret: z.ZodType<SecretObject> = z.looseObject({
+  metadata: objectMeta,
+  type: z.string().optional(),
+  data: z.record(z.string(), z.string()).optional(),
+});
+
+const review = z.looseObject({ status: z.looseObject({ allowed: z.boolean() }) });
+
+export function makeSecrets(connection: Connection): Secrets {
+  const mayI = async (namespace: string, verb: string, signal: AbortSignal): Promise<boolean> => {
+    const doing = "create selfsubjectaccessreviews";
+    const request: ApiRequest = {
+      method: "POST",
+      path: "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews",
+      body: {
+        apiVersion: "authorization.k8s.io/v1",
+        kind: "SelfSubjectAccessReview",
+        spec: { resourceAttributes: { namespace, verb, resource: "secrets" } },
+      },
+    };
+    return read(review, await demand(connection, { doing, request }, signal), doing).status.allowed;
+  };
+
+  return {
+    getSecret: (namespace, name, signal) => readSecret(connection, namespace, name, signal),
+    createSecret: (body, signal) => createSecret(connection, body, "Opaque", signal),
+    replaceSecret: (current, body, signal) => replaceSecret(connection, current, body, signal),
+    async deleteSecret(namespace, name, uid, signal) {
+      const request: ApiRequest = {
+        method: "DELETE",
+        path: secretPath(namespace, name),
+        body: { apiVersion: "v1", kind: "DeleteOptions", preconditions: { uid } },
+      };
+      await ask(connection, { doing: `delete secrets ${namespace}/${name}`, request }, signal);
+    },
+    async missingSecretRights(namespace, signal) {
+      const allowed = await Promise.all(SECRET_VERBS.map((verb) => mayI(namespace, verb, signal)));
+      return SECRET_VERBS.filter((_verb, index) => allowed[index] !== true).map(
+        (verb) => `${verb} secrets in ${namespace}`,
+      );
+    },
+  };
+}
+
+/** GET; undefined when there is none. */
+export async function readSecret(
+  connection: Connection,
+  namespace: string,
+  name: string,
+  signal: AbortSignal,
+): Promise<SecretObject | undefined> {
+  const doing = `get secrets ${namespace}/${name}`;
+  const request: ApiRequest = { method: "GET", path: secretPath(namespace, name) };
+  const answer = await ask(connection, { doing, request }, signal);
+  return answer === undefined ? undefined : read(secret, answer, doing);
+}
+
+/** POST. ConflictError AlreadyExists when somebody was first; TransientError when the namespace is gone. */
+export async function createSecret(
+  connection: Connection,
+  body: SecretBody,
+  type: string,
+  signal: AbortSignal,
+): Promise<SecretObject> {
+  const doing = `create secrets in ${body.namespace}`;
+  const request: ApiRequest = {
+    method: "POST",
+    path: secretPath(body.namespace),
+    query: { fieldManager: FIELD_MANAGER },
+    ...encoded(body, type, {}),
+  };
+  const answer = await ask(connection, { doing, request }, signal);
+  if (answer !== undefined) return read(secret, answer, doing);
+  throw new TransientError({
+    code: REASON.NamespaceNotFound,
+    neighbour: "kubernetes",
+    upstreamStatus: 404,
+    message: `The namespace ${body.namespace} does not exist.`,
+  });
+}
+
+/** PUT with uid and resourceVersion of `current`. ConflictError when it is another one by now, or gone. */
+export async function replaceSecret(
+  connection: Connection,
+  current: SecretObject,
+  body: SecretBody,
+  signal: AbortSignal,
+): Promise<SecretObject> {
+  const doing = `update secrets ${body.namespace}/${body.name}`;
+  const { uid, resourceVersion, finalizers, ownerReferences } = current.metadata;
+  const request: ApiRequest = {
+    method: "PUT",
+    path: secretPath(body.namespace, body.name),
+    query: { fieldManager: FIELD_MANAGER },
+    // A PUT without them would take other people's finalizers and owners away.
+    ...encoded(body, current.type ?? "Opaque", { uid, resourceVersion, finalizers, ownerReferences }),
+  };
+  const answer = await ask(connection, { doing, request }, signal);
+  if (answer === undefined) throw moved(`Secret ${body.namespace}/${body.name}`);
+  return read(secret, answer, doing);
+}
+
+function secretPath(namespace: string, name?: string): string {
+  const collection = `/api/v1/namespaces/${encodeURIComponent(namespace)}/secrets`;
+  return name === undefined ? collection : `${collection}/${encodeURIComponent(name)}`;
+}
+
+function encoded(body: SecretBody, type: string, meta: object): Pick<ApiRequest, "body" | "secrets"> {
+  const { name, namespace, labels, annotations } = body;
+  const data = Object.fromEntries(
+    Object.entries(body.data).map(([key, value]) => [key, Buffer.from(value, "utf8").toString("base64")]),
+  );
+  return {
+    body: { apiVersion: "v1", kind: "Secret", type, metadata: { ...meta, name, namespace, labels, annotations }, data },
+    secrets: [...Object.values(body.data), ...Object.values(data)],
+  };
+}

@@ -1,0 +1,45 @@
+/** TenantUsers. */
+import * as z from "zod";
+import { FINALIZER } from "../api/meta.ts";
+import { liveTenantUser, type TenantUser } from "../api/tenantUser.ts";
+import type { Cluster } from "./cluster.ts";
+import { type Connection, json } from "./connection.ts";
+import { ask, moved, readOwn } from "./exchange.ts";
+import { addFinalizer, applyStatus, label, objectPath, removeFinalizer } from "./objects.ts";
+
+type Users = Pick<Cluster, "getTenantUser" | "applyTenantUserStatus" | "addFinalizer" | "removeFinalizer">;
+
+export function makeUsers(connection: Connection): Users {
+  return {
+    async getTenantUser(namespace, name, signal) {
+      const path = objectPath("TenantUser", { namespace, name });
+      const doing = `get tenantusers ${namespace}/${name}`;
+      const answer = await ask(connection, { doing, request: { method: "GET", path } }, signal);
+      return answer === undefined ? undefined : readUser(json(answer), `TenantUser ${namespace}/${name}`);
+    },
+    applyTenantUserStatus: (user, status, signal) => applyStatus(connection, user, status, signal),
+    async addFinalizer(user, signal) {
+      if (user.metadata.finalizers?.includes(FINALIZER)) return user;
+      const answer = await addFinalizer(connection, user, signal);
+      if (answer === undefined) throw moved(label(user));
+      return readUser(json(answer), label(user));
+    },
+    removeFinalizer: (user, signal) => removeFinalizer(connection, user, signal),
+  };
+}
+
+const deleting = z.looseObject({ metadata: liveTenantUser.shape.metadata.required({ deletionTimestamp: true }) });
+
+function readUser(object: unknown, name: string): TenantUser {
+  try {
+    return readOwn(liveTenantUser, object, name);
+  } catch (error) {
+    // One on its way out is not judged: its metadata are enough to undo it, and a refusal would keep it for ever.
+    if (isDeleting(object)) return object;
+    throw error;
+  }
+}
+
+function isDeleting(object: unknown): object is TenantUser {
+  return deleting.safeParse(object).success;
+}

@@ -1,0 +1,103 @@
+import { type DestinationStream, type Logger, pino } from "pino";
+import type { LogLevel } from "./config.ts";
+import { isSagaError, redact } from "./errors.ts";
+
+/** The keys that every line shares, so that one query follows one person, one object or one step. */
+export interface LogFields {
+  /** The saga's uuid. */
+  readonly saga?: string | undefined;
+  readonly ns?: string | undefined;
+  readonly name?: string | undefined;
+  /** metadata.generation. */
+  readonly gen?: number | undefined;
+  readonly step?: string | undefined;
+  readonly attempt?: number | undefined;
+  readonly outcome?: string | undefined;
+  readonly ms?: number | undefined;
+  /** Written as name, code, message and, for what nobody expected, the stack. */
+  readonly error?: unknown;
+  readonly [key: string]: unknown;
+}
+
+export interface Log {
+  debug(message: string, fields?: LogFields): void;
+  info(message: string, fields?: LogFields): void;
+  warn(message: string, fields?: LogFields): void;
+  error(message: string, fields?: LogFields): void;
+  /** The same log with these fields on every line. */
+  with(fields: LogFields): Log;
+}
+
+const SECRET_FIELDS = /^(api-?_?key|key|token|password|secret|client-?_?secret|authorization|cookie|database_?url)$/i;
+const DEEPEST = 4;
+
+/** JSON lines to stdout, or to `destination`. Every text in a field is cut to 256 bytes and freed of credentials. */
+export function makeLog(
+  options: { level: LogLevel; role: string; version?: string | undefined },
+  destination?: DestinationStream,
+): Log {
+  const settings = {
+    level: options.level,
+    base: { role: options.role, version: options.version },
+    messageKey: "msg",
+    timestamp: () => `,"time":"${new Date().toISOString()}"`,
+    formatters: { level: (label: string) => ({ level: label }) },
+  };
+  return wrap(destination === undefined ? pino(settings) : pino(settings, destination));
+}
+
+/** Swallows everything. */
+export const silentLog: Log = {
+  debug: () => {},
+  info: () => {},
+  warn: () => {},
+  error: () => {},
+  with: () => silentLog,
+};
+
+function wrap(logger: Logger): Log {
+  return {
+    debug: (message, fields = {}) => logger.debug(clean(fields), message),
+    info: (message, fields = {}) => logger.info(clean(fields), message),
+    warn: (message, fields = {}) => logger.warn(clean(fields), message),
+    error: (message, fields = {}) => logger.error(clean(fields), message),
+    with: (fields) => wrap(logger.child(clean(fields))),
+  };
+}
+
+function clean(fields: LogFields): Record<string, unknown> {
+  return Object.fromEntries(Object.entries(fields).map(([key, value]) => [key, cleanValue(key, value, 0)]));
+}
+
+function cleanValue(key: string, value: unknown, depth: number): unknown {
+  if (value === undefined || value === null || typeof value === "number" || typeof value === "boolean") return value;
+  if (SECRET_FIELDS.test(key)) return "[redacted]";
+  if (typeof value === "string") return redact(value);
+  if (value instanceof Error) return cleanError(value);
+  if (value instanceof Date) return value.toISOString();
+  if (typeof value === "bigint") return String(value);
+  if (typeof value !== "object" || depth >= DEEPEST) return `[${typeof value}]`;
+  // Sensitive, URL: they know best how they want to be shown.
+  if ("toJSON" in value && typeof value.toJSON === "function") return cleanValue(key, value.toJSON(), depth + 1);
+  if (Array.isArray(value)) return value.map((entry) => cleanValue(key, entry, depth + 1));
+  return Object.fromEntries(Object.entries(value).map(([name, entry]) => [name, cleanValue(name, entry, depth + 1)]));
+}
+
+function cleanError(error: Error, depth = 0): Record<string, unknown> {
+  const cause = error.cause instanceof Error && depth < DEEPEST ? cleanError(error.cause, depth + 1) : undefined;
+  const shown = { name: error.name, message: redact(error.message), cause };
+  if (isSagaError(error)) {
+    return { ...shown, class: error.class, code: error.code, neighbour: error.neighbour, status: error.upstreamStatus };
+  }
+  const code = "code" in error && typeof error.code === "string" ? error.code : undefined;
+  return { ...shown, code, stack: frames(error.stack) };
+}
+
+/** Only the frames: a stack begins with the message, which may hold what must not be shown. */
+function frames(stack: string | undefined): string[] | undefined {
+  return stack
+    ?.split("\n")
+    .filter((line) => /^\s+at /.test(line))
+    .slice(0, 8)
+    .map((line) => line.trim());
+}

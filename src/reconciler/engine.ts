@@ -1,0 +1,118 @@
+import type { Pool } from "pg";
+import type { Clock } from "../lib/clock.ts";
+import type { Log } from "../lib/log.ts";
+import { type Claim, claimDue, earliestDueMs } from "../store/claims.ts";
+import type { WorkerSession } from "../store/workerSession.ts";
+import { type ClaimDeps, processClaim } from "./claim.ts";
+
+/** However far the next due row is, look at least this often: the heartbeat may be lost. */
+const LONGEST_SLEEP_MS = 30_000;
+
+export interface EngineDeps extends Omit<ClaimDeps, "clusterID" | "cluster"> {
+  readonly pool: Pool;
+  readonly cluster: ClaimDeps["cluster"];
+  readonly clusterID: () => Promise<string>;
+  /** How many claims are worked on at once. */
+  readonly workers: number;
+  readonly openSession: () => Promise<WorkerSession>;
+  readonly clock: Clock;
+  readonly log: Log;
+}
+
+export interface Engine {
+  /** Look for due work now. Cheap to call often: calls while it looks become one more look. */
+  look(): void;
+  start(): void;
+  /** Milliseconds since the epoch of the last completed look, whatever its outcome. */
+  lastProgress(): number;
+  /** Ends the calls under way and gives their rows back. */
+  stop(): Promise<void>;
+}
+
+/** Claims due rows and works on them, any number of replicas side by side; sleeps until the earliest due one. */
+export function makeEngine(deps: EngineDeps): Engine {
+  const { pool, clock, log, workers } = deps;
+  const stopping = new AbortController();
+  const working = new Set<Promise<void>>();
+  let session: WorkerSession | undefined;
+  let looking: Promise<void> | undefined;
+  let again = false;
+  let timer: NodeJS.Timeout | undefined;
+  let progress = clock.now();
+
+  function look(): void {
+    if (stopping.signal.aborted) return;
+    if (looking !== undefined) {
+      again = true;
+      return;
+    }
+    clearTimeout(timer);
+    looking = lookOnce()
+      .then((sleepMs) => arm(sleepMs))
+      .catch((error: unknown) => {
+        log.warn("Looking for due work failed; it is tried again in a second.", { error });
+        arm(1000);
+      })
+      .finally(() => {
+        progress = clock.now();
+        looking = undefined;
+        if (again) {
+          again = false;
+          look();
+        }
+      });
+  }
+
+  function arm(sleepMs: number): void {
+    if (stopping.signal.aborted) return;
+    clearTimeout(timer);
+    timer = setTimeout(look, Math.min(LONGEST_SLEEP_MS, Math.max(5, sleepMs)));
+  }
+
+  /** Returns how long to sleep. */
+  async function lookOnce(): Promise<number> {
+    const free = workers - working.size;
+    // A full house looks again when somebody leaves.
+    if (free <= 0) return LONGEST_SLEEP_MS;
+    const current = await liveSession();
+    const clusterID = await deps.clusterID();
+    const claims = await claimDue(pool, current.owner, free);
+    for (const claim of claims) work(claim, current, clusterID);
+    if (claims.length === free) return LONGEST_SLEEP_MS;
+    return (await earliestDueMs(pool)) ?? LONGEST_SLEEP_MS;
+  }
+
+  function work(claim: Claim, current: WorkerSession, clusterID: string): void {
+    const signal = AbortSignal.any([stopping.signal, current.lost]);
+    const job = processClaim({ ...deps, clusterID }, claim, signal)
+      .catch((error: unknown) => {
+        // Postgres failed under it: the lease ends by itself, and the row is still due.
+        log.warn("A claim was given up; its lease runs out.", { saga: claim.row.uuid, error });
+      })
+      .finally(() => {
+        working.delete(job);
+        look();
+      });
+    working.add(job);
+  }
+
+  async function liveSession(): Promise<WorkerSession> {
+    if (session !== undefined && !session.lost.aborted) return session;
+    await session?.close();
+    session = await deps.openSession();
+    return session;
+  }
+
+  return {
+    look,
+    start: look,
+    lastProgress: () => progress,
+    stop: async () => {
+      stopping.abort(new Error("shutting down"));
+      clearTimeout(timer);
+      await looking;
+      await Promise.allSettled(working);
+      await session?.close();
+    },
+  };
+}

@@ -1,0 +1,158 @@
+import pLimit from "p-limit";
+import { REASON } from "../api/reasons.ts";
+import type { TenantSpec } from "../api/tenant.ts";
+import type { Cluster } from "../kube/cluster.ts";
+import type { Clock } from "../lib/clock.ts";
+import { isSagaError } from "../lib/errors.ts";
+import type { Log } from "../lib/log.ts";
+import { CHECKED, type CheckResult, type Checks, type Checked, type Finding } from "../saga/tenantReport.ts";
+import type { Client, TenantClients } from "./tenantClients.ts";
+
+/** A check is many calls, each with a deadline of its own; this bounds their sum. */
+const CHECK_DEADLINE_MS = 30_000;
+/** An origin that was silent is asked again at most this often, however many tenants are behind it. */
+const PROBE_EVERY_MS = 1_000;
+const NAMESPACES_AT_ONCE = 4;
+
+export interface Subject {
+  readonly name: string;
+  readonly spec: TenantSpec;
+  readonly clients: TenantClients;
+  /** The last results under the same spec and credentials. */
+  readonly previous: Checks | undefined;
+}
+
+export type CheckTenant = (subject: Subject, signal: AbortSignal) => Promise<Checks>;
+
+interface Deps {
+  readonly cluster: Pick<Cluster, "namespaceActive" | "missingSecretRights">;
+  readonly clock: Clock;
+  readonly log: Log;
+}
+
+/** Asks a tenant's neighbours whether its users can be made, before the first one suffers. Throws only when aborted. */
+export function makeTenantChecks(deps: Deps): CheckTenant {
+  /** Origins that were silent, with the moment from which the next check may ask again. */
+  const silent = new Map<string, number>();
+
+  async function ask(
+    subject: Subject,
+    neighbour: Checked,
+    origin: string,
+    look: (signal: AbortSignal) => Promise<Finding[]>,
+    signal: AbortSignal,
+  ): Promise<CheckResult> {
+    const unreachable = { kind: "unreachable", message: SILENCE[neighbour](subject.spec) } as const;
+    const askAgainAt = silent.get(origin);
+    if (askAgainAt !== undefined) {
+      const now = deps.clock.now();
+      if (now < askAgainAt) return subject.previous?.[neighbour] ?? unreachable;
+      silent.set(origin, now + PROBE_EVERY_MS);
+    }
+    const deadline = AbortSignal.timeout(CHECK_DEADLINE_MS);
+    try {
+      const findings = await look(AbortSignal.any([signal, deadline]));
+      silent.delete(origin);
+      return { kind: "checked", findings };
+    } catch (error) {
+      signal.throwIfAborted();
+      if (isSagaError(error) && error.class === "terminal") {
+        silent.delete(origin);
+        return { kind: "checked", findings: [{ reason: error.code, message: error.message, effect: "blocks" }] };
+      }
+      silent.set(origin, deps.clock.now() + PROBE_EVERY_MS);
+      if (subject.previous?.[neighbour].kind !== "unreachable") {
+        deps.log.warn("a tenant's neighbour does not answer its check", { name: subject.name, neighbour, error });
+      }
+      return unreachable;
+    }
+  }
+
+  async function client<T>(
+    of: Client<T>,
+    unread: string,
+    look: (client: T) => Promise<CheckResult>,
+  ): Promise<CheckResult> {
+    if (of.kind === "made") return look(of.client);
+    return of.kind === "wrong" ? { kind: "checked", findings: [of.finding] } : { kind: "unreachable", message: unread };
+  }
+
+  async function namespace(name: string, signal: AbortSignal): Promise<Finding[]> {
+    if (!(await deps.cluster.namespaceActive(name, signal))) {
+      return [
+        {
+          reason: REASON.NamespaceNotFound,
+          message: `Namespace ${JSON.stringify(name)} does not exist or is being deleted; create it, or take it out of spec.namespaces.`,
+          // Nobody can be committed there, so nobody suffers.
+          effect: "shows",
+        },
+      ];
+    }
+    const missing = await deps.cluster.missingSecretRights(name, signal);
+    if (missing.length === 0) return [];
+    return [
+      {
+        reason: REASON.MissingPermission,
+        message: `Our ServiceAccount may not ${missing.join(", ")}; apply the onboarding Role and RoleBinding in namespace ${JSON.stringify(name)}.`,
+        effect: "blocks",
+      },
+    ];
+  }
+
+  return async (subject, signal) => {
+    const { spec, clients } = subject;
+    const limit = pLimit(NAMESPACES_AT_ONCE);
+    const [keycloak, newapi, kubernetes] = await Promise.all([
+      client(clients.realm, UNREAD, (realm) =>
+        ask(subject, "keycloak", originOf(spec.keycloak.url), (cut) => problems(realm, spec, cut), signal),
+      ),
+      client(clients.gateway, UNREAD, (gateway) =>
+        ask(subject, "newapi", originOf(spec.newapi.url), (cut) => gateway.check(cut).then(() => []), signal),
+      ),
+      ask(
+        subject,
+        "kubernetes",
+        "kubernetes",
+        async (cut) => (await limit.map(spec.namespaces, (name) => namespace(name, cut))).flat(),
+        signal,
+      ),
+    ]);
+    return { keycloak, newapi, kubernetes };
+  };
+}
+
+/** Whether some neighbour of a tenant could not be asked. */
+export function anySilent(checks: Checks): boolean {
+  return CHECKED.some((neighbour) => checks[neighbour].kind === "unreachable");
+}
+
+async function problems(
+  realm: Extract<TenantClients["realm"], { kind: "made" }>["client"],
+  { keycloak, allow }: TenantSpec,
+  signal: AbortSignal,
+): Promise<Finding[]> {
+  const found = await realm.check(
+    {
+      defaultGroups: keycloak.defaultGroups,
+      allowedGroups: allow.groups,
+      allowedRealmRoles: allow.realmRoles,
+    },
+    signal,
+  );
+  return found.map(({ reason, message, blocking }) => ({ reason, message, effect: blocking ? "blocks" : "advises" }));
+}
+
+const UNREAD = "The API server does not answer, so the credential could not be read; it is tried again by itself.";
+
+/** The same sentence on every replica, whatever the silence looked like from there; the log has the details. */
+const SILENCE: Readonly<Record<Checked, (spec: TenantSpec) => string>> = {
+  keycloak: ({ keycloak }) =>
+    `Keycloak at ${keycloak.url} does not answer, or answers with errors; it is tried again by itself.`,
+  newapi: ({ newapi }) =>
+    `The gateway at ${newapi.url} does not answer, or answers with errors; it is tried again by itself.`,
+  kubernetes: () => "The API server does not answer questions about the tenant's namespaces; it is tried again by itself.",
+};
+
+function originOf(url: string): string {
+  return URL.canParse(url) ? new URL(url).origin : url;
+}

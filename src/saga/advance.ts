@@ -1,0 +1,277 @@
+import { REASON } from "../api/reasons.ts";
+import type { SagaError } from "../lib/errors.ts";
+import type { Random } from "../lib/clock.ts";
+import { backoffMs, FAILED_AFTER } from "./backoff.ts";
+import { fingerprint, type TenantView, wantsRotation } from "./decide.ts";
+import type { Desired } from "./desired.ts";
+import {
+  type Deleting,
+  type LastError,
+  type Outcome,
+  REACHED,
+  REACHED_BY,
+  type Reached,
+  type RowPatch,
+  type Run,
+  type RunReason,
+  type SagaRow,
+  type StepName,
+  STEPS,
+} from "./row.ts";
+
+/** What a step has to tell: which fields it learned, and what it saw of the key. */
+export interface StepResult {
+  readonly learned: RowPatch;
+  readonly key?: NonNullable<Run["key"]> | undefined;
+  /** Sentences about what the neighbour cannot follow. */
+  readonly notes?: readonly string[] | undefined;
+}
+
+/** `retry` is due again later, `rest` only when touched, `goOn` at once within the same claim. */
+export type Next =
+  | { readonly kind: "goOn" }
+  | { readonly kind: "rest" }
+  | { readonly kind: "retry"; readonly at: Date };
+
+export interface Advanced {
+  readonly patch: RowPatch;
+  readonly next: Next;
+}
+
+const HISTORY = 5;
+
+const FINISHED: Readonly<Record<RunReason, string>> = {
+  create: "Keycloak user, gateway account and Secret were made.",
+  edit: "The new spec is in place everywhere.",
+  tenant: "The change of the Tenant is in place.",
+  requested: "Everything was checked on request.",
+  rotate: "The API key was rotated.",
+  drift: "What had been changed outside was corrected.",
+  handover: "The accounts and the key passed to this object.",
+  recovered: "The person is back, with the same accounts.",
+};
+
+/** The newest first, five at most. */
+export function remember(row: SagaRow, outcome: Outcome): readonly Outcome[] {
+  return [outcome, ...row.history].slice(0, HISTORY);
+}
+
+/** The intent of a run that needs one, recorded before its first outside call; undefined when none is missing. */
+export function beforeUp(row: SagaRow, desired: Desired, run: Run): RowPatch | undefined {
+  const rotation =
+    row.rotation === undefined && wantsRotation(row, desired)
+      ? { toGeneration: Math.max(desired.keyGeneration, row.keyGeneration), requestedAt: desired.rotateRequestedAt }
+      : undefined;
+  const policy = row.deletionPolicy === desired.deletionPolicy ? {} : { deletionPolicy: desired.deletionPolicy };
+  const started = row.run?.generation === run.generation && row.run.reason === run.reason;
+  if (started && rotation === undefined && Object.keys(policy).length === 0) return undefined;
+  return { run, ...policy, ...(rotation === undefined ? {} : { rotation }) };
+}
+
+export function afterUp(row: SagaRow, run: Run, result: StepResult): Advanced {
+  const index = STEPS.indexOf(run.step);
+  const following = STEPS[index + 1];
+  const next: Run = {
+    ...run,
+    attempt: 0,
+    step: following ?? run.step,
+    done: following === undefined,
+    key: result.key ?? run.key,
+    notes: [...(run.notes ?? []), ...(result.notes ?? [])],
+    rotated: run.rotated === true || (run.step === "secret" && row.rotation !== undefined),
+  };
+  const reached = furthest(row.reached, REACHED_BY[run.step]);
+  return {
+    patch: {
+      ...result.learned,
+      run: next,
+      reached,
+      state: row.reached === "done" ? "done" : reached,
+      retryCount: 0,
+      backoffUntil: null,
+      failedSince: null,
+    },
+    next: { kind: "goOn" },
+  };
+}
+
+/** Everything is done: the run ends, and what it has seen is handled. */
+export function afterFinish(row: SagaRow, run: Run, desired: Desired, tenant: TenantView, now: Date): Advanced {
+  const rotation = run.rotated === true ? row.rotation : undefined;
+  const keyGeneration = row.handled === undefined ? desired.keyGeneration : row.keyGeneration;
+  return {
+    patch: {
+      state: "done",
+      reached: "done",
+      run: null,
+      retryCount: 0,
+      backoffUntil: null,
+      failedSince: null,
+      blockedOn: null,
+      lastError: null,
+      handled: {
+        generation: desired.generation,
+        tenantRevision: tenant.revision,
+        requestedAt: desired.requestedAt,
+        rotateRequestedAt: rotation?.requestedAt ?? row.handled?.rotateRequestedAt ?? desired.rotateRequestedAt,
+        key: run.key ?? "unverified",
+        // What the gateway could not follow stays visible until it is wanted as it was made.
+        tier: following(run, row.handled?.tier, desired.tier),
+        email: following(run, row.handled?.email, desired.email),
+        notes: run.notes ?? [],
+      },
+      keyGeneration: rotation?.toGeneration ?? keyGeneration,
+      ...(rotation === undefined ? {} : { rotation: null, keyRotatedAt: now }),
+      history: remember(row, {
+        at: now.toISOString(),
+        generation: desired.generation,
+        state: "done",
+        reason: desired.enabled ? REASON.Ready : REASON.Disabled,
+        message: FINISHED[run.reason],
+      }),
+    },
+    next: { kind: "rest" },
+  };
+}
+
+/** An attempt at a step failed. Terminal: until something of the fingerprint changes. Everything else: again, later. */
+export function afterFailure(
+  row: SagaRow,
+  step: LastError["step"],
+  error: SagaError,
+  context: { readonly desired: Desired; readonly tenant: TenantView | undefined } | undefined,
+  now: Date,
+  random: Random,
+): Advanced {
+  const lastError = describe(error, step, now);
+  if (error.class === "waiting") {
+    const at = new Date(now.getTime() + backoffMs(Math.min(FAILED_AFTER, row.retryCount + 1), undefined, random));
+    return { patch: { lastError, backoffUntil: at }, next: { kind: "retry", at } };
+  }
+  const repeated = row.lastError?.code === lastError.code && row.lastError.step === step;
+  const history = repeated
+    ? row.history
+    : remember(row, {
+        at: lastError.at,
+        generation: row.run?.generation,
+        state: row.state,
+        reason: lastError.code,
+        message: lastError.message,
+      });
+  if (error.class === "terminal" && context !== undefined) {
+    return {
+      patch: {
+        lastError,
+        history,
+        state: "failed",
+        blockedOn: fingerprint(context.desired, context.tenant),
+        backoffUntil: null,
+        failedSince: row.failedSince ?? now,
+      },
+      next: { kind: "rest" },
+    };
+  }
+  const retryCount = row.retryCount + 1;
+  const retryAfter = "retryAfterMs" in error && typeof error.retryAfterMs === "number" ? error.retryAfterMs : undefined;
+  const at = new Date(now.getTime() + backoffMs(retryCount, retryAfter, random));
+  const failed = retryCount >= FAILED_AFTER && row.deleting === undefined;
+  return {
+    patch: {
+      lastError,
+      history,
+      retryCount,
+      backoffUntil: at,
+      ...(row.run === undefined ? {} : { run: { ...row.run, attempt: row.run.attempt + 1 } }),
+      ...(failed ? { state: "failed", failedSince: row.failedSince ?? now } : {}),
+    },
+    next: { kind: "retry", at },
+  };
+}
+
+export function afterBeginDown(objectUID: string, since: Date, purgeAt: Date | undefined): Advanced {
+  const deleting: Deleting = {
+    since: since.toISOString(),
+    objectUID,
+    undone: [],
+    locked: [],
+    released: false,
+    purgeAt: purgeAt?.toISOString(),
+  };
+  return {
+    patch: { deleting, state: "deleting", run: null, retryCount: 0, backoffUntil: null, blockedOn: null, rotation: null },
+    next: { kind: "goOn" },
+  };
+}
+
+export function afterDown(row: SagaRow, step: StepName, how: "lock" | "remove", learned: RowPatch): Advanced {
+  const { deleting } = row;
+  if (deleting === undefined) throw new Error("a step went down on a row that is not being deleted");
+  return {
+    patch: {
+      ...learned,
+      deleting:
+        how === "lock"
+          ? { ...deleting, locked: [...(deleting.locked ?? []), step] }
+          : { ...deleting, undone: [...deleting.undone, step] },
+      retryCount: 0,
+      backoffUntil: null,
+    },
+    next: { kind: "goOn" },
+  };
+}
+
+/** `deleted` and `retained` keep the row, for audit; what it held is free. */
+export function afterEnd(row: SagaRow, state: "deleted" | "retained", now: Date): Advanced {
+  return {
+    patch: {
+      state,
+      run: null,
+      lastError: null,
+      backoffUntil: null,
+      ...(state === "deleted" ? { reached: "pending", handled: null } : {}),
+      history: remember(row, { at: now.toISOString(), state, reason: state === "retained" ? REASON.Retained : REASON.Deleting }),
+    },
+    // The object is still to be let go.
+    next: { kind: "goOn" },
+  };
+}
+
+export function afterRelease(row: SagaRow): Advanced {
+  const ended = row.state === "deleted" || row.state === "retained" || row.state === "orphaned";
+  if (row.deleting === undefined) return { patch: {}, next: { kind: "rest" } };
+  if (ended) return { patch: { deleting: null, objectUID: null }, next: { kind: "rest" } };
+  return { patch: { deleting: { ...row.deleting, released: true } }, next: { kind: "goOn" } };
+}
+
+export function afterOrphan(row: SagaRow, now: Date): Advanced {
+  return {
+    patch: {
+      state: "orphaned",
+      run: null,
+      deleting: null,
+      backoffUntil: null,
+      history: remember(row, { at: now.toISOString(), state: "orphaned", reason: REASON.Orphaned }),
+    },
+    next: { kind: "rest" },
+  };
+}
+
+export function describe(error: SagaError, step: LastError["step"], now: Date): LastError {
+  return {
+    step,
+    class: error.class,
+    code: error.code,
+    upstreamStatus: error.upstreamStatus,
+    message: error.message,
+    at: now.toISOString(),
+  };
+}
+
+function following(run: Run, before: string | undefined, wanted: string): string {
+  return (run.notes ?? []).some((note) => note.startsWith("newapi: ")) ? (before ?? wanted) : wanted;
+}
+
+function furthest(a: Reached, b: Reached): Reached {
+  return REACHED.indexOf(a) >= REACHED.indexOf(b) ? a : b;
+}
+

@@ -1,0 +1,187 @@
+import { FINALIZER } from "../api/meta.ts";
+import { REASON, type Reason } from "../api/reasons.ts";
+import type { LiveTenantUser } from "../api/tenantUser.ts";
+import type { Desired, Refusal } from "./desired.ts";
+import { type Run, type RunReason, type SagaRow, type StepName, STEPS } from "./row.ts";
+
+/** How long a deletion may hold its object while a neighbour stays down; the rest is a debt. */
+export const RELEASE_AFTER_MS = 10 * 60_000;
+
+/** What is known of the object that holds the row, read just now. */
+export type Sight =
+  | { readonly kind: "present"; readonly object: LiveTenantUser; readonly desired: Desired; readonly refusal: Refusal | undefined }
+  /** Present and being deleted: needs no Tenant, and must work with a spec that no longer parses. */
+  | { readonly kind: "deleting"; readonly uid: string; readonly finalizers: readonly string[]; readonly deletedAt: Date }
+  /** 404, or another uid under its name. Absence is not deletion. */
+  | { readonly kind: "absent" };
+
+export interface TenantView {
+  readonly revision: string;
+  readonly ready: boolean;
+  readonly message: string;
+  readonly deletionGraceMs: number;
+}
+
+export interface View {
+  readonly row: SagaRow;
+  readonly sight: Sight;
+  /** Undefined: no accepted Tenant has this id. */
+  readonly tenant: TenantView | undefined;
+  /** `unknown`: only asked for when a down step could be next; a CRD that goes takes every object with it. */
+  readonly crd: "present" | "terminating" | "gone" | "unknown";
+  /** This cluster's id; rows of another cluster are never undone from here. */
+  readonly clusterID: string;
+  /** Somebody waits for this email in this tenant. */
+  readonly waiter: boolean;
+  /** Steps whose neighbour is known to be down, with the moment of the next probe. */
+  readonly closed: Partial<Record<StepName, Date>>;
+}
+
+export type Action =
+  /** Nothing to do: the row rests until something touches it. */
+  | { readonly kind: "rest"; readonly why: "voided" | "ended" | "unconfirmed" | "blocked" | "done" }
+  /** Nothing to do before this moment. */
+  | { readonly kind: "sleep"; readonly until: Date }
+  /** Cannot go on now; says so, burns no retry. */
+  | { readonly kind: "wait"; readonly reason: Reason; readonly message: string; readonly until: Date | undefined }
+  /** A person must act; says so. */
+  | { readonly kind: "refuse"; readonly refusal: Refusal }
+  | { readonly kind: "suspend" }
+  /** The email of the object is no longer the row's. */
+  | { readonly kind: "move-email"; readonly email: string }
+  | { readonly kind: "add-finalizer" }
+  | { readonly kind: "up"; readonly step: StepName; readonly run: Run }
+  | { readonly kind: "finish"; readonly run: Run }
+  /** The row has lost its object without a deletion: nothing is undone. */
+  | { readonly kind: "orphan"; readonly release: boolean }
+  /** The object is being deleted: note it in the row, with what going down needs, before anything outside. */
+  | { readonly kind: "begin-down"; readonly objectUID: string; readonly since: Date; readonly purgeAt: Date | undefined }
+  /** The deleted holder gives the saga to the one who waits for the email. */
+  | { readonly kind: "hand-over" }
+  /** `lock`: disable and keep (grace); `remove`: undo for good. */
+  | { readonly kind: "down"; readonly step: StepName; readonly how: "lock" | "remove" }
+  | { readonly kind: "retain" }
+  | { readonly kind: "deleted" }
+  /** Let the object go: everything is undone, or the rest is a debt or the purge after grace. */
+  | { readonly kind: "release"; readonly debt: boolean };
+
+/** The fingerprint of all that can lift a terminal error. */
+export function fingerprint(desired: Desired, tenant: TenantView | undefined): string {
+  return [desired.generation, tenant?.revision ?? "", desired.requestedAt ?? "", desired.rotateRequestedAt ?? ""].join("|");
+}
+
+/** Names the one next action. Pure and total: everything it needs is in the view. */
+export function decide(view: View, now: Date): Action {
+  const { row, sight } = view;
+  if (row.voided) return { kind: "rest", why: "voided" };
+  if (!row.confirmed) return { kind: "rest", why: "unconfirmed" };
+  if (row.deleting !== undefined || sight.kind === "deleting") return decideDown(view, now);
+  if (row.state === "deleted" || row.state === "retained") return { kind: "rest", why: "ended" };
+  if (sight.kind === "absent") return row.state === "orphaned" ? { kind: "rest", why: "ended" } : { kind: "orphan", release: false };
+  return decideUp(view, sight, now);
+}
+
+function decideUp(view: View, sight: Extract<Sight, { kind: "present" }>, now: Date): Action {
+  const { row, tenant } = view;
+  const { desired, object } = sight;
+  if (tenant === undefined) {
+    return {
+      kind: "wait",
+      reason: REASON.NoTenant,
+      message: `No Tenant claims namespace ${JSON.stringify(object.metadata.namespace)}; the platform must add it to one.`,
+      until: undefined,
+    };
+  }
+  if (row.blockedOn === fingerprint(desired, tenant)) return { kind: "rest", why: "blocked" };
+  if (row.backoffUntil !== undefined && row.backoffUntil > now) return { kind: "sleep", until: row.backoffUntil };
+  if (desired.suspend) return { kind: "suspend" };
+  if (sight.refusal !== undefined) return { kind: "refuse", refusal: sight.refusal };
+  const run = nextRun(row, desired, tenant);
+  if (run === undefined) return { kind: "rest", why: "done" };
+  if (!tenant.ready) {
+    return { kind: "wait", reason: REASON.TenantNotReady, message: tenant.message, until: undefined };
+  }
+  if (desired.email !== row.email) return { kind: "move-email", email: desired.email };
+  if (object.metadata.finalizers?.includes(FINALIZER) !== true) return { kind: "add-finalizer" };
+  if (run.step === "finish") return { kind: "finish", run: { ...run, step: "secret" } };
+  const probeAt = view.closed[run.step];
+  if (probeAt !== undefined) {
+    return { kind: "wait", reason: REASON.NeighbourUnavailable, message: `${run.step} does not answer; it is probed, and this goes on when it does.`, until: probeAt };
+  }
+  return { kind: "up", step: run.step, run: { ...run, step: run.step } };
+}
+
+type NextRun = Omit<Run, "step"> & { readonly step: StepName | "finish" };
+
+/**
+ * The run in hand, or the one that has become necessary, or none. A run is always about the newest generation: a newer
+ * one starts it again from the first step, which finds its work done.
+ */
+function nextRun(row: SagaRow, desired: Desired, tenant: TenantView): NextRun | undefined {
+  const { run, handled } = row;
+  if (run !== undefined && run.generation === desired.generation) {
+    return { ...run, step: run.done ? "finish" : run.step };
+  }
+  const begin = (reason: RunReason): NextRun => ({ reason, generation: desired.generation, step: STEPS[0], attempt: 0, done: false });
+  if (run !== undefined) return begin(run.reason);
+  if (handled === undefined || row.reached !== "done") return begin("create");
+  if (handled.generation !== desired.generation) return begin("edit");
+  if (handled.tenantRevision !== tenant.revision) return begin("tenant");
+  if (desired.requestedAt !== undefined && handled.requestedAt !== desired.requestedAt) return begin("requested");
+  if (wantsRotation(row, desired)) return begin("rotate");
+  return undefined;
+}
+
+/** A higher `spec.key.generation`, or a new value of the rotate annotation; the first sight of a person rotates nothing. */
+export function wantsRotation(row: SagaRow, desired: Desired): boolean {
+  if (row.rotation !== undefined) return true;
+  if (row.handled === undefined) return false;
+  if (desired.keyGeneration > row.keyGeneration) return true;
+  return desired.rotateRequestedAt !== undefined && desired.rotateRequestedAt !== row.handled.rotateRequestedAt;
+}
+
+function decideDown(view: View, now: Date): Action {
+  const { row, sight, crd } = view;
+  const held = sight.kind === "deleting" && sight.finalizers.includes(FINALIZER);
+  if (row.deleting === undefined) {
+    if (sight.kind !== "deleting") return { kind: "rest", why: "ended" };
+    // What a CRD takes with it, and what another cluster made, was not deleted by anybody: let go, undo nothing.
+    if (crd === "terminating" || crd === "gone") return { kind: "orphan", release: held };
+    if (row.clusterID !== undefined && row.clusterID !== view.clusterID) return { kind: "orphan", release: held };
+    if (row.state === "deleted" || row.state === "retained" || row.state === "orphaned") {
+      return held ? { kind: "release", debt: false } : { kind: "rest", why: "ended" };
+    }
+    const grace = view.tenant?.deletionGraceMs ?? 0;
+    return {
+      kind: "begin-down",
+      objectUID: sight.uid,
+      since: now,
+      purgeAt: grace > 0 ? new Date(sight.deletedAt.getTime() + grace) : undefined,
+    };
+  }
+  if (row.clusterID !== undefined && row.clusterID !== view.clusterID) return { kind: "rest", why: "ended" };
+  const { deleting } = row;
+  if (view.waiter && row.deletionPolicy === "Delete") return { kind: "hand-over" };
+  if (row.deletionPolicy === "Retain") return row.state === "retained" ? { kind: "release", debt: false } : { kind: "retain" };
+  if (row.state === "deleted") return { kind: "release", debt: false };
+
+  const locking = deleting.purgeAt !== undefined && new Date(deleting.purgeAt) > now;
+  const done = locking ? (deleting.locked ?? []) : deleting.undone;
+  const next = STEPS.toReversed().find((step) => !done.includes(step) && !deleting.undone.includes(step));
+  const owedSince = now.getTime() - new Date(deleting.since).getTime();
+  if (next === undefined) {
+    if (!deleting.released) return locking ? { kind: "release", debt: false } : { kind: "deleted" };
+    return locking ? { kind: "sleep", until: new Date(deleting.purgeAt as string) } : { kind: "deleted" };
+  }
+  if (!deleting.released && owedSince >= RELEASE_AFTER_MS) return { kind: "release", debt: true };
+  if (row.backoffUntil !== undefined && row.backoffUntil > now) {
+    const letGoAt = new Date(new Date(deleting.since).getTime() + RELEASE_AFTER_MS);
+    return { kind: "sleep", until: deleting.released || row.backoffUntil < letGoAt ? row.backoffUntil : letGoAt };
+  }
+  const probeAt = view.closed[next];
+  if (probeAt !== undefined) {
+    return { kind: "wait", reason: REASON.NeighbourUnavailable, message: `${next} does not answer; undoing goes on when it does.`, until: probeAt };
+  }
+  return { kind: "down", step: next, how: locking ? "lock" : "remove" };
+}
+

@@ -1,0 +1,212 @@
+import { isDeepStrictEqual } from "node:util";
+import type { Condition } from "../api/meta.ts";
+import { CONDITION, REASON, type Reason } from "../api/reasons.ts";
+import type { TenantUserStatus } from "../api/tenantUser.ts";
+import type { Desired } from "./desired.ts";
+import { REACHED, REACHED_BY, type SagaRow, type StepName, STEPS } from "./row.ts";
+
+/** How the claim ended: what the person should read. */
+export type Situation =
+  | { readonly kind: "ready" }
+  | { readonly kind: "retrying"; readonly nextAt: Date }
+  | { readonly kind: "waiting"; readonly reason: Reason; readonly message: string }
+  | { readonly kind: "stalled"; readonly reason: string; readonly message: string }
+  | { readonly kind: "suspended" }
+  | { readonly kind: "deleting"; readonly message: string; readonly nextAt: Date | undefined };
+
+export interface Reported {
+  /** Undefined: the object has no row yet. */
+  readonly row: SagaRow | undefined;
+  readonly generation: number;
+  /** Undefined where the object's spec or Tenant is of no matter (waiting, deleting). */
+  readonly desired: Desired | undefined;
+  readonly situation: Situation;
+  readonly previous: TenantUserStatus | undefined;
+}
+
+interface Verdict {
+  readonly status: Condition["status"];
+  readonly reason: string;
+  readonly message: string;
+}
+
+/** Projects the row to the object's status. Pure; the same input gives the same status but for transition times. */
+export function report(reported: Reported, now: Date): TenantUserStatus {
+  const { row, generation, desired, situation, previous } = reported;
+  const ready = readiness(reported);
+  const conditions: Condition[] = [];
+  const put = (type: string, verdict: Verdict): void => {
+    const before = previous?.conditions?.find((condition) => condition.type === type);
+    conditions.push({
+      type,
+      ...verdict,
+      observedGeneration: generation,
+      lastTransitionTime:
+        before?.status === verdict.status ? before.lastTransitionTime : now.toISOString().replace(/\.\d+Z$/, "Z"),
+    });
+  };
+  put(CONDITION.Ready, ready);
+  const progress = progressing(reported);
+  if (progress !== undefined) put(CONDITION.Reconciling, progress);
+  const stalled = stalling(reported);
+  if (stalled !== undefined) put(CONDITION.Stalled, stalled);
+  if (situation.kind === "suspended") {
+    put(CONDITION.Suspended, { status: "True", reason: REASON.Suspended, message: SUSPENDED });
+  }
+  if (row !== undefined) for (const step of STEPS) put(STEP_CONDITION[step], stepVerdict(row, desired, step));
+
+  const nextAt = situation.kind === "retrying" || situation.kind === "deleting" ? situation.nextAt : undefined;
+  return definedOnly<TenantUserStatus>({
+    observedGeneration: generation,
+    state: row?.state ?? "waiting",
+    userUUID: row?.uuid,
+    keycloak: row?.keycloakUserID === undefined ? undefined : { userID: row.keycloakUserID },
+    newapi:
+      row?.newapiUserID === undefined
+        ? undefined
+        : definedOnly({ userID: row.newapiUserID, username: row.newapiUsername }),
+    secretName: row?.secretName,
+    binding: row?.secretName === undefined ? undefined : { name: row.secretName },
+    key:
+      row === undefined || row.reached !== "done"
+        ? undefined
+        : definedOnly({
+            generation: row.keyGeneration,
+            rotatedAt: row.keyRotatedAt?.toISOString(),
+            lastHandledRotateRequestedAt: row.handled?.rotateRequestedAt,
+          }),
+    retryCount: row?.retryCount ?? 0,
+    nextRetryAt: nextAt?.toISOString(),
+    lastError: row?.lastError === undefined ? previous?.lastError : shownError(row.lastError),
+    history:
+      row === undefined || row.history.length === 0
+        ? undefined
+        : row.history.map((entry) => definedOnly({ ...entry, message: entry.message?.slice(0, 1024) })),
+    lastHandledRequestedAt: row?.handled?.requestedAt,
+    conditions,
+  });
+}
+
+/** Whether there is anything to write. */
+export function sameStatus(a: TenantUserStatus | undefined, b: TenantUserStatus): boolean {
+  return a !== undefined && isDeepStrictEqual(structuredClone(a), structuredClone(b));
+}
+
+const SUSPENDED = "Suspended: nothing outside is written for this person until suspend is false; deletion still runs.";
+
+const STEP_CONDITION = {
+  keycloak: CONDITION.KeycloakReady,
+  newapi: CONDITION.NewAPIReady,
+  secret: CONDITION.SecretReady,
+} as const satisfies Record<StepName, string>;
+
+function readiness({ row, desired, situation, previous, generation }: Reported): Verdict {
+  const before = previous?.conditions?.find((condition) => condition.type === CONDITION.Ready);
+  switch (situation.kind) {
+    case "ready": {
+      if (desired?.enabled === false) {
+        return { status: "True", reason: REASON.Disabled, message: "The person is locked out as the spec asks; the Secret is kept." };
+      }
+      if (row?.handled?.key === "exhausted") {
+        return { status: "False", reason: REASON.QuotaExhausted, message: "The quota at the gateway is used up; ask for more. The key itself is good." };
+      }
+      if (row?.handled?.key !== "works") {
+        return { status: "True", reason: REASON.KeyNotVerified, message: "Everything is in place; the Tenant does not want the key tried at the gateway." };
+      }
+      return { status: "True", reason: REASON.Ready, message: `The key in Secret ${row.secretName ?? ""} opens the gateway.` };
+    }
+    case "retrying": {
+      const failed = row?.state === "failed";
+      if (!failed && before?.status === "True") return { status: "True", reason: before.reason, message: before.message };
+      const error = row?.lastError;
+      return failed
+        ? { status: "False", reason: REASON.NeighbourUnavailable, message: `${error?.message ?? "A neighbour does not answer."} It is tried again by itself.` }
+        : { status: "False", reason: REASON.Progressing, message: error?.message ?? "Under way." };
+    }
+    case "waiting":
+      return { status: "False", reason: situation.reason, message: situation.message };
+    case "stalled":
+      return { status: "False", reason: situation.reason, message: situation.message };
+    case "suspended":
+      return before !== undefined && before.reason !== REASON.Suspended && before.observedGeneration !== -1 && row?.reached === "done"
+        ? { status: before.status, reason: before.reason, message: before.message }
+        : { status: "False", reason: REASON.Suspended, message: SUSPENDED };
+    case "deleting":
+      return { status: "False", reason: REASON.Deleting, message: situation.message };
+    default:
+      return unreachable(situation, generation);
+  }
+}
+
+function progressing({ row, situation }: Reported): Verdict | undefined {
+  switch (situation.kind) {
+    case "retrying":
+      return {
+        status: "True",
+        reason: (row?.retryCount ?? 0) > 0 ? REASON.ProgressingWithRetry : REASON.Progressing,
+        message:
+          row?.lastError === undefined
+            ? "Under way."
+            : `${row.lastError.step}: attempt ${row.retryCount} failed, next at ${situation.nextAt.toISOString()}.`,
+      };
+    case "waiting":
+      return { status: "True", reason: situation.reason, message: situation.message };
+    case "deleting":
+      return { status: "True", reason: REASON.Deleting, message: situation.message };
+    case "ready":
+    case "stalled":
+    case "suspended":
+      return undefined;
+    default:
+      return unreachable(situation, row?.version);
+  }
+}
+
+function stalling({ row, situation }: Reported): Verdict | undefined {
+  if (situation.kind === "stalled") return { status: "True", reason: situation.reason, message: situation.message };
+  if (situation.kind === "suspended" && row?.reached !== "done") {
+    return { status: "True", reason: REASON.Suspended, message: SUSPENDED };
+  }
+  return undefined;
+}
+
+function stepVerdict(row: SagaRow, desired: Desired | undefined, step: StepName): Verdict {
+  const error = row.lastError;
+  if (error !== undefined && error.step === step && (row.retryCount > 0 || row.blockedOn !== undefined)) {
+    return { status: "False", reason: error.code, message: error.message };
+  }
+  if (row.deleting !== undefined) {
+    const gone = row.deleting.undone.includes(step) || (row.deleting.locked?.includes(step) ?? false);
+    return { status: "False", reason: REASON.Deleting, message: gone ? "Undone." : "Still to be undone." };
+  }
+  if (REACHED.indexOf(row.reached) < REACHED.indexOf(REACHED_BY[step])) {
+    return { status: "Unknown", reason: REASON.Progressing, message: "Not reached yet." };
+  }
+  const notes = (row.run?.notes ?? row.handled?.notes ?? []).filter((note) => note.startsWith(`${step}: `));
+  if (notes.length > 0) {
+    return { status: "True", reason: REASON.NotSupportedByGateway, message: notes.map((note) => note.slice(step.length + 2)).join(" ") };
+  }
+  if (desired?.enabled === false && step !== "secret") {
+    return { status: "True", reason: REASON.Disabled, message: "In place, disabled." };
+  }
+  return { status: "True", reason: REASON.Ready, message: "In place." };
+}
+
+function shownError(error: NonNullable<SagaRow["lastError"]>): TenantUserStatus["lastError"] {
+  const { step, class: kind, ...rest } = error;
+  return definedOnly({
+    ...rest,
+    message: rest.message.slice(0, 1024),
+    step: STEPS.find((name) => name === step),
+    class: kind === "waiting" ? undefined : kind,
+  });
+}
+
+/** Absent and undefined are the same to the API server; only the first compares equal. */
+function definedOnly<T extends object>(value: T): T {
+  return Object.fromEntries(Object.entries(value).filter(([, field]) => field !== undefined)) as T;
+}
+
+function unreachable(value: never, context: unknown): never {
+  throw new Error(`no such situation: ${JSON.stringify(value)} (${String(context)})`);
+}

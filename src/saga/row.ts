@@ -1,0 +1,203 @@
+import { type SagaState, STEP_NAMES, type StepName } from "../api/tenantUser.ts";
+
+export type { SagaState, StepName };
+
+/**
+ * The saga's terminology and its durable record, as the pure code sees it. `state` is what people read: the furthest
+ * point reached, or how it ended; `run` says what is being done right now.
+ */
+export const REACHED = ["pending", "kc_created", "newapi_created", "secret_applied", "done"] as const;
+export type Reached = (typeof REACHED)[number];
+
+/** In the order of going up; going down is the inverse. */
+export const STEPS = STEP_NAMES;
+
+/** What a finished step makes of `reached`. */
+export const REACHED_BY: Readonly<Record<StepName, Reached>> = {
+  keycloak: "kc_created",
+  newapi: "newapi_created",
+  secret: "secret_applied",
+};
+
+export type RunReason = "create" | "edit" | "tenant" | "requested" | "rotate" | "drift" | "handover" | "recovered";
+
+export interface Run {
+  readonly reason: RunReason;
+  /** metadata.generation that this run carries out. */
+  readonly generation: number;
+  readonly step: StepName;
+  /** From 0; counts failures of this step in this run. */
+  readonly attempt: number;
+  /** All steps are through; what is left is to say so. */
+  readonly done: boolean;
+  /** What the secret step saw; for the report. */
+  readonly key?: Handled["key"] | undefined;
+  readonly notes?: readonly string[] | undefined;
+  /** The run rotated the key. */
+  readonly rotated?: boolean | undefined;
+}
+
+/** What the last finished run has seen: anything newer is work. */
+export interface Handled {
+  readonly generation: number;
+  readonly tenantRevision: string;
+  readonly requestedAt?: string | undefined;
+  readonly rotateRequestedAt?: string | undefined;
+  /** What the gateway said of the key after it was written. `unverified`: the Tenant does not want it asked. */
+  readonly key: "works" | "unverified" | "exhausted";
+  /** What the account was last wanted to be, to see a change that the gateway cannot follow. */
+  readonly tier?: string | undefined;
+  readonly email?: string | undefined;
+  /** What the gateway or realm cannot follow, as sentences; empty at most times. */
+  readonly notes: readonly string[];
+}
+
+export interface LastError {
+  readonly step: StepName | "admission" | "finalizer" | "release";
+  readonly class: "transient" | "conflict" | "terminal" | "waiting";
+  /** A reason of src/api/reasons.ts. */
+  readonly code: string;
+  readonly upstreamStatus?: number | undefined;
+  readonly message: string;
+  /** RFC 3339. */
+  readonly at: string;
+}
+
+/** One outcome, as `status.history` shows it. */
+export interface Outcome {
+  /** RFC 3339. */
+  readonly at: string;
+  readonly generation?: number | undefined;
+  readonly state: SagaState;
+  /** A reason of src/api/reasons.ts. */
+  readonly reason: string;
+  readonly message?: string | undefined;
+}
+
+/** What we gave this person and may therefore take away again. */
+export interface Managed {
+  readonly groups: readonly string[];
+  readonly realmRoles: readonly string[];
+  readonly attributes: readonly string[];
+  readonly labels: readonly string[];
+  readonly annotations: readonly string[];
+}
+
+export const NOTHING_MANAGED: Managed = { groups: [], realmRoles: [], attributes: [], labels: [], annotations: [] };
+
+/**
+ * A key rotation, recorded before the gateway is asked. Whether the gateway has done it is seen by comparing: as long as
+ * its key is the one in the Secret, it has not.
+ */
+export interface Rotation {
+  readonly toGeneration: number;
+  /** The annotation's value that asked for it, if one did. */
+  readonly requestedAt?: string | undefined;
+}
+
+export interface Deleting {
+  /** RFC 3339: when deletion was seen. Debts are counted from here. */
+  readonly since: string;
+  /** uid of the deleted object: in the id of `sme.user.deleted`. */
+  readonly objectUID: string;
+  /** Steps undone for good. */
+  readonly undone: readonly StepName[];
+  /** Steps locked for the time of grace: Secret removed, accounts disabled. */
+  readonly locked?: readonly StepName[] | undefined;
+  /** The object was let go. What is still to do after that is a debt, or the purge at the end of grace. */
+  readonly released: boolean;
+  /** RFC 3339: end of the Tenant's deletionGrace. Absent: no grace. */
+  readonly purgeAt?: string | undefined;
+}
+
+export interface SagaRow {
+  readonly uuid: string;
+  readonly tenantID: string;
+  /** Canonical. */
+  readonly email: string;
+  readonly state: SagaState;
+  readonly reached: Reached;
+  readonly keycloakUserID: string | undefined;
+  readonly newapiUserID: string | undefined;
+  readonly newapiUsername: string | undefined;
+  readonly retryCount: number;
+  readonly lastError: LastError | undefined;
+  readonly createdAt: Date;
+
+  readonly clusterID: string | undefined;
+  readonly objectUID: string | undefined;
+  readonly namespace: string | undefined;
+  readonly name: string | undefined;
+  readonly confirmed: boolean;
+  readonly voided: boolean;
+
+  readonly run: Run | undefined;
+  readonly handled: Handled | undefined;
+  /** Fingerprint of what a terminal error waits to see changed. */
+  readonly blockedOn: string | undefined;
+  readonly dueAt: Date | undefined;
+  readonly backoffUntil: Date | undefined;
+  readonly failedSince: Date | undefined;
+  readonly touches: number;
+  readonly version: number;
+
+  readonly deletionPolicy: "Delete" | "Retain";
+  readonly adopted: boolean;
+  readonly secretNamespace: string | undefined;
+  readonly secretName: string | undefined;
+  readonly secretUID: string | undefined;
+  readonly managed: Managed;
+  readonly enabled: boolean;
+
+  readonly keyGeneration: number;
+  readonly keyRotatedAt: Date | undefined;
+  readonly rotation: Rotation | undefined;
+  readonly invitedKeycloakUserID: string | undefined;
+
+  readonly deleting: Deleting | undefined;
+  readonly history: readonly Outcome[];
+}
+
+/** The fields of a row that a recorded action may change; absent = unchanged, null = emptied. */
+export type RowPatch = {
+  readonly [Field in
+    | "email"
+    | "state"
+    | "reached"
+    | "retryCount"
+    | "clusterID"
+    | "deletionPolicy"
+    | "adopted"
+    | "managed"
+    | "enabled"
+    | "keyGeneration"
+    | "history"]?: NonNullable<SagaRow[Field]>;
+} & {
+  readonly [Field in
+    | "keycloakUserID"
+    | "newapiUserID"
+    | "newapiUsername"
+    | "lastError"
+    | "run"
+    | "handled"
+    | "blockedOn"
+    | "dueAt"
+    | "backoffUntil"
+    | "failedSince"
+    | "secretNamespace"
+    | "secretName"
+    | "secretUID"
+    | "keyRotatedAt"
+    | "rotation"
+    | "invitedKeycloakUserID"
+    | "deleting"
+    | "objectUID"
+    | "namespace"
+    | "name"]?: NonNullable<SagaRow[Field]> | null;
+};
+
+/** The row as it is after a patch. */
+export function patched(row: SagaRow, patch: RowPatch): SagaRow {
+  const changed = Object.fromEntries(Object.entries(patch).map(([field, value]) => [field, value ?? undefined]));
+  return { ...row, ...changed };
+}

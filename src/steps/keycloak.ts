@@ -1,0 +1,72 @@
+import type { StepResult } from "../saga/advance.ts";
+import type { RowPatch } from "../saga/row.ts";
+import type { Step, StepContext, UpContext } from "./step.ts";
+
+/** The user in the tenant's realm: ours by both marks, adopted only by the Tenant's leave. */
+export const keycloakStep: Step = { name: "keycloak", up, down };
+
+async function up(context: UpContext, signal: AbortSignal): Promise<StepResult> {
+  const { row, desired, wrote } = context;
+  const realm = context.realm();
+  const ensured = await realm.ensureUser(
+    {
+      uuid: row.uuid,
+      tenantID: row.tenantID,
+      email: desired.email,
+      enabled: desired.enabled,
+      firstName: desired.firstName,
+      lastName: desired.lastName,
+      displayName: desired.displayName,
+      groups: desired.groups,
+      defaultGroups: desired.defaultGroups,
+      realmRoles: desired.realmRoles,
+      attributes: desired.attributes,
+      requiredActions: desired.requiredActions,
+      managedBefore: row.managed,
+    },
+    row.keycloakUserID,
+    context.adoption === "Never" ? { policy: "Never" } : { policy: "Unclaimed", allowedGroups: context.allowedGroups },
+    signal,
+  );
+  if (ensured.created || ensured.adopted || ensured.changed) {
+    const action = ensured.created ? "created" : ensured.adopted && !row.adopted ? "adopted" : "updated";
+    wrote({ action, target: ensured.userID });
+  }
+  if (desired.invitation === "Email" && row.invitedKeycloakUserID !== ensured.userID) {
+    // At most one mail per Keycloak user: noted before it is sent, so a lost reply counts as sent.
+    await context.note({ keycloakUserID: ensured.userID, invitedKeycloakUserID: ensured.userID });
+    await realm.invite(ensured.userID, desired.requiredActions ?? ["UPDATE_PASSWORD"], signal);
+    wrote({ action: "invited", target: ensured.userID });
+  }
+  return {
+    learned: {
+      keycloakUserID: ensured.userID,
+      adopted: row.adopted || ensured.adopted,
+      managed: { ...row.managed, ...ensured.managed },
+    },
+    notes: ensured.usernameKept
+      ? ["keycloak: The realm keeps user names (editUsernameAllowed is off), so the user name stayed as it was."]
+      : [],
+  };
+}
+
+async function down(context: StepContext, how: "lock" | "remove", signal: AbortSignal): Promise<RowPatch> {
+  const { row, wrote } = context;
+  const realm = context.realm();
+  // The id is a hint; without one (the reply to our create was lost) the marks find the user.
+  const userID = row.keycloakUserID ?? (await realm.findUser(row.uuid, row.tenantID, signal));
+  if (userID === undefined) return {};
+  if (row.adopted) {
+    if (how === "lock") return {};
+    await realm.releaseUser(row.uuid, row.tenantID, userID, row.managed, signal);
+    wrote({ action: "released", target: userID });
+    return { keycloakUserID: userID };
+  }
+  if (how === "lock") {
+    if (await realm.setEnabled(row.uuid, row.tenantID, userID, false, signal)) wrote({ action: "disabled", target: userID });
+    return { keycloakUserID: userID };
+  }
+  await realm.deleteUser(row.uuid, row.tenantID, userID, signal);
+  wrote({ action: "deleted", target: userID });
+  return { keycloakUserID: userID };
+}

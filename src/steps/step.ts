@@ -1,0 +1,47 @@
+import type { Cluster } from "../kube/cluster.ts";
+import type { Sensitive } from "../lib/sensitive.ts";
+import type { Gateway } from "../newapi/gateway.ts";
+import type { Realm } from "../keycloak/realm.ts";
+import type { StepResult } from "../saga/advance.ts";
+import type { Desired } from "../saga/desired.ts";
+import type { RowPatch, SagaRow, StepName } from "../saga/row.ts";
+
+/** What a write to the outside was, for the audit. */
+export interface Written {
+  readonly action: string;
+  readonly target: string | undefined;
+  readonly detail?: Readonly<Record<string, unknown>> | undefined;
+}
+
+/** What a step works with; one per claim. */
+export interface StepContext {
+  readonly row: SagaRow;
+  readonly cluster: Cluster;
+  /** Throw a WaitingError while the tenant's credentials are missing. */
+  readonly realm: () => Realm;
+  readonly gateway: () => Gateway;
+  /** Must be called after every outside write that changed something. */
+  readonly wrote: (written: Written) => void;
+  /** Records, fenced, what must be known before the next outside call: an intent. Throws when the lease is lost. */
+  readonly note: (patch: RowPatch) => Promise<void>;
+  /** What an earlier step of the same claim saw, so that a later one need not ask again. Never stored. */
+  readonly carry: { apiKey?: Sensitive };
+  readonly now: () => number;
+}
+
+export interface UpContext extends StepContext {
+  readonly desired: Desired;
+  readonly realmName: string;
+  readonly adoption: "Never" | "Unclaimed";
+  readonly allowedGroups: readonly string[];
+}
+
+/**
+ * One neighbour's part of the saga. `up` is ensure: find ours by both marks, create what is missing, correct what
+ * differs, touch nothing else. `down` undoes it; anything already gone is success. Both may be cut anywhere and repeated.
+ */
+export interface Step {
+  readonly name: StepName;
+  up(context: UpContext, signal: AbortSignal): Promise<StepResult>;
+  down(context: StepContext, how: "lock" | "remove", signal: AbortSignal): Promise<RowPatch>;
+}

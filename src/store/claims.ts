@@ -1,0 +1,142 @@
+import type { Pool, PoolClient } from "pg";
+import type { UserEvent } from "../api/userEvent.ts";
+import type { RowPatch, SagaRow } from "../saga/row.ts";
+import { appendAudit, type AuditEntry } from "./audit.ts";
+import { enqueueEvent } from "./outbox.ts";
+import { assignments, type Queryable, type RawRow, sagaRow } from "./sagas.ts";
+
+/** A lease outlives the deadline of every call made under it (10 s), so that two never act at once. */
+export const LEASE_SECONDS = 30;
+
+/** First key of the advisory locks that worker sessions hold; the second is the lease owner's number. */
+export const WORKER_LOCKS = 0x75726261;
+
+export interface Claim {
+  readonly row: SagaRow;
+  readonly owner: number;
+}
+
+/**
+ * Claims up to `limit` due rows, fair across tenants: one of each tenant before a second of any. A lease whose owner's
+ * advisory lock is free is dead at once. One statement; rows that others are claiming are skipped.
+ */
+export async function claimDue(db: Queryable, owner: number, limit: number): Promise<Claim[]> {
+  const { rows } = await db.query<RawRow>({
+    name: "claim-due",
+    text: CLAIM_DUE,
+    values: [owner, limit, LEASE_SECONDS, WORKER_LOCKS],
+  });
+  return rows.map((raw) => ({ row: sagaRow(raw), owner }));
+}
+
+// The recursive part walks from tenant to tenant along the index of due rows: rows at rest are never looked at.
+const CLAIM_DUE = `
+with recursive tenant as (
+  (select sme_tenant_id from user_provision_state where due_at is not null order by sme_tenant_id limit 1)
+  union all
+  select (select s.sme_tenant_id from user_provision_state s
+          where s.due_at is not null and s.sme_tenant_id > tenant.sme_tenant_id
+          order by s.sme_tenant_id limit 1)
+  from tenant where tenant.sme_tenant_id is not null
+), living as (
+  select objid::bigint as owner from pg_locks
+  where locktype = 'advisory' and classid = $4::bigint::oid and objsubid = 2
+    and database = (select oid from pg_database where datname = current_database())
+), due as (
+  select d.sme_user_uuid, d.turn, d.due_at
+  from tenant cross join lateral (
+    select s.sme_user_uuid, s.due_at, row_number() over (order by s.due_at) as turn
+    from (
+      select i.sme_user_uuid, i.due_at from user_provision_state i
+      where i.sme_tenant_id = tenant.sme_tenant_id and i.due_at <= now()
+        and (i.lease_until is null or i.lease_until < now()
+             or not exists (select 1 from living where living.owner = i.lease_owner))
+      order by i.due_at limit $2
+    ) s
+  ) d
+  where tenant.sme_tenant_id is not null
+  order by d.turn, d.due_at limit $2
+), locked as (
+  select s.sme_user_uuid from user_provision_state s join due using (sme_user_uuid)
+  where s.due_at <= now()
+    and (s.lease_until is null or s.lease_until < now()
+         or not exists (select 1 from living where living.owner = s.lease_owner))
+  for update of s skip locked
+)
+update user_provision_state s
+set lease_owner = $1, lease_until = now() + make_interval(secs => $3), version = s.version + 1
+from locked where s.sme_user_uuid = locked.sme_user_uuid
+returning s.*`;
+
+/** Milliseconds from now to the earliest due row that nobody holds; undefined when none. */
+export async function earliestDueMs(db: Queryable): Promise<number | undefined> {
+  const { rows } = await db.query<{ ms: number | null }>({
+    name: "earliest-due",
+    text: `select extract(epoch from least(min(greatest(due_at, coalesce(lease_until, due_at)))) - now())::float8 * 1000 as ms
+           from (select due_at, lease_until from user_provision_state where due_at is not null order by due_at limit 100) s`,
+  });
+  return rows[0]?.ms ?? undefined;
+}
+
+export interface Recording {
+  readonly patch: RowPatch;
+  /** `keep`: the claim goes on. `release`: it ends, and the row is due again at `dueAt`, or rests (null). */
+  readonly lease: "keep" | { readonly dueAt: Date | null };
+  readonly audit: readonly AuditEntry[];
+  readonly events: readonly UserEvent[];
+}
+
+/**
+ * Records an outcome, fenced by owner and version, with its audit rows and events in one transaction. Undefined: the
+ * lease is lost; the caller stops quietly. A touch that came after the claim keeps the row due.
+ */
+export async function record(pool: Pool, claim: Claim, recording: Recording): Promise<Claim | undefined> {
+  if (recording.audit.length === 0 && recording.events.length === 0) return recordRow(pool, claim, recording);
+  const client = await pool.connect();
+  try {
+    await client.query("begin");
+    const next = await recordRow(client, claim, recording);
+    if (next !== undefined) {
+      await appendAudit(client, recording.audit);
+      for (const event of recording.events) await enqueueEvent(client, event);
+    }
+    await client.query("commit");
+    return next;
+  } catch (error) {
+    await rollback(client);
+    throw error;
+  } finally {
+    client.release();
+  }
+}
+
+async function recordRow(db: Queryable, claim: Claim, { patch, lease }: Recording): Promise<Claim | undefined> {
+  const { clauses, values } = assignments(patch, 5);
+  const leaseClauses =
+    lease === "keep"
+      ? ["lease_until = now() + make_interval(secs => $4)"]
+      : [
+          `lease_owner = null, lease_until = null, due_at = case when touches > $4 then now() else $${5 + values.length}::timestamptz end`,
+        ];
+  const { rows } = await db.query<RawRow>({
+    text: `update user_provision_state set ${[...clauses, ...leaseClauses].join(", ")}, version = version + 1, updated_at = now()
+           where sme_user_uuid = $1 and lease_owner = $2 and version = $3 returning *`,
+    values: [
+      claim.row.uuid,
+      claim.owner,
+      claim.row.version,
+      lease === "keep" ? LEASE_SECONDS : claim.row.touches,
+      ...values,
+      ...(lease === "keep" ? [] : [lease.dueAt]),
+    ],
+  });
+  const raw = rows[0];
+  if (raw === undefined) return undefined;
+  // What was touched since the claim counts as unseen until the next claim.
+  return { owner: claim.owner, row: { ...sagaRow(raw), touches: claim.row.touches } };
+}
+
+export async function rollback(client: PoolClient): Promise<void> {
+  // The connection may be the very thing that broke; the server rolls back with it.
+  await client.query("rollback").catch(() => undefined);
+}

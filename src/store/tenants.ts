@@ -1,0 +1,211 @@
+import { type TenantSpec, tenantSpec } from "../api/tenant.ts";
+import type { MirroredTenant } from "../saga/accept.ts";
+import type { UserCounts } from "../saga/tenantReport.ts";
+import { canonicalJSON, sameJSON } from "../saga/revision.ts";
+import type { Queryable } from "./sagas.ts";
+
+/** The last accepted spec of one Tenant: what every replica and the webhook work with. */
+export interface TenantRecord extends MirroredTenant {
+  readonly name: string;
+  /** RFC 3339. */
+  readonly createdAt: string;
+  readonly revision: string;
+  readonly ready: boolean;
+  readonly problems: readonly { readonly reason: string; readonly message: string }[];
+}
+
+/** A mirror as it was read, with the namespaces that the table grants: `accepted.namespaces`, unless a write was cut short. */
+export interface StoredTenant extends TenantRecord {
+  readonly namespaces: readonly string[];
+}
+
+export interface TenantUsage extends UserCounts {
+  /** Rows that hold the Tenant: all but `deleted` and void ones. */
+  readonly rows: number;
+  readonly namespaces: readonly string[];
+}
+
+interface RawTenant {
+  tenant_id: string;
+  object_uid: string;
+  name: string;
+  object_created_at: Date;
+  accepted: unknown;
+  revision: string;
+  ready: boolean;
+  problems: { reason: string; message: string }[];
+  namespaces: string[];
+}
+
+const SELECT = `
+  select tenant_id, object_uid, name, object_created_at, accepted, revision, ready, problems,
+    array(select n.namespace from tenant_namespaces n where n.tenant_id = t.tenant_id order by 1) as namespaces
+  from tenants t`;
+
+/** A spec that an older version wrote is completed; one that does not fit any more counts as never accepted. */
+export async function loadTenants(db: Queryable): Promise<StoredTenant[]> {
+  const { rows } = await db.query<RawTenant>({ name: "load-tenants", text: `${SELECT} order by tenant_id` });
+  return rows.flatMap((raw) => {
+    const accepted = tenantSpec.safeParse(raw.accepted);
+    return accepted.success ? [stored(raw, accepted.data)] : [];
+  });
+}
+
+function stored(raw: RawTenant, accepted: TenantSpec): StoredTenant {
+  return {
+    tenantID: raw.tenant_id,
+    objectUID: raw.object_uid,
+    name: raw.name,
+    createdAt: raw.object_created_at.toISOString().replace(".000Z", "Z"),
+    accepted,
+    revision: raw.revision,
+    ready: raw.ready,
+    problems: raw.problems,
+    namespaces: raw.namespaces,
+  };
+}
+
+/** Whether a mirror says already what it should. */
+export function sameRecord({ namespaces: _granted, ...mirror }: StoredTenant, wanted: TenantRecord): boolean {
+  return sameJSON(mirror, wanted);
+}
+
+/**
+ * Writes the mirror when it differs; true when it did. It looks first: the trigger that tells every webhook fires for
+ * a statement, also for one that changes no row.
+ */
+export async function mirrorTenant(db: Queryable, tenant: TenantRecord): Promise<boolean> {
+  const { rows } = await db.query<RawTenant>({
+    name: "load-tenant",
+    text: `${SELECT} where tenant_id = $1`,
+    values: [tenant.tenantID],
+  });
+  const accepted = tenantSpec.safeParse(rows[0]?.accepted);
+  if (rows[0] !== undefined && accepted.success && sameRecord(stored(rows[0], accepted.data), tenant)) return false;
+  await db.query({
+    name: "mirror-tenant",
+    text: `insert into tenants (tenant_id, object_uid, name, object_created_at, accepted, revision, ready, problems)
+           values ($1, $2, $3, $4, $5, $6, $7, $8)
+           on conflict (tenant_id) do update set object_uid = excluded.object_uid, name = excluded.name,
+             object_created_at = excluded.object_created_at, accepted = excluded.accepted,
+             revision = excluded.revision, ready = excluded.ready, problems = excluded.problems, updated_at = now()`,
+    values: [
+      tenant.tenantID,
+      tenant.objectUID,
+      tenant.name,
+      tenant.createdAt,
+      canonicalJSON(tenant.accepted),
+      tenant.revision,
+      tenant.ready,
+      JSON.stringify(tenant.problems),
+    ],
+  });
+  return true;
+}
+
+/** Makes these the tenant's namespaces, taking them from whoever had them; true when something changed. */
+export async function grantNamespaces(
+  db: Queryable,
+  tenantID: string,
+  namespaces: readonly string[],
+): Promise<boolean> {
+  const { rows } = await db.query<{ namespace: string }>({
+    name: "tenant-namespaces",
+    text: "select namespace from tenant_namespaces where tenant_id = $1",
+    values: [tenantID],
+  });
+  const granted = rows.map(({ namespace }) => namespace);
+  if (sameJSON(granted.toSorted(), namespaces.toSorted())) return false;
+  await db.query({
+    name: "grant-namespaces",
+    text: `with left_out as (
+             delete from tenant_namespaces where tenant_id = $1 and namespace <> all ($2::text[])
+           )
+           insert into tenant_namespaces (namespace, tenant_id) select distinct unnest($2::text[]), $1
+           on conflict (namespace) do update set tenant_id = excluded.tenant_id
+             where tenant_namespaces.tenant_id <> excluded.tenant_id`,
+    values: [tenantID, namespaces],
+  });
+  return true;
+}
+
+/** Only while it is the mirror of that object: another one of the same id may have come meanwhile. */
+export async function removeTenant(db: Queryable, tenantID: string, objectUID: string): Promise<boolean> {
+  const { rowCount } = await db.query({
+    name: "remove-tenant",
+    text: "delete from tenants where tenant_id = $1 and object_uid = $2",
+    values: [tenantID, objectUID],
+  });
+  return (rowCount ?? 0) > 0;
+}
+
+/** By tenant id; a tenant without rows and without waiting objects is absent. */
+export async function tenantUsage(db: Queryable): Promise<Map<string, TenantUsage>> {
+  const { rows } = await db.query<{
+    tenant: string;
+    state: string;
+    holds: boolean;
+    n: number;
+    living: number;
+    namespaces: string[];
+  }>({
+    name: "tenant-usage",
+    text: `select sme_tenant_id as tenant, state, true as holds, count(*)::int as n,
+             (count(*) filter (where confirmed_at is not null and state not in ('retained', 'orphaned')
+                and coalesce(deleting->>'released', 'false') <> 'true'))::int as living,
+             coalesce(array_agg(distinct object_namespace) filter (where object_namespace is not null), '{}') as namespaces
+           from user_provision_state where state <> 'deleted' and voided_at is null group by 1, 2
+           union all
+           select tenant, 'waiting', false, count(*)::int, count(*)::int, '{}' from waiting
+           where tenant is not null group by 1
+           order by 1, 2`,
+  });
+  const usage = new Map<string, TenantUsage>();
+  for (const row of rows) {
+    const sum = usage.get(row.tenant) ?? { rows: 0, total: 0, byState: {}, namespaces: [] };
+    usage.set(row.tenant, {
+      rows: sum.rows + (row.holds ? row.n : 0),
+      total: sum.total + row.living,
+      byState: { ...sum.byState, [row.state]: row.n },
+      namespaces: [...new Set([...sum.namespaces, ...row.namespaces])].toSorted(),
+    });
+  }
+  return usage;
+}
+
+/**
+ * Makes the tenant's living rows due: those last handled under another revision, or, without one, all of them (what
+ * waited for the tenant has nothing in its row that says so). Returns how many.
+ */
+export async function touchTenantRows(db: Queryable, tenantID: string, revision?: string): Promise<number> {
+  const { rowCount } = await db.query({
+    name: "touch-tenant-rows",
+    text: `update user_provision_state set due_at = now(), touches = touches + 1, backoff_until = null
+           where sme_tenant_id = $1 and confirmed_at is not null and voided_at is null
+             and state not in ('deleted', 'retained', 'orphaned')
+             and ($2::text is null or handled->>'tenantRevision' is distinct from $2)`,
+    values: [tenantID, revision ?? null],
+  });
+  return rowCount ?? 0;
+}
+
+/** The statements of this file, for one database. */
+export interface TenantStore {
+  loadTenants(): Promise<StoredTenant[]>;
+  mirrorTenant(tenant: TenantRecord): Promise<boolean>;
+  grantNamespaces(tenantID: string, namespaces: readonly string[]): Promise<boolean>;
+  removeTenant(tenantID: string, objectUID: string): Promise<boolean>;
+  tenantUsage(): Promise<Map<string, TenantUsage>>;
+  touchTenantRows(tenantID: string, revision?: string): Promise<number>;
+}
+
+export function tenantStore(db: Queryable): TenantStore {
+  return {
+    loadTenants: () => loadTenants(db),
+    mirrorTenant: (tenant) => mirrorTenant(db, tenant),
+    grantNamespaces: (tenantID, namespaces) => grantNamespaces(db, tenantID, namespaces),
+    removeTenant: (tenantID, objectUID) => removeTenant(db, tenantID, objectUID),
+    tenantUsage: () => tenantUsage(db),
+    touchTenantRows: (tenantID, revision) => touchTenantRows(db, tenantID, revision),
+  };
+}

@@ -1,0 +1,110 @@
+/** The reconciler's side: keeps the Secret with the webhook's certificate fresh, and the API server trusting it. */
+import { setTimeout as sleep } from "node:timers/promises";
+import type { Clock } from "../lib/clock.ts";
+import { ConflictError } from "../lib/errors.ts";
+import type { Part } from "../lib/lifecycle.ts";
+import type { Log } from "../lib/log.ts";
+import { type CertificateSet, makeCertificates, planRenewal, type Subject } from "./authority.ts";
+
+/** The cluster as the renewer needs it. `Stored` is whatever names the revision that was read. */
+export interface CertificatePort<Stored> {
+  /** Undefined: no such Secret. An entry that is missing is "". */
+  readSecret(signal: AbortSignal): Promise<{ readonly set: CertificateSet; readonly stored: Stored } | undefined>;
+  /** Creates it, or replaces exactly what was read; ConflictError when another replica was first. */
+  writeSecret(set: CertificateSet, stored: Stored | undefined, signal: AbortSignal): Promise<unknown>;
+  /**
+   * Puts the CA bundle (PEM) into every webhook of ours; writes nothing where it is so already. Returns the names of
+   * configurations that do not exist.
+   */
+  setCABundle(ca: string, signal: AbortSignal): Promise<readonly string[]>;
+}
+
+export interface Renewer extends Part {
+  /** One look: renews where that is due. Any number of replicas may look at once. */
+  renew(signal: AbortSignal): Promise<"kept" | "renewed" | "lost">;
+}
+
+/** Also how soon a caBundle that somebody took away is back. */
+const EVERY_MS = 60_000;
+const AFTER_FAILURE_MS = 5_000;
+
+export function makeRenewer<Stored>(deps: {
+  readonly port: CertificatePort<Stored>;
+  readonly subject: Subject;
+  readonly clock: Clock;
+  readonly log: Log;
+  readonly lifetimeMs?: number;
+  readonly everyMs?: number;
+}): Renewer {
+  const { port, subject, clock, log } = deps;
+  const stopped = new AbortController();
+  let running: Promise<void> | undefined;
+
+  let missing = "";
+
+  const trust = async (ca: string, signal: AbortSignal): Promise<void> => {
+    const names = (await port.setCABundle(ca, signal)).join(", ");
+    if (names !== "" && names !== missing) log.warn("webhook configuration missing, admission is not asked", { names });
+    missing = names;
+  };
+
+  const renew: Renewer["renew"] = async (signal) => {
+    const current = await port.readSecret(signal);
+    const plan = planRenewal(current?.set, subject, clock.now());
+    if (plan.action === "keep") {
+      if (current !== undefined) await trust(current.set.ca, signal);
+      return "kept";
+    }
+    const set = await makeCertificates(subject, {
+      now: clock.now(),
+      keep: plan.keep,
+      ...(deps.lifetimeMs === undefined ? {} : { lifetimeMs: deps.lifetimeMs }),
+    });
+    // Trust first: were we cut between the two, the old leaf is still trusted, and the next look begins anew.
+    if (plan.keep !== "") await trust(set.ca, signal);
+    try {
+      await port.writeSecret(set, current?.stored, signal);
+    } catch (error) {
+      if (!(error instanceof ConflictError)) throw error;
+      // Another replica was first: what it wrote counts.
+      const theirs = await port.readSecret(signal);
+      if (theirs !== undefined) await trust(theirs.set.ca, signal);
+      return "lost";
+    }
+    await trust(set.ca, signal);
+    log.info("certificate renewed", { reason: plan.reason, outcome: "renewed" });
+    return "renewed";
+  };
+
+  const run = async (): Promise<void> => {
+    let failing = false;
+    while (!stopped.signal.aborted) {
+      try {
+        await renew(stopped.signal);
+        failing = false;
+      } catch (error) {
+        if (stopped.signal.aborted) return;
+        if (!failing) log.warn("the webhook's certificate cannot be looked after", { error });
+        failing = true;
+      }
+      await pause(failing ? AFTER_FAILURE_MS : (deps.everyMs ?? EVERY_MS), stopped.signal);
+    }
+  };
+
+  return {
+    name: "certificate renewer",
+    renew,
+    start() {
+      running = run();
+    },
+    async stop() {
+      stopped.abort();
+      await running;
+    },
+  };
+}
+
+/** Ends early, and quietly, when told to stop. */
+function pause(ms: number, signal: AbortSignal): Promise<void> {
+  return sleep(ms, undefined, { signal }).catch(() => {});
+}

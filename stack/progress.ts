@@ -1,0 +1,59 @@
+import { Listr } from 'listr2'
+
+export interface Task {
+  readonly title: string
+  /** Resolves with what there is to say about it, if anything. */
+  readonly run: (detail: (text: string) => void) => Promise<string | undefined>
+}
+
+const seconds = (since: number): string => `${((performance.now() - since) / 1000).toFixed(1)} s`
+
+/**
+ * Runs all tasks at once and waits for every one of them, then throws the first
+ * failure. People at a terminal see them live; logs get one line a task.
+ */
+export async function runTasks(tasks: readonly Task[], log?: (line: string) => void): Promise<void> {
+  if (log === undefined && process.stdout.isTTY) return runLive(tasks)
+  const say = log ?? ((line: string): void => console.log(line))
+  const failures: unknown[] = []
+  await Promise.all(
+    tasks.map(async (task) => {
+      const began = performance.now()
+      try {
+        const remark = await task.run(() => {})
+        say(`${task.title}: ${remark ?? 'ready'} (${seconds(began)})`)
+      } catch (error) {
+        failures.push(error)
+      }
+    }),
+  )
+  if (failures.length > 0) throw failures[0]
+}
+
+async function runLive(tasks: readonly Task[]): Promise<void> {
+  const failures: unknown[] = []
+  const list = new Listr(
+    tasks.map(({ title, run }) => ({
+      title,
+      task: async (_, task) => {
+        const began = performance.now()
+        let detail = ''
+        const show = (): void => void (task.title = `${title}${detail} (${seconds(began)})`)
+        const clock = setInterval(show, 500)
+        try {
+          detail = `: ${(await run((text) => void (detail = `: ${text}`))) ?? 'ready'}`
+        } catch (error) {
+          failures.push(error)
+          // The list shows only that it failed; the whole message is for whoever called.
+          throw new Error(title, { cause: error })
+        } finally {
+          clearInterval(clock)
+          show()
+        }
+      },
+    })),
+    { concurrent: true, exitOnError: false, rendererOptions: { showErrorMessage: false } },
+  )
+  await list.run()
+  if (failures.length > 0) throw failures[0]
+}

@@ -1,0 +1,250 @@
+/** The bus on a real NATS server: what it promises while streams, consumers, storage and the server itself go away. */
+import { setTimeout as sleep } from "node:timers/promises";
+import { jetstream, jetstreamManager } from "@nats-io/jetstream";
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it, vi } from "vitest";
+import type { Bus, UserEvent } from "../../src/bus/bus.ts";
+import { makeBus } from "../../src/bus/nats.ts";
+import { CONSUMER, EVENT_SUBJECT, HEARTBEAT_SUBJECT } from "../../src/bus/streams.ts";
+import { systemClock } from "../../src/lib/clock.ts";
+import { TransientError } from "../../src/lib/errors.ts";
+import { silentLog } from "../../src/lib/log.ts";
+import { Sensitive } from "../../src/lib/sensitive.ts";
+import { makeNatsServer, type NatsServer } from "../support/natsServer.ts";
+
+const PERIOD = 30_000;
+const never = new AbortController().signal;
+const soon = { timeout: 15_000, interval: 50 };
+
+let server: NatsServer;
+const buses: Bus[] = [];
+
+function bus(): Bus {
+  const made = makeBus(
+    { log: silentLog, clock: systemClock },
+    {
+      servers: [new Sensitive(server.url)],
+      periodMs: PERIOD,
+      retryMs: 100,
+      idleHeartbeatMs: 500,
+      publishTimeoutMs: 1000,
+    },
+  );
+  buses.push(made);
+  return made;
+}
+
+const connected = (...all: Bus[]) => vi.waitFor(() => expect(all.every((each) => each.connected())).toBe(true), soon);
+
+/** A bus whose looks are counted, once its consumer is at work. */
+async function consuming() {
+  const made = bus();
+  let looks = 0;
+  made.consumeHeartbeat(() => {
+    looks += 1;
+  });
+  await vi.waitFor(() => expect(made.lastProgress()).toBeGreaterThan(0), soon);
+  return { bus: made, looks: () => looks };
+}
+
+/** Kicks until one arrives: the way from a loss back to work. */
+async function arrivesAgain(consumer: { bus: Bus; looks: () => number }): Promise<boolean> {
+  const before = consumer.looks();
+  for (let tries = 0; tries < 75 && consumer.looks() === before; tries++) {
+    consumer.bus.kick();
+    await sleep(200);
+  }
+  return consumer.looks() > before;
+}
+
+async function manager() {
+  const nc = await server.client();
+  const jsm = await jetstreamManager(nc);
+  return { nc, jsm, js: jetstream(nc), [Symbol.asyncDispose]: () => nc.close() };
+}
+
+const event = (id: string): UserEvent => ({
+  id,
+  type: "sme.user.created",
+  source: "unified-rbac",
+  timestamp: "2026-01-01T00:00:00Z",
+  tenant_id: "acme",
+  data: {
+    sme_user_uuid: "u",
+    email: "ada@acme.example",
+    kc_user_id: "k",
+    newapi_user_id: null,
+    secret_name: null,
+  },
+  metadata: {},
+});
+
+beforeAll(async () => {
+  server = await makeNatsServer();
+}, 300_000);
+afterAll(() => server.remove());
+beforeEach(() => server.start());
+afterEach(async () => {
+  await Promise.all(buses.splice(0).map((each) => each.close()));
+  await server.stop({ loseStorage: true });
+});
+
+describe("the heartbeat", () => {
+  it("arrives once per period whatever the number of publishers, and again in the next", async () => {
+    const { looks, bus: first } = await consuming();
+    const others = [bus(), bus()];
+    await connected(...others);
+    const t0 = 1_000 * PERIOD;
+    await Promise.all([first, ...others].map((each, n) => each.publishHeartbeat(t0 + n)));
+    await vi.waitFor(() => expect(looks()).toBe(1), soon);
+    await Promise.all([first, ...others].map((each, n) => each.publishHeartbeat(t0 + PERIOD + n)));
+    await vi.waitFor(() => expect(looks()).toBe(2), soon);
+  });
+
+  it("wakes one of several reconcilers, not all", async () => {
+    const two = [await consuming(), await consuming()];
+    await two[0]?.bus.publishHeartbeat(Date.now());
+    await vi.waitFor(() => expect(two.reduce((sum, each) => sum + each.looks(), 0)).toBe(1), soon);
+  });
+
+  it("leaves no backlog to one that comes late", async () => {
+    const publisher = await consuming();
+    await publisher.bus.close();
+    await using own = await manager();
+    for (let n = 0; n < 50; n++) await own.js.publish(HEARTBEAT_SUBJECT, "{}");
+    const late = await consuming();
+    await vi.waitFor(() => expect(late.looks()).toBe(1), soon);
+    await late.bus.publishHeartbeat(Date.now());
+    await vi.waitFor(() => expect(late.looks()).toBe(2), soon);
+  });
+});
+
+describe("a kick", () => {
+  it("arrives each time, though the heartbeat of its period was sent already", async () => {
+    const consumer = await consuming();
+    await consumer.bus.publishHeartbeat(Date.now());
+    await vi.waitFor(() => expect(consumer.looks()).toBe(1), soon);
+    consumer.bus.kick();
+    await vi.waitFor(() => expect(consumer.looks()).toBe(2), soon);
+    consumer.bus.kick();
+    await vi.waitFor(() => expect(consumer.looks()).toBe(3), soon);
+  });
+
+  it("never throws, with no server there and after the end", async () => {
+    await server.stop();
+    const alone = bus();
+    alone.kick();
+    await alone.close();
+    alone.kick();
+    expect(alone.connected()).toBe(false);
+  });
+});
+
+describe("an event", () => {
+  it("is stored once, however often the outbox sends it", async () => {
+    const { bus: own } = await consuming();
+    for (let n = 0; n < 3; n++) await own.publishEvent(event("e-1"), never);
+    await own.publishEvent(event("e-2"), never);
+    await using side = await manager();
+    const stream = await side.jsm.streams.find(EVENT_SUBJECT);
+    expect((await side.jsm.streams.info(stream)).state.messages).toBe(2);
+    const stored = await side.jsm.streams.getMessage(stream, { seq: 1 });
+    expect(stored?.header.get("Nats-Msg-Id")).toBe("e-1");
+    expect(stored?.json()).toEqual(event("e-1"));
+  });
+
+  it("is a TransientError while NATS is away", async () => {
+    await server.stop();
+    await expect(bus().publishEvent(event("e-1"), never)).rejects.toBeInstanceOf(TransientError);
+  });
+
+  it("lets go of its caller when the signal aborts", async () => {
+    const { bus: own } = await consuming();
+    await expect(own.publishEvent(event("e-1"), AbortSignal.abort())).rejects.toBeInstanceOf(TransientError);
+  });
+
+  it("finds its stream again after it was deleted", async () => {
+    const { bus: own } = await consuming();
+    await using side = await manager();
+    await side.jsm.streams.delete(await side.jsm.streams.find(EVENT_SUBJECT));
+    await own.publishEvent(event("e-1"), never);
+    expect((await side.jsm.streams.info(await side.jsm.streams.find(EVENT_SUBJECT))).state.messages).toBe(1);
+  });
+
+  it("goes into the platform's own stream where there is one", async () => {
+    await using side = await manager();
+    await side.jsm.streams.add({ name: "PLATFORM", subjects: ["sme.>"] });
+    const { bus: own } = await consuming();
+    await own.publishEvent(event("e-1"), never);
+    expect((await side.jsm.streams.info("PLATFORM")).state.messages).toBe(1);
+  });
+});
+
+describe("the bus survives", () => {
+  it("a server that appears only later", async () => {
+    await server.stop();
+    const own = bus();
+    let looks = 0;
+    own.consumeHeartbeat(() => {
+      looks += 1;
+    });
+    expect(own.connected()).toBe(false);
+    await expect(own.publishHeartbeat(Date.now())).rejects.toBeInstanceOf(TransientError);
+    await server.start();
+    await connected(own);
+    expect(await arrivesAgain({ bus: own, looks: () => looks })).toBe(true);
+  });
+
+  it("a restart of the server", async () => {
+    const consumer = await consuming();
+    await server.stop();
+    await vi.waitFor(() => expect(consumer.bus.connected()).toBe(false), soon);
+    await server.start();
+    await connected(consumer.bus);
+    expect(await arrivesAgain(consumer)).toBe(true);
+  });
+
+  it("a restart with the loss of everything stored", async () => {
+    const consumer = await consuming();
+    await server.stop({ loseStorage: true });
+    await server.start();
+    await connected(consumer.bus);
+    expect(await arrivesAgain(consumer)).toBe(true);
+    await consumer.bus.publishEvent(event("e-1"), never);
+  });
+
+  it("the deletion of its consumer", async () => {
+    const consumer = await consuming();
+    await using side = await manager();
+    await side.jsm.consumers.delete(await side.jsm.streams.find(HEARTBEAT_SUBJECT), CONSUMER);
+    expect(await arrivesAgain(consumer)).toBe(true);
+  });
+
+  it("the deletion of its stream", async () => {
+    const consumer = await consuming();
+    await using side = await manager();
+    await side.jsm.streams.delete(await side.jsm.streams.find(HEARTBEAT_SUBJECT));
+    expect(await arrivesAgain(consumer)).toBe(true);
+  });
+
+  it("an outage, and shows by lastProgress that nothing comes", async () => {
+    const consumer = await consuming();
+    const before = consumer.bus.lastProgress();
+    await vi.waitFor(() => expect(consumer.bus.lastProgress()).toBeGreaterThan(before), soon);
+    await server.stop();
+    await vi.waitFor(() => expect(consumer.bus.connected()).toBe(false), soon);
+    const standing = consumer.bus.lastProgress();
+    await sleep(1200);
+    expect(consumer.bus.lastProgress()).toBe(standing);
+  });
+});
+
+it("closes within a moment, connected or not, and can be closed twice", async () => {
+  const { bus: open } = await consuming();
+  await open.close();
+  await open.close();
+  await server.stop();
+  const alone = bus();
+  alone.consumeHeartbeat(() => {});
+  await alone.close();
+  expect([open.connected(), alone.connected()]).toEqual([false, false]);
+}, 5000);

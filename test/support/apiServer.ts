@@ -1,0 +1,48 @@
+/** A bare client of a real API server, for tests that care about the very request and the very answer. */
+import { once } from "node:events";
+import { IncomingMessage } from "node:http";
+import { Agent, request as httpsRequest, type RequestOptions } from "node:https";
+import { json } from "node:stream/consumers";
+import { KubeConfig } from "@kubernetes/client-node";
+import * as z from "zod";
+
+export interface Answer {
+  readonly status: number;
+  readonly body: Readonly<Record<string, unknown>>;
+}
+
+export interface ApiServer {
+  /** `body` is sent as JSON; `type` is its content type. */
+  send(method: string, path: string, body?: unknown, type?: string): Promise<Answer>;
+  close(): void;
+}
+
+const object = z.record(z.string(), z.unknown());
+
+export async function connectApiServer(kubeconfig: string): Promise<ApiServer> {
+  const config = new KubeConfig();
+  config.loadFromFile(kubeconfig);
+  const server = config.getCurrentCluster()?.server;
+  if (server === undefined) throw new Error(`${kubeconfig} names no server`);
+  const tls: RequestOptions = {};
+  await config.applyToHTTPSOptions(tls);
+  const { ca, cert, key, rejectUnauthorized } = tls;
+  // A bearer token, where the kubeconfig has one instead of a client certificate.
+  const credentials = z.record(z.string(), z.string()).catch({}).parse(tls.headers);
+  const agent = new Agent({ keepAlive: true, maxSockets: 8, ca, cert, key, rejectUnauthorized });
+
+  return {
+    async send(method, path, body, type = "application/json") {
+      const sent = httpsRequest(new URL(path, server), {
+        method,
+        agent,
+        headers: { ...credentials, accept: "application/json", ...(body !== undefined && { "content-type": type }) },
+        signal: AbortSignal.timeout(10_000),
+      });
+      sent.end(body === undefined ? undefined : JSON.stringify(body));
+      const [answer] = z.tuple([z.instanceof(IncomingMessage)]).parse(await once(sent, "response"));
+      return { status: answer.statusCode ?? 0, body: object.parse(await json(answer)) };
+    },
+    close: () => agent.destroy(),
+  };
+}

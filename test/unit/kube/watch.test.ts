@@ -1,0 +1,340 @@
+import { constants } from "node:http2";
+import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
+import type { Watch, WatchEvent } from "../../../src/kube/cluster.ts";
+import { type Connection, makeConnection } from "../../../src/kube/connection.ts";
+import { makeOpenWatch, type Watches, type WatchTiming } from "../../../src/kube/watch.ts";
+import { systemClock } from "../../../src/lib/clock.ts";
+import { silentLog } from "../../../src/lib/log.ts";
+import { answer, COLLECTION, type FakeApiserver, startFakeApiserver, status } from "./fakeApiserver.ts";
+
+let server: FakeApiserver;
+let connection: Connection;
+let watches: Watches;
+
+beforeEach(async () => {
+  server = await startFakeApiserver({ pageLimit: 2 });
+  connection = makeConnection(server.access, { clock: systemClock }, { timing: { pingMs: 50, pingAnswerMs: 100 } });
+});
+
+afterEach(async () => {
+  await watches.close();
+  connection.close();
+  await server.close();
+});
+
+const QUICK: Partial<WatchTiming> = { backoffMs: { first: 5, most: 50 }, healthyMs: 50 };
+
+function start(
+  timing: Partial<WatchTiming> = {},
+  onEvent: (event: WatchEvent) => Promise<void> | void = () => undefined,
+): { watch: Watch; said: string[]; events: WatchEvent[] } {
+  const said: string[] = [];
+  const events: WatchEvent[] = [];
+  watches = makeOpenWatch(
+    connection,
+    { log: silentLog, clock: systemClock, random: () => 0.5 },
+    { ...QUICK, ...timing },
+  );
+  const watch = watches.open({ path: COLLECTION, labelSelector: "a=b" }, async (event) => {
+    await onEvent(event);
+    events.push(event);
+    said.push(
+      event.kind === "listed"
+        ? `listed ${event.items.map((item) => item.name).join(",")}`
+        : `${event.kind} ${event.object.name}`,
+    );
+  });
+  return { watch, said, events };
+}
+
+const SOON = { timeout: 5_000, interval: 5 };
+const lists = () => server.seen.filter((request) => !request.url.searchParams.has("watch")).length;
+const watchRequests = () => server.seen.filter((request) => request.url.searchParams.has("watch"));
+const watching = () => vi.waitFor(() => expect(server.watching()).toBe(1), 5_000);
+
+describe("a watch", () => {
+  it("lists in pages, then tells changes in order, with metadata only", async () => {
+    for (const name of ["a", "b", "c"]) server.put(name);
+    const { watch, said, events } = start();
+    await watch.synced;
+    expect(lists()).toBe(2);
+    await watching();
+    server.put("d");
+    server.put("a");
+    server.remove("b");
+    await expect.poll(() => said, SOON).toEqual(["listed a,b,c", "added d", "modified a", "deleted b"]);
+    const [first] = server.seen;
+    expect(first?.headers["accept"]).toContain("as=PartialObjectMetadataList");
+    expect(first?.url.searchParams.get("limit")).toBe("500");
+    expect(watchRequests()[0]?.headers["accept"]).toContain("as=PartialObjectMetadata;");
+    expect(Object.fromEntries(watchRequests()[0]?.url.searchParams ?? [])).toEqual({
+      watch: "true",
+      allowWatchBookmarks: "true",
+      labelSelector: "a=b",
+      resourceVersion: "103",
+      timeoutSeconds: "450",
+    });
+    expect(JSON.stringify(events)).not.toContain("managedFields");
+    expect(server.connections()).toBe(1);
+  });
+
+  it("waits for the handler before it tells the next change", async () => {
+    const order: string[] = [];
+    const { said } = start({}, async (event) => {
+      order.push(`begin ${event.kind}`);
+      await new Promise((resolve) => setTimeout(resolve, 20));
+      order.push(`end ${event.kind}`);
+    });
+    await watching();
+    server.put("a");
+    server.remove("a");
+    await expect.poll(() => said, SOON).toEqual(["listed ", "added a", "deleted a"]);
+    expect(order).toEqual(["listed", "added", "deleted"].flatMap((kind) => [`begin ${kind}`, `end ${kind}`]));
+  });
+
+  it("reads a change that arrives in pieces", async () => {
+    const { said } = start();
+    await watching();
+    server.write('{"type":"ADDED","object":{"metadata":{"name":"zoë","resourceV');
+    await new Promise((resolve) => setTimeout(resolve, 20));
+    server.write('ersion":"150"}}}\n{"type":"MODIFIED","object":{"metadata":{"name":"zoë"}}}\n');
+    await expect.poll(() => said, SOON).toEqual(["listed ", "added zoë", "modified zoë"]);
+  });
+
+  it("goes on from the last version when the server ends it", async () => {
+    const { said } = start({ healthyMs: 0 });
+    await watching();
+    server.put("a");
+    await expect.poll(() => said, SOON).toEqual(["listed ", "added a"]);
+    server.endWatches();
+    server.put("b");
+    await expect.poll(() => said, SOON).toEqual(["listed ", "added a", "added b"]);
+    await vi.waitFor(() => expect(watchRequests()).toHaveLength(2));
+    expect(watchRequests()[1]?.url.searchParams.get("resourceVersion")).toBe("101");
+    expect(lists()).toBe(1);
+  });
+
+  it("goes on from a bookmark, which is progress too", async () => {
+    server.put("a");
+    const { watch, said } = start({ healthyMs: 0 });
+    await watching();
+    const before = watch.lastProgress();
+    await new Promise((resolve) => setTimeout(resolve, 10));
+    server.compact();
+    server.bookmark();
+    await vi.waitFor(() => expect(watch.lastProgress()).toBeGreaterThan(before));
+    server.endWatches();
+    await vi.waitFor(() => expect(watchRequests()).toHaveLength(2));
+    expect(watchRequests()[1]?.url.searchParams.get("resourceVersion")).toBe("102");
+    await watching();
+    server.put("b");
+    await expect.poll(() => said, SOON).toEqual(["listed a", "added b"]);
+  });
+
+  it("is asked for in the room of few connections", async () => {
+    start();
+    const path = COLLECTION;
+    const many = Array.from({ length: 199 }, () => watches.open({ path }, () => undefined));
+    await Promise.all(many.map((watch) => watch.synced));
+    await vi.waitFor(() => expect(server.watching()).toBe(200));
+    expect(server.connections()).toBe(3);
+  });
+
+  it("does not wait for another watch whose handler hangs", async () => {
+    const hanging = Promise.withResolvers<void>();
+    start({}, (event) => (event.kind === "listed" ? undefined : hanging.promise));
+    const said: string[] = [];
+    watches.open({ path: COLLECTION }, (event) => {
+      if (event.kind !== "listed") said.push(event.object.name);
+    });
+    await vi.waitFor(() => expect(server.watching()).toBe(2));
+    const names = Array.from({ length: 2000 }, (_, index) => `${"x".repeat(200)}-${index}`);
+    for (const name of names) server.put(name);
+    await vi.waitFor(() => expect(said).toHaveLength(2000), 10_000);
+    hanging.resolve();
+  });
+
+  it("stops cleanly, with the handler's last work done, and is not synced if it never was", async () => {
+    let worked = false;
+    const { watch } = start({}, async () => {
+      await new Promise((resolve) => setTimeout(resolve, 30));
+      worked = true;
+    });
+    await vi.waitFor(() => expect(lists()).toBe(1));
+    await watch.stop();
+    expect(worked).toBe(true);
+    await vi.waitFor(() => expect(server.watching()).toBe(0));
+    server.next.push(...Array.from({ length: 500 }, () => answer(500, status(500, "InternalError"))));
+    const other = watches.open({ path: COLLECTION }, () => undefined);
+    await vi.waitFor(() => expect(server.next.length).toBeLessThan(499));
+    const synced = expect(other.synced).rejects.toThrow("stopped");
+    await other.stop();
+    await synced;
+  });
+});
+
+describe("a watch survives", () => {
+  /** Breaks it, then expects a change made meanwhile to arrive once, without a new list. */
+  async function survivor(fail: () => void): Promise<string[]> {
+    const { watch, said } = start();
+    await watching();
+    server.put("a");
+    await expect.poll(() => said, SOON).toEqual(["listed ", "added a"]);
+    fail();
+    server.put("b");
+    await expect.poll(() => said, SOON).toEqual(["listed ", "added a", "added b"]);
+    expect(watchRequests().length).toBeGreaterThan(1);
+    expect(lists()).toBe(1);
+    await watching();
+    server.put("c");
+    await expect.poll(() => said, SOON).toEqual(["listed ", "added a", "added b", "added c"]);
+    expect(Date.now() - watch.lastProgress()).toBeLessThan(2_000);
+    return said;
+  }
+  const TOLD = ["listed ", "added a", "added b", "added c"];
+
+  it("a connection that is dropped", async () => {
+    expect(await survivor(() => server.dropConnections())).toEqual(TOLD);
+  });
+
+  it("a connection that is dropped in the middle of a line", async () => {
+    expect(
+      await survivor(() => {
+        server.write('{"type":"ADDED","object":{"metada');
+        setTimeout(() => server.dropConnections(), 20);
+        server.endWatches();
+      }),
+    ).toEqual(TOLD);
+  });
+
+  it("a stream that is reset", async () => {
+    expect(await survivor(() => server.resetWatches(constants.NGHTTP2_INTERNAL_ERROR))).toEqual(TOLD);
+  });
+
+  it("a GOAWAY with an error", async () => {
+    expect(await survivor(() => server.goaway(constants.NGHTTP2_ENHANCE_YOUR_CALM))).toEqual(TOLD);
+  });
+
+  it("a connection that goes silent without closing", async () => {
+    expect(await survivor(() => server.freeze())).toEqual(TOLD);
+  });
+
+  it("an answer that is no JSON", async () => {
+    expect(await survivor(() => server.write("<html>a proxy says sorry</html>\n"))).toEqual(TOLD);
+  });
+
+  it("500, 429, 403 and nonsense in a row", async () => {
+    expect(
+      await survivor(() => {
+        server.next.push(
+          answer(500, status(500, "InternalError")),
+          answer(429, status(429, "TooManyRequests"), { "retry-after": "0" }),
+          answer(403, status(403, "Forbidden")),
+          answer(502, "<html>"),
+        );
+        server.dropConnections();
+      }),
+    ).toEqual(TOLD);
+  });
+
+  it("an orderly GOAWAY: the open stream goes on, new ones take another connection", async () => {
+    const { said } = start();
+    await watching();
+    server.goaway();
+    server.put("a");
+    await expect.poll(() => said, SOON).toEqual(["listed ", "added a"]);
+    const request = { method: "GET", path: COLLECTION } as const;
+    expect((await connection.send(request, AbortSignal.timeout(5_000))).status).toBe(200);
+    expect(server.connections()).toBe(2);
+    expect(watchRequests()).toHaveLength(1);
+  });
+
+  it("a stream on which nothing comes any more while the connection lives", async () => {
+    const { said } = start({ quietMs: 60 });
+    await watching();
+    await vi.waitFor(() => expect(watchRequests().length).toBeGreaterThan(2), 5_000);
+    server.put("a");
+    await expect.poll(() => said, SOON).toEqual(["listed ", "added a"]);
+    expect(lists()).toBe(1);
+  });
+
+  it("410 in the stream: lists again", async () => {
+    const { said } = start();
+    await watching();
+    server.put("a");
+    await expect.poll(() => said, SOON).toEqual(["listed ", "added a"]);
+    server.compact();
+    server.dropConnections();
+    await expect.poll(() => said, SOON).toEqual(["listed ", "added a", "listed a"]);
+    await watching();
+    server.put("b");
+    await expect.poll(() => said, SOON).toEqual(["listed ", "added a", "listed a", "added b"]);
+  });
+
+  it("410 as the answer: lists again", async () => {
+    const { said } = start();
+    await watching();
+    server.next.push(answer(410, status(410, "Expired")));
+    server.endWatches();
+    await expect.poll(() => said, SOON).toEqual(["listed ", "listed "]);
+  });
+
+  it("410 between two pages: begins the list anew", async () => {
+    for (const name of ["a", "b", "c"]) server.put(name);
+    server.next.push(
+      (stream, request) => {
+        const metadata = { resourceVersion: "1", continue: "2" };
+        answer(200, JSON.stringify({ metadata, items: [{ metadata: { name: "old" } }] }))(stream, request);
+      },
+      answer(410, status(410, "Expired")),
+    );
+    const { said } = start();
+    await expect.poll(() => said, SOON).toEqual(["listed a,b,c"]);
+  });
+
+  it("a server that is not there at first", async () => {
+    server.next.push(...Array.from({ length: 6 }, () => answer(503, status(503, "ServiceUnavailable"))));
+    const { watch, said } = start();
+    await watch.synced;
+    expect(said).toEqual(["listed "]);
+  });
+
+  it("a handler that throws: nothing it missed is lost, it is listed again", async () => {
+    let failures = 2;
+    const { said } = start({}, (event) => {
+      if (event.kind === "added" && failures-- > 0) throw new Error("Postgres is away");
+    });
+    await watching();
+    server.put("a");
+    await expect.poll(() => said, SOON).toEqual(["listed ", "listed a"]);
+  });
+
+  it("a watch that is ended as soon as it begins, without a hot loop", async () => {
+    const { said } = start({ backoffMs: { first: 50, most: 200 }, healthyMs: 1_000 });
+    server.next.push((stream, request) => {
+      answer(200, JSON.stringify({ metadata: { resourceVersion: "1" }, items: [] }))(stream, request);
+    });
+    server.next.push(...Array.from({ length: 20 }, () => answer(200, "")));
+    await expect.poll(() => said, SOON).toEqual(["listed "]);
+    await new Promise((resolve) => setTimeout(resolve, 400));
+    expect(watchRequests().length).toBeLessThan(6);
+    server.next.length = 0;
+  });
+});
+
+describe("a watch lists again", () => {
+  it("on its timer, whatever the stream says", async () => {
+    server.put("a");
+    const { said } = start({ relistMs: 100 });
+    await vi.waitFor(() => expect(said.length).toBeGreaterThan(2), 5_000);
+    expect(new Set(said)).toEqual(new Set(["listed a"]));
+  });
+
+  it("after the pause that the server asked for", async () => {
+    server.next.push(answer(429, status(429, "TooManyRequests"), { "retry-after": "1" }));
+    const began = Date.now();
+    const { watch } = start();
+    await watch.synced;
+    expect(Date.now() - began).toBeGreaterThanOrEqual(990);
+  });
+});

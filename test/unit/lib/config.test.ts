@@ -1,0 +1,110 @@
+import { describe, expect, it } from "vitest";
+import { ConfigError, parseConfig } from "../../../src/lib/config.ts";
+
+const noFile = (): string => {
+  throw Object.assign(new Error("no such file"), { code: "ENOENT" });
+};
+const DATABASE_URL = "postgres://ada:hunter2@db:5432/rbac";
+const NATS_URL = "nats://nats:4222";
+
+function mistakesOf(run: () => unknown): readonly string[] {
+  try {
+    run();
+  } catch (error) {
+    if (error instanceof ConfigError) return error.mistakes;
+    throw error;
+  }
+  return [];
+}
+
+describe("parseConfig", () => {
+  it("needs nothing but the database and NATS", () => {
+    const config = parseConfig("reconciler", { DATABASE_URL, NATS_URL, LOG_LEVEL: "" }, noFile);
+    expect(config).toMatchObject({
+      logLevel: "info",
+      ops: { host: "0.0.0.0", port: 8081 },
+      operatorNamespace: "unified-rbac-system",
+      webhookTLS: { dnsNames: ["unified-rbac-webhook.unified-rbac-system.svc"], ips: [] },
+      heartbeatMs: 30_000,
+      workers: 16,
+    });
+    expect(config.databaseURL.reveal()).toBe(DATABASE_URL);
+  });
+
+  it("takes its namespace from the service account, and the webhook's DNS name from it", () => {
+    const config = parseConfig("reconciler", { DATABASE_URL, NATS_URL }, () => "elsewhere\n");
+    expect(config.webhookTLS.dnsNames).toEqual(["unified-rbac-webhook.elsewhere.svc"]);
+  });
+
+  it("reads the database URL from a mounted file", () => {
+    const config = parseConfig("migrate", { DATABASE_URL_FILE: "/db/url" }, () => `${DATABASE_URL}\n`);
+    expect(config.databaseURL.reveal()).toBe(DATABASE_URL);
+  });
+
+  it("reads addresses of both families", () => {
+    const config = parseConfig("webhook", { DATABASE_URL, WEBHOOK_ADDRESS: "[::1]:9443", OPS_ADDRESS: "127.0.0.1:0" });
+    expect(config.listen).toEqual({ host: "::1", port: 9443 });
+    expect(config.ops).toEqual({ host: "127.0.0.1", port: 0 });
+  });
+
+  it("names every mistake at once, each with its variable", () => {
+    const mistakes = mistakesOf(() =>
+      parseConfig(
+        "reconciler",
+        {
+          LOG_LEVEL: "loud",
+          OPS_ADDRESS: "nowhere",
+          NATS_URL: "http://nats",
+          HEARTBEAT_SECONDS: "-1",
+          WORKERS: "many",
+          WEBHOOK_IPS: "localhost",
+          WEBHOOK_DNS_NAMES: "a b",
+        },
+        noFile,
+      ),
+    );
+    expect(new Set(mistakes.map((mistake) => mistake.split(":")[0]))).toEqual(
+      new Set([
+        "DATABASE_URL",
+        "HEARTBEAT_SECONDS",
+        "LOG_LEVEL",
+        "NATS_URL",
+        "OPS_ADDRESS",
+        "WEBHOOK_DNS_NAMES",
+        "WEBHOOK_IPS",
+        "WORKERS",
+      ]),
+    );
+  });
+
+  it("names a file that cannot be read beside the other mistakes, and does not ask for the variable again", () => {
+    const mistakes = mistakesOf(() => parseConfig("reconciler", { DATABASE_URL_FILE: "/db/url" }, noFile));
+    expect(mistakes).toEqual([
+      "DATABASE_URL_FILE: the file cannot be read (ENOENT)",
+      "NATS_URL: is required: nats://host:4222, several separated by commas",
+    ]);
+  });
+
+  it("refuses both forms of the database URL", () => {
+    expect(mistakesOf(() => parseConfig("migrate", { DATABASE_URL, DATABASE_URL_FILE: "/db/url" }))).toEqual([
+      "DATABASE_URL_FILE: give it or DATABASE_URL, not both",
+    ]);
+  });
+
+  it("echoes no value: it may be a secret in the wrong place", () => {
+    const secret = "hunter2hunter2";
+    const env = Object.fromEntries(
+      ["DATABASE_URL", "NATS_URL", "LOG_LEVEL", "OPS_ADDRESS", "WORKERS", "WEBHOOK_IPS", "OPERATOR_NAMESPACE"].map(
+        (variable) => [variable, `${secret} !`],
+      ),
+    );
+    const mistakes = mistakesOf(() => parseConfig("reconciler", env, noFile));
+    expect(mistakes).toHaveLength(7);
+    expect(mistakes.join("\n")).not.toContain("hunter2");
+  });
+
+  it("does not print its secrets", () => {
+    const config = parseConfig("reconciler", { DATABASE_URL, NATS_URL: "nats://u:hunter2@nats:4222" }, noFile);
+    expect(JSON.stringify(config)).not.toContain("hunter2");
+  });
+});

@@ -1,0 +1,91 @@
+import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { silentLog } from "../../../src/lib/log.ts";
+import { makeLiveness } from "../../../src/ops/liveness.ts";
+import { makeMetrics } from "../../../src/ops/metrics.ts";
+import { makeOpsServer, type OpsServer } from "../../../src/ops/server.ts";
+
+let now = 0;
+let lastTurn = 0;
+let problem: string | undefined;
+let server: OpsServer;
+const metrics = makeMetrics("reconciler", { runtime: false });
+
+async function get(path: string, method = "GET") {
+  const response = await fetch(`http://127.0.0.1:${server.port()}${path}`, { method });
+  return { status: response.status, text: await response.text() };
+}
+
+beforeEach(async () => {
+  now = 1_000_000;
+  lastTurn = 0;
+  problem = undefined;
+  const liveness = makeLiveness({ now: () => now });
+  liveness.register({ name: "worker", lastProgress: () => lastTurn, allowedMs: 60_000 });
+  server = makeOpsServer({
+    address: { host: "127.0.0.1", port: 0 },
+    registry: metrics.registry,
+    liveness,
+    ready: [{ name: "certificate", problem: () => problem }],
+    log: silentLog,
+  });
+  await server.start();
+});
+afterEach(() => server.stop());
+
+describe("/livez", () => {
+  it("is well before a loop's first turn and while it turns", async () => {
+    expect(await get("/livez")).toEqual({ status: 200, text: "[+] worker: 0 s of 60 s\n" });
+    now += 300_000;
+    lastTurn = now - 2_000;
+    expect(await get("/livez")).toEqual({ status: 200, text: "[+] worker: 2 s of 60 s\n" });
+  });
+
+  it("fails and names the loop that stands still, even one that never began", async () => {
+    now += 61_000;
+    expect(await get("/livez")).toEqual({ status: 503, text: "[-] worker: 61 s of 60 s\n" });
+  });
+});
+
+describe("/readyz", () => {
+  it("says what is missing", async () => {
+    expect(await get("/readyz")).toEqual({ status: 200, text: "[+] certificate\n" });
+    problem = "there is no certificate yet.";
+    expect(await get("/readyz")).toEqual({ status: 503, text: "[-] certificate: there is no certificate yet.\n" });
+  });
+});
+
+describe("/metrics", () => {
+  it("shows what was counted, under the role", async () => {
+    metrics.step({ step: "keycloak", direction: "up", outcome: "done", seconds: 0.02 });
+    const { status, text } = await get("/metrics");
+    expect(status).toBe(200);
+    expect(text).toContain(
+      'unified_rbac_step_total{step="keycloak",direction="up",outcome="done",role="reconciler"} 1',
+    );
+  });
+
+  it("forgets a state that nobody is in any more", async () => {
+    const rest = { errors: {}, waiting: {}, due: 0, oldestDueSeconds: 0, debts: 0, outbox: 0, oldestOutboxSeconds: 0 };
+    metrics.standing({ users: { pending: 2 }, ...rest });
+    metrics.standing({ users: { done: 2 }, ...rest });
+    const { text } = await get("/metrics");
+    expect(text).toContain('unified_rbac_users{state="done",role="reconciler"} 2');
+    expect(text).not.toContain('state="pending"');
+  });
+});
+
+it("answers other paths and methods with a plain no", async () => {
+  expect((await get("/")).status).toBe(404);
+  expect((await get("/livez", "POST")).status).toBe(405);
+});
+
+it("cannot start on a port that is taken", async () => {
+  const second = makeOpsServer({
+    address: { host: "127.0.0.1", port: server.port() },
+    registry: metrics.registry,
+    liveness: makeLiveness({ now: () => now }),
+    ready: [],
+    log: silentLog,
+  });
+  await expect(second.start()).rejects.toThrow("EADDRINUSE");
+});
