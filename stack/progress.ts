@@ -1,9 +1,16 @@
 import { Listr } from 'listr2'
 
+export interface Reporter {
+  /** What is being done right now. */
+  readonly detail: (text: string) => void
+  /** Its turn has come: time counts from here. */
+  readonly begin: () => void
+}
+
 export interface Task {
   readonly title: string
-  /** Resolves with what there is to say about it, if anything. */
-  readonly run: (detail: (text: string) => void) => Promise<string | undefined>
+  /** Resolves with what there is to say about it. */
+  readonly run: (reporter: Reporter) => Promise<string>
 }
 
 const seconds = (since: number): string => `${((performance.now() - since) / 1000).toFixed(1)} s`
@@ -18,10 +25,10 @@ export async function runTasks(tasks: readonly Task[], log?: (line: string) => v
   const failures: unknown[] = []
   await Promise.all(
     tasks.map(async (task) => {
-      const began = performance.now()
+      let began = performance.now()
       try {
-        const remark = await task.run(() => {})
-        say(`${task.title}: ${remark ?? 'ready'} (${seconds(began)})`)
+        const remark = await task.run({ detail: () => {}, begin: () => void (began = performance.now()) })
+        say(`${task.title}: ${remark} (${seconds(began)})`)
       } catch (error) {
         failures.push(error)
       }
@@ -36,12 +43,16 @@ async function runLive(tasks: readonly Task[]): Promise<void> {
     tasks.map(({ title, run }) => ({
       title,
       task: async (_, task) => {
-        const began = performance.now()
+        let began = performance.now()
         let detail = ''
         const show = (): void => void (task.title = `${title}${detail} (${seconds(began)})`)
         const clock = setInterval(show, 500)
         try {
-          detail = `: ${(await run((text) => void (detail = `: ${text}`))) ?? 'ready'}`
+          const reporter = {
+            detail: (text: string) => void (detail = `: ${text}`),
+            begin: () => void (began = performance.now()),
+          }
+          detail = `: ${await run(reporter)}`
         } catch (error) {
           failures.push(error)
           // The list shows only that it failed; the whole message is for whoever called.

@@ -48,13 +48,14 @@ async function startAll(context: Context, log: StackOptions['log']): Promise<voi
   await runTasks(
     present.map((part) => ({
       title: part.title,
-      run: async () => {
+      run: async ({ begin }) => {
         try {
           for (const need of part.needs) {
             await turns.get(need)?.promise.catch((cause: unknown) => {
               throw new Error(`${part.title} was not started, for ${partOf(need).title} is not ready`, { cause })
             })
           }
+          begin()
           const outcome = await ensureStarted(context, part)
           turns.get(part.name)?.resolve()
           return outcome
@@ -73,7 +74,10 @@ export async function stopStack(name = 'default'): Promise<void> {
   const dir = stackDir(name)
   if (!existsSync(dir)) return
   await exclusively(dir, async () => {
-    await Promise.all(partNames.map((part) => ensureStopped(dir, part, stopSignal(part))))
+    // etcd last: without it the control plane waits instead of stopping. The data goes, so nobody needs long.
+    const others = partNames.filter((part) => part !== 'etcd')
+    await Promise.all(others.map((part) => ensureStopped(dir, part, stopSignal(part), 5_000)))
+    await ensureStopped(dir, 'etcd', 'SIGTERM', 5_000)
     wipe(dir)
   })
 }

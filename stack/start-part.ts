@@ -40,9 +40,14 @@ export async function ensureStarted(context: Context, part: Part): Promise<'star
   return before ? 'was running' : 'started'
 }
 
-export async function ensureStopped(dir: string, part: Part['name'], signal: NodeJS.Signals): Promise<void> {
+export async function ensureStopped(
+  dir: string,
+  part: Part['name'],
+  signal: NodeJS.Signals,
+  patience?: number,
+): Promise<void> {
   const running = runningProcess(dir, part)
-  if (running) await terminate(running, signal)
+  if (running) await terminate(running, signal, patience)
   // Children that left the process group, and what a killed run did not write down.
   await Promise.all(findMarked(startMark(dir, part)).map((stray) => terminate(stray, 'SIGKILL')))
   forgetProcess(dir, part)

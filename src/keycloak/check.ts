@@ -2,6 +2,7 @@
 import { REASON, type Reason } from "../api/reasons.ts";
 import { isSagaError, type SagaError } from "../lib/errors.ts";
 import type { Parts } from "./ensure.ts";
+import { nameAdminRoles } from "./grants.ts";
 import { groupPath } from "./groups.ts";
 import { marksProblem } from "./profile.ts";
 import type { RealmCheck, RealmProblem } from "./realm.ts";
@@ -94,12 +95,12 @@ async function groupProblems(parts: Parts, ask: Ask, request: RealmCheck): Promi
       );
       continue;
     }
-    const [adminRole] = await parts.groups.adminRoles(ask, group);
-    if (adminRole !== undefined) {
+    const adminRoles = await parts.groups.adminRoles(ask, group);
+    if (adminRoles.length > 0) {
       problems.push(
         problem(
           REASON.PrivilegedGrant,
-          `The ${kind} group ${path} makes its members administrators of realm ${parts.realm} (realm-management role ${adminRole}); take the role from the group, or the group out of the Tenant.`,
+          `The ${kind} group ${path} makes its members administrators of realm ${parts.realm} (${nameAdminRoles(adminRoles)}); take the role from the group, or the group out of the Tenant.`,
         ),
       );
     }
@@ -127,12 +128,12 @@ async function roleProblems(parts: Parts, ask: Ask, request: RealmCheck): Promis
       );
       continue;
     }
-    const [adminRole] = await parts.roles.adminRoles(ask, role);
-    if (adminRole !== undefined) {
+    const adminRoles = await parts.roles.adminRoles(ask, role);
+    if (adminRoles.length > 0) {
       problems.push(
         problem(
           REASON.PrivilegedGrant,
-          `The allowed realm role ${name} makes its holders administrators of realm ${parts.realm} (realm-management role ${adminRole}); take it out of the Tenant.`,
+          `The allowed realm role ${name} makes its holders administrators of realm ${parts.realm} (${nameAdminRoles(adminRoles)}); take it out of the Tenant.`,
         ),
       );
     }

@@ -74,11 +74,16 @@ export async function effectiveAdminRoles(ask: Ask, facts: Facts, userID: string
 }
 
 function refuse(what: string, adminRoles: readonly string[]): void {
-  const [first] = adminRoles;
-  if (first === undefined) return;
+  if (adminRoles.length === 0) return;
   throw new TerminalError({
     code: REASON.NotAllowed,
     neighbour: "keycloak",
-    message: `${what} (realm-management role ${first}); nothing was changed.`,
+    message: `${what} (${nameAdminRoles(adminRoles)}); nothing was changed.`,
   });
+}
+
+/** For a sentence: the first few of what may be twenty. */
+export function nameAdminRoles(names: readonly string[]): string {
+  const more = names.length > 3 ? " and others" : "";
+  return `realm-management: ${names.slice(0, 3).join(", ")}${more}`;
 }

@@ -21,6 +21,7 @@ export interface ApiRequest {
   readonly path: string;
   readonly query?: Readonly<Record<string, string>>;
   readonly accept?: string;
+  readonly headers?: Readonly<Record<string, string>>;
   readonly body?: unknown;
   /** A PATCH must name its type: there is no default that would be right. */
   readonly patchType?: keyof typeof PATCH_TYPES;
@@ -155,6 +156,7 @@ function headersOf(server: URL, request: ApiRequest): Record<string, string> {
   const headers: Record<string, string> = {
     [constants.HTTP2_HEADER_METHOD]: request.method,
     [constants.HTTP2_HEADER_PATH]: `${prefix}${request.path}${query === "" ? "" : `?${query}`}`,
+    ...request.headers,
     accept: request.accept ?? "application/json",
     "user-agent": "unified-rbac",
   };

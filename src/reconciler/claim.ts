@@ -46,7 +46,7 @@ export interface ClaimDeps {
   readonly released: (tenantID: string) => void;
   /** A neighbour of this tenant answers again after having been down. */
   readonly recovered: (tenantID: string) => void;
-  readonly observe: (outcome: { step: StepName | "saga"; outcome: string; ms: number }) => void;
+  readonly observe: (outcome: { step: StepName; direction: "up" | "down"; outcome: string; ms: number }) => void;
   readonly clock: Clock;
   readonly random: Random;
   readonly log: Log;
@@ -296,19 +296,20 @@ class Work {
     const step = this.#deps.steps.find((candidate) => candidate.name === name);
     if (step === undefined) throw new Error(`no step ${name}`);
     const origin = this.#origin(name);
+    const direction = sight.kind === "present" && this.#row.deleting === undefined ? "up" : "down";
     const began = this.#deps.clock.now();
     try {
       const signal = AbortSignal.any([this.#signal, AbortSignal.timeout(STEP_DEADLINE_MS)]);
       const advanced = await act(step, signal);
       if (origin !== undefined && this.#deps.breakers.success(origin)) this.#deps.recovered(this.#row.tenantID);
-      this.#deps.observe({ step: name, outcome: "ok", ms: this.#deps.clock.now() - began });
+      this.#deps.observe({ step: name, direction, outcome: "done", ms: this.#deps.clock.now() - began });
       await this.#keep(advanced.patch);
       return "goOn";
     } catch (error) {
       if (error instanceof LeaseLost) throw error;
       const failure = asSagaError(error, name);
       if (origin !== undefined && failure.class === "transient" && !this.#signal.aborted) this.#deps.breakers.failure(origin);
-      this.#deps.observe({ step: name, outcome: failure.class, ms: this.#deps.clock.now() - began });
+      this.#deps.observe({ step: name, direction, outcome: failure.class, ms: this.#deps.clock.now() - began });
       return this.#failed(name, failure, sight);
     }
   }

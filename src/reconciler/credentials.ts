@@ -54,7 +54,8 @@ export function makeCredentials(deps: { cluster: Pick<Cluster, "getSecret">; nam
   async function secret(name: string, signal: AbortSignal): Promise<Read> {
     const before = held.get(name);
     // A refusal says nothing of when it ends, so it is asked about again each time.
-    if (before !== undefined && !stale.has(name) && (before.kind === "found" || before.kind === "absent")) return before;
+    if (before !== undefined && !stale.has(name) && (before.kind === "found" || before.kind === "absent"))
+      return before;
     // Taken off the list first: a change that comes during the read puts it back.
     stale.delete(name);
     const now = await fetchSecret(name, signal);
@@ -64,6 +65,11 @@ export function makeCredentials(deps: { cluster: Pick<Cluster, "getSecret">; nam
     }
     held.set(name, now);
     return now;
+  }
+
+  function finding(reason: string, name: string): (what: string) => Finding {
+    const secretName = `Secret ${JSON.stringify(name)} in namespace ${JSON.stringify(namespace)}`;
+    return (what) => ({ reason, effect: "blocks", message: `${secretName} ${what}` });
   }
 
   async function fetchSecret(name: string, signal: AbortSignal): Promise<Read> {
@@ -83,19 +89,17 @@ export function makeCredentials(deps: { cluster: Pick<Cluster, "getSecret">; nam
         await secret(keycloak.credentialsSecretName, signal),
         await secret(newapi.credentialsSecretName, signal),
       ];
-      const missing = (reason: string, name: string) => (what: string) =>
-        ({ reason, effect: "blocks", message: `Secret ${JSON.stringify(name)} in namespace ${JSON.stringify(namespace)} ${what}` }) as const;
       return {
         keycloak: credential(
           ofRealm,
           ["client-id", "client-secret"],
-          missing(REASON.KeycloakCredentialsMissing, keycloak.credentialsSecretName),
+          finding(REASON.KeycloakCredentialsMissing, keycloak.credentialsSecretName),
           ([clientID, clientSecret]) => ({ clientID: clientID.reveal(), clientSecret }),
         ),
         newapi: credential(
           ofGateway,
           newapi.dialect === "new-api" ? ["token", "user-id"] : ["token", "token"],
-          missing(REASON.NewAPICredentialsMissing, newapi.credentialsSecretName),
+          finding(REASON.NewAPICredentialsMissing, newapi.credentialsSecretName),
           ([token, userID]) => ({ token, userID: newapi.dialect === "new-api" ? userID.reveal() : undefined }),
         ),
         versions: { keycloak: versionNamed(ofRealm), newapi: versionNamed(ofGateway) },
@@ -112,7 +116,8 @@ export function makeCredentials(deps: { cluster: Pick<Cluster, "getSecret">; nam
       const present = new Map(items.map((item) => [item.name, versionOf(item)]));
       let any = false;
       for (const [name, read] of held) {
-        const same = read.kind === "found" ? present.get(name) === read.version : read.kind === "absent" && !present.has(name);
+        const same =
+          read.kind === "found" ? present.get(name) === read.version : read.kind === "absent" && !present.has(name);
         if (same) continue;
         stale.add(name);
         any = true;
@@ -133,7 +138,10 @@ function credential<Value>(
     case "unread":
       return { kind: "unread" };
     case "forbidden":
-      return { kind: "wrong", finding: { ...missing(`cannot be read (${read.message})`), reason: REASON.MissingPermission } };
+      return {
+        kind: "wrong",
+        finding: { ...missing(`cannot be read (${read.message})`), reason: REASON.MissingPermission },
+      };
     case "absent":
       return { kind: "wrong", finding: missing(`does not exist; create it with ${names}.`) };
     case "found": {
@@ -142,6 +150,8 @@ function credential<Value>(
       const lacking = [...new Set(needed)].filter((name) => !read.entries.has(name)).join(" and ");
       return { kind: "wrong", finding: missing(`has no ${lacking}; add it.`) };
     }
+    default:
+      return read satisfies never;
   }
 }
 

@@ -50,9 +50,9 @@ export function publish(
 }
 
 /** Whether anybody who works with the tenant sees a difference. */
-export function sameAccess(a: TenantAccess | undefined, b: TenantAccess): boolean {
+export function sameAccess(a: TenantAccess | undefined, b: TenantAccess | undefined): boolean {
+  if (a === undefined || b === undefined) return a === b;
   return (
-    a !== undefined &&
     a.revision === b.revision &&
     a.ready === b.ready &&
     a.notReadyMessage === b.notReadyMessage &&

@@ -5,7 +5,7 @@ import type { Cluster } from "../kube/cluster.ts";
 import type { Clock } from "../lib/clock.ts";
 import { isSagaError } from "../lib/errors.ts";
 import type { Log } from "../lib/log.ts";
-import { CHECKED, type CheckResult, type Checks, type Checked, type Finding } from "../saga/tenantReport.ts";
+import { type CheckResult, type Checks, type Checked, type Finding } from "../saga/tenantReport.ts";
 import type { Client, TenantClients } from "./tenantClients.ts";
 
 /** A check is many calls, each with a deadline of its own; this bounds their sum. */
@@ -68,15 +68,6 @@ export function makeTenantChecks(deps: Deps): CheckTenant {
     }
   }
 
-  async function client<T>(
-    of: Client<T>,
-    unread: string,
-    look: (client: T) => Promise<CheckResult>,
-  ): Promise<CheckResult> {
-    if (of.kind === "made") return look(of.client);
-    return of.kind === "wrong" ? { kind: "checked", findings: [of.finding] } : { kind: "unreachable", message: unread };
-  }
-
   async function namespace(name: string, signal: AbortSignal): Promise<Finding[]> {
     if (!(await deps.cluster.namespaceActive(name, signal))) {
       return [
@@ -103,10 +94,10 @@ export function makeTenantChecks(deps: Deps): CheckTenant {
     const { spec, clients } = subject;
     const limit = pLimit(NAMESPACES_AT_ONCE);
     const [keycloak, newapi, kubernetes] = await Promise.all([
-      client(clients.realm, UNREAD, (realm) =>
+      withClient(clients.realm, UNREAD, (realm) =>
         ask(subject, "keycloak", originOf(spec.keycloak.url), (cut) => problems(realm, spec, cut), signal),
       ),
-      client(clients.gateway, UNREAD, (gateway) =>
+      withClient(clients.gateway, UNREAD, (gateway) =>
         ask(subject, "newapi", originOf(spec.newapi.url), (cut) => gateway.check(cut).then(() => []), signal),
       ),
       ask(
@@ -121,9 +112,13 @@ export function makeTenantChecks(deps: Deps): CheckTenant {
   };
 }
 
-/** Whether some neighbour of a tenant could not be asked. */
-export function anySilent(checks: Checks): boolean {
-  return CHECKED.some((neighbour) => checks[neighbour].kind === "unreachable");
+async function withClient<T>(
+  of: Client<T>,
+  unread: string,
+  look: (client: T) => Promise<CheckResult>,
+): Promise<CheckResult> {
+  if (of.kind === "made") return look(of.client);
+  return of.kind === "wrong" ? { kind: "checked", findings: [of.finding] } : { kind: "unreachable", message: unread };
 }
 
 async function problems(
@@ -150,7 +145,8 @@ const SILENCE: Readonly<Record<Checked, (spec: TenantSpec) => string>> = {
     `Keycloak at ${keycloak.url} does not answer, or answers with errors; it is tried again by itself.`,
   newapi: ({ newapi }) =>
     `The gateway at ${newapi.url} does not answer, or answers with errors; it is tried again by itself.`,
-  kubernetes: () => "The API server does not answer questions about the tenant's namespaces; it is tried again by itself.",
+  kubernetes: () =>
+    "The API server does not answer questions about the tenant's namespaces; it is tried again by itself.",
 };
 
 function originOf(url: string): string {

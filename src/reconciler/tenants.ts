@@ -1,21 +1,23 @@
-import pLimit, { type LimitFunction } from "p-limit";
-import { API_VERSION, FINALIZER, KINDS } from "../api/meta.ts";
-import { REASON } from "../api/reasons.ts";
+import pLimit from "p-limit";
+import { API_VERSION, KINDS } from "../api/meta.ts";
 import type { Tenant } from "../api/tenant.ts";
 import type { Cluster, OpenWatch } from "../kube/cluster.ts";
 import type { Clock, Random } from "../lib/clock.ts";
 import type { Log } from "../lib/log.ts";
 import { accept, type Acceptance, claimant, realmKey } from "../saga/accept.ts";
 import { checkKey, revision } from "../saga/revision.ts";
-import { blocking, changedReadiness, type Checks, conclusive, sameTenantStatus, tenantReport } from "../saga/tenantReport.ts";
-import { sameRecord, type StoredTenant, type TenantRecord, type TenantStore, type TenantUsage } from "../store/tenants.ts";
+import { blocking, conclusive } from "../saga/tenantReport.ts";
+import type { StoredTenant, TenantStore, TenantUsage } from "../store/tenants.ts";
 import type { TenantAccess, TenantRegistry } from "./access.ts";
+import { makeAlarm } from "./alarm.ts";
 import { makeCredentials } from "./credentials.ts";
-import { type Candidate, publish, type Published, sameAccess } from "./tenantAccess.ts";
+import { checksOf, type KnownTenant, makeKnown, settle } from "./knownTenant.ts";
+import { sameAccess } from "./tenantAccess.ts";
 import { makeTenantChecks } from "./tenantChecks.ts";
-import { type ClientFactories, makeTenantClients } from "./tenantClients.ts";
+import type { ClientFactories } from "./tenantClients.ts";
+import { makeTenantWriter, type WriterDeps } from "./tenantWriter.ts";
 
-/** What changed for those who wait: a Tenant came, went, or is worked with differently. */
+/** For those who wait: a Tenant came, went, or is worked with differently from now on. */
 export interface TenantChange {
   readonly tenantID: string;
   /** Those it has and those it had. */
@@ -23,27 +25,19 @@ export interface TenantChange {
 }
 
 export interface Tenants extends TenantRegistry {
-  /** Watches and checks until the signal. Resolves then; never rejects. */
+  /** Watches and checks until the signal, then resolves. */
   run(signal: AbortSignal): Promise<void>;
-  /** Called after the rows of the tenant were made due: look again at what waits, and at what is due. */
+  /** Called after the tenant's rows were made due: look again at what waits, and at what is due. */
   onChange(callback: (change: TenantChange) => void): void;
-  /** Look at all Tenants soon: their use may have changed. */
+  /** Look at all Tenants soon: who uses them may have changed. */
   look(): void;
-  /** Milliseconds since the epoch of the loop's last turn; it turns when every neighbour is down. */
+  /** Milliseconds since the epoch of the loop's last turn; it turns whatever neighbour is down. */
   lastProgress(): number;
 }
 
-export interface TenantDeps extends ClientFactories {
-  readonly cluster: Pick<
-    Cluster,
-    | "listTenants"
-    | "applyTenantStatus"
-    | "setTenantFinalizer"
-    | "getSecret"
-    | "namespaceActive"
-    | "missingSecretRights"
-    | "recordEvent"
-  >;
+export interface TenantDeps extends ClientFactories, WriterDeps {
+  readonly cluster: WriterDeps["cluster"] &
+    Pick<Cluster, "listTenants" | "getSecret" | "namespaceActive" | "missingSecretRights">;
   readonly openWatch: OpenWatch;
   readonly store: TenantStore;
   /** Where the credential Secrets are. */
@@ -53,235 +47,270 @@ export interface TenantDeps extends ClientFactories {
   readonly log: Log;
   /** How often a Tenant is checked that is as it should be. */
   readonly recheckMs: number;
-  /** How often one that is not. */
+  /** How often one that is not. Default 5 s. */
   readonly retryMs?: number;
 }
 
+const TENANTS_PATH = `/apis/${API_VERSION}/${KINDS.Tenant.plural}`;
 const RETRY_MS = 5_000;
-/** Events come in bunches; one look serves them all. */
-const COALESCE_MS = 100;
-/** The longest the loop sleeps: its turns are the proof that it lives. */
+/** Events come in bunches: one look serves them all. */
+const COALESCE_MS = 200;
+/** The longest the loop sleeps: its turns prove that it lives. */
 const IDLE_MS = 2_000;
 const AT_ONCE = 8;
-
-type Owed = "nothing" | "changed" | "all";
-
-/** One living Tenant, as this process knows it. */
-interface Known {
-  tenant: Tenant;
-  acceptance: Acceptance;
-  candidate: Candidate | undefined;
-  published: Published | undefined;
-  checks: { readonly key: string; readonly results: Checks } | undefined;
-  usage: TenantUsage | undefined;
-  /** As Postgres has it, as far as we know. */
-  mirrored: StoredTenant | undefined;
-  /** Rows that have yet to be made due. */
-  owed: Owed;
-  checkAt: number;
-  checking: boolean;
-  readonly clientsFor: ReturnType<typeof makeTenantClients>;
-  /** Writes about one Tenant follow one another: a late status must not cover a newer one. */
-  readonly inTurn: LimitFunction;
-}
 
 interface Ledger {
   readonly mirror: readonly StoredTenant[];
   readonly uses: ReadonlyMap<string, TenantUsage>;
 }
 
-const NO_USE: TenantUsage = { rows: 0, total: 0, byState: {}, namespaces: [] };
+const UNUSED: TenantUsage = { rows: 0, total: 0, byState: {}, namespaces: [] };
 
-/** Keeps the registry of tenants current, and their Tenants' status true. Any number of replicas may run it at once. */
+/** Keeps the registry of tenants current and the status of Tenants true. Any number of replicas may run it at once. */
 export function makeTenants(deps: TenantDeps): Tenants {
   const { cluster, store, clock, log } = deps;
   const retryMs = deps.retryMs ?? RETRY_MS;
   const credentials = makeCredentials({ cluster, namespace: deps.operatorNamespace });
-  const check = makeTenantChecks({ cluster, clock, log });
-  const atOnce = pLimit(AT_ONCE);
+  const check = makeTenantChecks(deps);
+  const writer = makeTenantWriter(deps);
+  const looksAtOnce = pLimit(AT_ONCE);
   const checksAtOnce = pLimit(AT_ONCE);
+  const alarm = makeAlarm();
   const callbacks: ((change: TenantChange) => void)[] = [];
-  const running = new Set<Promise<void>>();
 
-  const known = new Map<string, Known>();
-  let byID = new Map<string, TenantAccess>();
-  let byNamespace = new Map<string, TenantAccess>();
+  /** By uid. */
+  const known = new Map<string, KnownTenant>();
+  const checking = new Set<Promise<void>>();
+  let byID: ReadonlyMap<string, TenantAccess> = new Map();
+  let byNamespace: ReadonlyMap<string, TenantAccess> = new Map();
   let loaded = false;
-  let ledgerRead = true;
+  let listAnswers = true;
+  let ledgerAnswers = true;
   let turnedAt = clock.now();
-  const bell = makeBell();
-
-  // Looking: what is there, what of it is accepted.
 
   /** Takes in all Tenants at once. Throws when they cannot be listed: then everything stays as it is. */
   async function takeIn(signal: AbortSignal): Promise<void> {
     const tenants = await cluster.listTenants(signal);
     const ledger = await readLedger();
-    const claimants = tenants.map(claimant).map((each) => {
-      // Without Postgres, what was accepted is what we worked with, and before that what the Tenant itself says.
-      const remembered = ledger === undefined ? known.get(each.uid)?.acceptance.accepted : undefined;
-      return remembered === undefined ? each : { ...each, accepted: remembered };
-    });
-    const acceptances = accept(claimants, ledger);
-    const inRealm = Map.groupBy(
-      [...acceptances.values()].flatMap(({ accepted }) => (accepted === undefined ? [] : [realmKey(accepted)])),
-      (key) => key,
+    const acceptances = accept(
+      tenants.map((tenant) => claimantOf(tenant, ledger)),
+      ledger,
     );
 
-    const gone = [...known].filter(([uid]) => !tenants.some(({ metadata }) => metadata.uid === uid));
+    const gone = [...known].filter(([uid]) => !acceptances.has(uid));
     for (const [uid] of gone) known.delete(uid);
-    for (const tenant of tenants) {
-      const uid = tenant.metadata.uid ?? "";
-      remember(uid, tenant, acceptances.get(uid) ?? { accepted: undefined, refusals: [] }, ledger);
-    }
-    const all = [...known.values()];
-    await atOnce.map(all, (each) => prepare(each, inRealm, signal));
-    if (ledger !== undefined) await removeMirrors(ledger, acceptances);
-    for (const each of all) settle(each);
-    rebuild();
+    for (const tenant of tenants) meet(tenant, acceptances, ledger);
+    const living = [...known.values()];
+    const tenantsInRealm = Map.groupBy(
+      living.flatMap(({ acceptance: { accepted } }) => (accepted === undefined ? [] : [realmKey(accepted)])),
+      (key) => key,
+    );
+    await looksAtOnce.map(living, (each) => prepare(each, tenantsInRealm, signal));
+    for (const each of living) settle(each);
+    publishAll();
     loaded = true;
-    for (const [, each] of gone) announce(each.published?.access, undefined);
-    await atOnce.map(all, (each) => write(each, { butUsers: true }, signal));
+
+    if (ledger !== undefined) await removeMirrors(ledger, acceptances);
+    for (const [, each] of gone) tell(each, undefined);
+    await looksAtOnce.map(living, (each) => write(each, { butUsers: true }, signal));
   }
 
   async function readLedger(): Promise<Ledger | undefined> {
     try {
-      const [mirror, uses] = [await store.loadTenants(), await store.tenantUsage()];
-      if (!ledgerRead) log.info("the tenants' records can be read again");
-      ledgerRead = true;
-      return { mirror, uses };
+      const ledger = { mirror: await store.loadTenants(), uses: await store.tenantUsage() };
+      if (!ledgerAnswers) log.info("the tenants' records can be read again");
+      ledgerAnswers = true;
+      return ledger;
     } catch (error) {
-      if (ledgerRead) log.warn("the tenants' records cannot be read; what was accepted stays in force", { error });
-      ledgerRead = false;
+      if (ledgerAnswers) log.warn("the tenants' records cannot be read; what was accepted stays in force", { error });
+      ledgerAnswers = false;
       return undefined;
     }
   }
 
-  function remember(uid: string, tenant: Tenant, acceptance: Acceptance, ledger: Ledger | undefined): void {
-    const before = known.get(uid);
-    const id = acceptance.accepted?.tenantID;
-    const stored = ledger?.mirror.find((entry) => entry.objectUID === uid && entry.tenantID === id);
-    const usage = ledger === undefined ? undefined : ((id === undefined ? undefined : ledger.uses.get(id)) ?? NO_USE);
-    if (before === undefined) {
-      known.set(uid, {
-        tenant,
-        acceptance,
-        candidate: undefined,
-        published: undefined,
-        checks: undefined,
-        usage,
-        mirrored: stored,
-        owed: "nothing",
-        checkAt: 0,
-        checking: false,
-        clientsFor: makeTenantClients(deps),
-        inTurn: pLimit(1),
-      });
-      return;
-    }
-    before.tenant = tenant;
-    before.acceptance = acceptance;
-    before.usage = usage;
-    if (ledger !== undefined) before.mirrored = stored;
+  /** Without Postgres, accepted is what this process works with already, or else what the Tenant's status says. */
+  function claimantOf(tenant: Tenant, ledger: Ledger | undefined) {
+    const each = claimant(tenant);
+    const inForce = ledger === undefined ? known.get(each.uid)?.acceptance.accepted : undefined;
+    return inForce === undefined ? each : { ...each, accepted: inForce };
   }
 
-  async function prepare(each: Known, inRealm: ReadonlyMap<string, readonly string[]>, signal: AbortSignal) {
+  function meet(tenant: Tenant, acceptances: ReadonlyMap<string, Acceptance>, ledger: Ledger | undefined): void {
+    const { uid = "" } = tenant.metadata;
+    const acceptance = acceptances.get(uid) ?? { accepted: undefined, refusals: [] };
+    const id = acceptance.accepted?.tenantID;
+    const before = known.get(uid);
+    const sighting = {
+      tenant,
+      acceptance,
+      usage: ledger === undefined ? undefined : ((id === undefined ? undefined : ledger.uses.get(id)) ?? UNUSED),
+      mirrored:
+        ledger === undefined
+          ? before?.mirrored
+          : ledger.mirror.find((entry) => entry.objectUID === uid && entry.tenantID === id),
+    };
+    if (before === undefined) known.set(uid, makeKnown(sighting, deps));
+    else Object.assign(before, sighting);
+  }
+
+  async function prepare(
+    each: KnownTenant,
+    tenantsInRealm: ReadonlyMap<string, readonly string[]>,
+    signal: AbortSignal,
+  ): Promise<void> {
     turnedAt = clock.now();
     const { accepted } = each.acceptance;
     if (accepted === undefined) {
       each.candidate = undefined;
       return;
     }
-    const held = await credentials.read(accepted, signal);
-    const key = checkKey(accepted, held.versions);
+    const found = await credentials.read(accepted, signal);
+    const key = checkKey(accepted, found.versions);
     if (each.candidate?.checkKey !== key) each.checkAt = 0;
     each.candidate = {
       name: each.tenant.metadata.name,
       deleting: each.tenant.metadata.deletionTimestamp !== undefined,
       spec: accepted,
-      revision: revision(accepted, held.versions),
+      revision: revision(accepted, found.versions),
       checkKey: key,
-      clients: each.clientsFor(accepted, held),
-      realmIsExclusive: (inRealm.get(realmKey(accepted))?.length ?? 0) < 2,
+      clients: each.clientsFor(accepted, found),
+      realmIsExclusive: (tenantsInRealm.get(realmKey(accepted))?.length ?? 0) < 2,
     };
   }
 
-  /** A mirror whose Tenant is gone, or has another id by now. Before anything is mirrored: names and ids are unique. */
+  /** Mirrors of Tenants that are gone or have another id by now; before any is written, for ids and names are unique. */
   async function removeMirrors(ledger: Ledger, acceptances: ReadonlyMap<string, Acceptance>): Promise<void> {
-    for (const { tenantID, objectUID } of ledger.mirror) {
+    for (const { tenantID, objectUID, name } of ledger.mirror) {
       if (acceptances.get(objectUID)?.accepted?.tenantID === tenantID) continue;
-      await tried("a mirror could not be removed", tenantID, () => store.removeTenant(tenantID, objectUID));
+      await store.removeTenant(tenantID, objectUID).catch((error: unknown) => {
+        log.warn("the mirror of a Tenant could not be removed", { name, error });
+      });
     }
   }
 
-  // Checking.
+  function publishAll(): void {
+    const living = [...known.values()];
+    byID = new Map(
+      living.flatMap(({ published }) =>
+        published === undefined ? [] : [[published.access.tenantID, published.access]],
+      ),
+    );
+    // By what is granted now, also while an older spec is still worked with: a namespace has one owner at any moment.
+    byNamespace = new Map(
+      living.flatMap(({ published, acceptance: { accepted } }) =>
+        published === undefined ? [] : (accepted?.namespaces ?? []).map((name) => [name, published.access] as const),
+      ),
+    );
+  }
+
+  function write(each: KnownTenant, options: { butUsers: boolean }, signal: AbortSignal): Promise<void> {
+    return each.inTurn(async () => {
+      if (known.get(each.tenant.metadata.uid ?? "") !== each || signal.aborted) return;
+      turnedAt = clock.now();
+      const owed = each.owed !== "nothing";
+      await writer.record(each, signal);
+      const touched = owed && each.owed === "nothing";
+      const now = each.published?.access;
+      if (touched || !sameAccess(each.announced, now)) tell(each, now);
+      await writer.report(each, options, signal);
+    });
+  }
+
+  function tell(each: KnownTenant, now: TenantAccess | undefined): void {
+    const before = each.announced;
+    each.announced = now;
+    const tenantID = (now ?? before)?.tenantID;
+    if (tenantID === undefined) return;
+    const had = before?.spec.namespaces ?? [];
+    const has = now === undefined ? [] : [...now.spec.namespaces, ...(each.acceptance.accepted?.namespaces ?? [])];
+    for (const callback of callbacks) callback({ tenantID, namespaces: [...new Set([...had, ...has])] });
+  }
 
   function startChecks(signal: AbortSignal): void {
-    const now = clock.now();
     for (const each of known.values()) {
-      const { candidate } = each;
-      if (candidate === undefined || each.checking || each.checkAt > now) continue;
+      if (each.candidate === undefined || each.checking || each.checkAt > clock.now()) continue;
       each.checking = true;
       const run = checksAtOnce(() => checkOne(each, signal))
         .catch((error: unknown) => {
-          if (!signal.aborted) log.error("the check of a Tenant broke off", { name: candidate.name, error });
           each.checkAt = clock.now() + jittered(retryMs);
+          if (!signal.aborted) log.error("the check of a Tenant broke off", { name: each.tenant.metadata.name, error });
         })
         .finally(() => {
           each.checking = false;
-          running.delete(run);
-          bell.ring();
+          checking.delete(run);
+          alarm.wake();
         });
-      running.add(run);
+      checking.add(run);
     }
   }
 
-  async function checkOne(each: Known, signal: AbortSignal): Promise<void> {
+  async function checkOne(each: KnownTenant, signal: AbortSignal): Promise<void> {
     const { candidate } = each;
     if (candidate === undefined || signal.aborted) return;
-    const previous = checksOf(each);
-    const results = await check({ name: candidate.name, spec: candidate.spec, clients: candidate.clients, previous }, signal);
-    // It changed meanwhile, or is gone: these results are about something else.
-    if (each.candidate?.checkKey !== candidate.checkKey || known.get(each.tenant.metadata.uid ?? "") !== each) return;
-    each.checks = { key: candidate.checkKey, results };
+    const { name, spec, clients, checkKey: key } = candidate;
+    const results = await check({ name, spec, clients, previous: checksOf(each) }, signal);
+    // It is another one by now, or gone: these results are about something else.
+    if (each.candidate?.checkKey !== key || known.get(each.tenant.metadata.uid ?? "") !== each) return;
+    each.checks = { key, results };
     const well = conclusive(results) && blocking(results).length === 0;
     each.checkAt = clock.now() + jittered(well ? deps.recheckMs : retryMs);
     settle(each);
-    rebuild();
-    await write(each, {}, signal);
+    publishAll();
+    await write(each, { butUsers: false }, signal);
   }
 
-  function checksOf(each: Known): Checks | undefined {
-    return each.checks?.key === each.candidate?.checkKey ? each.checks?.results : undefined;
+  function jittered(ms: number): number {
+    return ms * (0.9 + deps.random() / 5);
   }
 
-  // Publishing: to the sagas of this process, to Postgres, to the Tenant.
-
-  function settle(each: Known): void {
-    const { candidate, mirrored } = each;
-    const before = each.published?.access;
-    if (candidate === undefined) {
-      each.published = undefined;
-      return;
+  /** Whether all is taken in, and nothing there is soon to change. */
+  async function looked(signal: AbortSignal): Promise<boolean> {
+    try {
+      await takeIn(signal);
+      listAnswers = true;
+    } catch (error) {
+      if (listAnswers && !signal.aborted) log.warn("the Tenants cannot be read; all stays as it is", { error });
+      listAnswers = false;
     }
-    const wasReady = mirrored?.ready === true && mirrored.revision === candidate.revision;
-    each.published = publish(each.published, candidate, checksOf(each), wasReady);
-    const after = each.published.access;
-    if (!after.ready) return;
-    // What waits for a tenant to be ready cannot be told from its row, so all of them look again.
-    if (before?.ready === false) each.owed = "all";
-    else if (before?.revision !== after.revision && each.owed === "nothing") each.owed = "changed";
+    const leaving = [...known.values()].some(({ tenant }) => tenant.metadata.deletionTimestamp !== undefined);
+    return listAnswers && ledgerAnswers && !leaving;
   }
 
-  function rebuild(): void {
-    const before = byID;
-    byID = new Map();
-    byNamespace = new Map();
-    for (const { published, acceptance } of known.values()) {
-      if (published === undefined) continue;
-      byID.set(published.access.tenantID, published.access);
-      // By what is granted, also while an older spec is still worked with: a namespace has one owner at any moment.
-      for (const namespace of acceptance.accepted?.namespaces ?? []) byNamespace.set(namespace, published.access);
+  async function loop(signal: AbortSignal): Promise<void> {
+    let lookAt = 0;
+    while (!signal.aborted) {
+      turnedAt = clock.now();
+      if (alarm.takeRing() || turnedAt >= lookAt) {
+        const content = await looked(signal);
+        lookAt = clock.now() + jittered(content ? deps.recheckMs : retryMs);
+      }
+      startChecks(signal);
+      const checks = [...known.values()].filter(({ candidate, checking: busy }) => candidate !== undefined && !busy);
+      const next = Math.min(lookAt, ...checks.map(({ checkAt }) => checkAt)) - clock.now();
+      await alarm.sleep(Math.min(Math.max(next, COALESCE_MS), IDLE_MS), COALESCE_MS, signal);
     }
-    changed.push(...[...byID.values()].filter((access) => !sameAccess(before.get(access.tenantID), access)));
   }
+
+  return {
+    get: (tenantID) => byID.get(tenantID),
+    byNamespace: (namespace) => byNamespace.get(namespace),
+    loaded: () => loaded,
+    onChange: (callback) => void callbacks.push(callback),
+    look: () => alarm.ring(),
+    lastProgress: () => turnedAt,
+
+    async run(signal) {
+      const secretsPath = `/api/v1/namespaces/${encodeURIComponent(deps.operatorNamespace)}/secrets`;
+      const watches = [
+        deps.openWatch({ path: TENANTS_PATH }, () => alarm.ring()),
+        deps.openWatch({ path: secretsPath }, (event) => {
+          const concerns =
+            event.kind === "listed" ? credentials.listed(event.items) : credentials.changed(event.object.name);
+          if (concerns) alarm.ring();
+        }),
+      ];
+      await loop(signal);
+      await Promise.allSettled([...watches.map((watch) => watch.stop()), ...checking]);
+    },
+  };
+}

@@ -102,8 +102,12 @@ function frozen(each: Claimant): Bid {
 
 function bid(each: Claimant, { uses }: Books): Bid {
   const { accepted, spec } = each;
-  if (accepted === undefined) return { claimant: each, wanted: each.deleting ? undefined : spec, refusals: [] };
-  const use = uses.get(accepted.tenantID);
+  const use = uses.get((accepted ?? spec).tenantID);
+  if (accepted === undefined) {
+    // One that goes unaccepted is needed only by users it has all the same (its status and mirror were lost).
+    const needed = !each.deleting || (use?.rows ?? 0) > 0;
+    return { claimant: each, wanted: needed ? spec : undefined, refusals: [] };
+  }
   const refusals = use === undefined || use.rows === 0 ? [] : heldBack(accepted, spec, use);
   if (refusals.length > 0) return { claimant: each, wanted: accepted, refusals };
   if (!each.deleting) return { claimant: each, wanted: spec, refusals };

@@ -78,7 +78,8 @@ export function tenantReport(reported: TenantReported, now: Date): TenantStatus 
       reason,
       message: silent ? before.message : message,
       observedGeneration: generation,
-      lastTransitionTime: before?.status === status ? before.lastTransitionTime : now.toISOString().replace(/\.\d+Z$/, "Z"),
+      lastTransitionTime:
+        before?.status === status ? before.lastTransitionTime : now.toISOString().replace(/\.\d+Z$/, "Z"),
     });
   };
 
@@ -110,7 +111,11 @@ export function tenantReport(reported: TenantReported, now: Date): TenantStatus 
 }
 
 /** Whether there is anything to write. Transition times are no content, nor, with `butUsers`, are the counts. */
-export function sameTenantStatus(a: TenantStatus | undefined, b: TenantStatus, options?: { butUsers?: boolean }): boolean {
+export function sameTenantStatus(
+  a: TenantStatus | undefined,
+  b: TenantStatus,
+  options?: { butUsers?: boolean },
+): boolean {
   const content = (status: TenantStatus) => ({
     ...status,
     users: options?.butUsers === true ? undefined : status.users,
@@ -174,7 +179,10 @@ function leaving(users: UserCounts | undefined): Readiness {
     return { status: "False", turn: "nobody", reason: REASON.Deleting, message: "The Tenant is being deleted." };
   }
   const going = states.every(([state]) => state === "deleting");
-  const counted = states.map(([state, n]) => `${n} ${state}`).toSorted().join(", ");
+  const counted = states
+    .map(([state, n]) => `${n} ${state}`)
+    .toSorted()
+    .join(", ");
   return {
     status: "False",
     turn: going ? "nobody" : "person",
@@ -208,6 +216,8 @@ function allWell(accepted: TenantSpec, neighbour: Checked): string {
       return "The gateway answers and takes our credential.";
     case "kubernetes":
       return "Every namespace is there, with the rights that are needed.";
+    default:
+      return neighbour satisfies never;
   }
 }
 

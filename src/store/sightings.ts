@@ -150,3 +150,17 @@ export async function touchUnsettled(db: Queryable, tenantID: string, spreadMs: 
   });
   return rowCount ?? 0;
 }
+
+/** Finished people of this namespace whose Secret is not among these: their Secret step is due. */
+export async function touchMissingSecrets(db: Queryable, namespace: string, uids: readonly string[]): Promise<number> {
+  const { rowCount } = await db.query({
+    name: "touch-missing-secrets",
+    text: `update user_provision_state set due_at = now(), touches = touches + 1,
+             run = coalesce(run, jsonb_build_object('reason', 'drift', 'generation', handled->'generation',
+                                                    'step', 'secret', 'attempt', 0, 'done', false))
+           where secret_namespace = $1 and confirmed_at is not null and state = 'done' and deleting is null
+             and handled is not null and secret_uid <> all($2::uuid[])`,
+    values: [namespace, uids],
+  });
+  return rowCount ?? 0;
+}

@@ -1,7 +1,7 @@
 import { existsSync } from 'node:fs'
 import { join } from 'node:path'
 
-import { runTasks } from '../progress.ts'
+import { runTasks, type Reporter } from '../progress.ts'
 import { cacheEntry } from './cache.ts'
 import { goCacheKey, goParts, goVersion, obtainGoPart, programsToBuild, type GoPart } from './go.ts'
 import { obtainKeycloak, type Keycloak } from './keycloak.ts'
@@ -35,10 +35,11 @@ export async function obtain(log?: (line: string) => void): Promise<Obtained> {
     before = new Promise<void>((resolve) => (done = resolve))
     return {
       title: part.title,
-      run: async (detail: (text: string) => void) => {
+      run: async ({ detail, begin }: Reporter) => {
         try {
           detail('waiting for its turn')
           await turn
+          begin()
           const cachedAlready = await isCached(part)
           const result = await obtainGoPart(part, detail)
           for (const [name, file] of result.programs) programs.set(name, file)
@@ -56,7 +57,7 @@ export async function obtain(log?: (line: string) => void): Promise<Obtained> {
       ...goTasks,
       {
         title: 'Keycloak',
-        run: async (detail) => {
+        run: async ({ detail }) => {
           keycloak = await obtainKeycloak(detail)
           return 'there'
         },

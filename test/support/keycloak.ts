@@ -44,6 +44,8 @@ export interface TenantRealm {
   readonly realm: string;
   readonly clientID: string;
   readonly clientSecret: string;
+  /** Id of the client's service-account user. */
+  readonly serviceAccountID: string;
   /** Acts as the server's administrator in this realm. */
   readonly admin: KeycloakAdminClient;
   /** Ids of the groups asked for, by path. */
@@ -74,12 +76,17 @@ export async function tenantRealm(server: KeycloakServer, options: RealmOptions)
   for (const path of options.groups ?? ["/sme-users"]) groups.set(path, await ensureGroup(admin, path));
   for (const name of options.realmRoles ?? []) await admin.roles.create({ name }).catch(unlessConflict);
 
-  const clientSecret = await ensureClient(admin, clientID, options.serviceAccountRoles ?? SERVICE_ACCOUNT_ROLES);
+  const { clientSecret, serviceAccountID } = await ensureClient(
+    admin,
+    clientID,
+    options.serviceAccountRoles ?? SERVICE_ACCOUNT_ROLES,
+  );
   return {
     url: server.url,
     realm,
     clientID,
     clientSecret,
+    serviceAccountID,
     admin,
     groups,
     setProfile,
@@ -124,6 +131,16 @@ export async function grantRealmManagement(
   }
 }
 
+/** Takes roles of client realm-management from a user again. */
+export async function revokeRealmManagement(
+  admin: KeycloakAdminClient,
+  from: { user: string },
+  names: readonly string[],
+): Promise<void> {
+  const { id: clientUniqueId, roles } = await realmManagementRoles(admin, names);
+  await admin.users.delClientRoleMappings({ id: from.user, clientUniqueId, roles });
+}
+
 async function ensureGroup(admin: KeycloakAdminClient, path: string): Promise<string> {
   const names = path.split("/").filter((name) => name !== "");
   let parent: string | undefined;
@@ -148,7 +165,7 @@ async function ensureClient(
   admin: KeycloakAdminClient,
   clientID: string,
   roleNames: readonly string[],
-): Promise<string> {
+): Promise<{ clientSecret: string; serviceAccountID: string }> {
   await admin.clients
     .create({
       clientId: clientID,
@@ -160,13 +177,13 @@ async function ensureClient(
     })
     .catch(unlessConflict);
   const id = await clientUUID(admin, clientID);
-  const account = await admin.clients.getServiceAccountUser({ id });
-  if (roleNames.length > 0 && account.id !== undefined) {
-    await grantRealmManagement(admin, { user: account.id }, roleNames);
+  const { id: serviceAccountID } = await admin.clients.getServiceAccountUser({ id });
+  const { value: clientSecret } = await admin.clients.getClientSecret({ id });
+  if (serviceAccountID === undefined || clientSecret === undefined) {
+    throw new Error(`client ${clientID} has no service account or no secret`);
   }
-  const { value } = await admin.clients.getClientSecret({ id });
-  if (value === undefined) throw new Error(`client ${clientID} has no secret`);
-  return value;
+  if (roleNames.length > 0) await grantRealmManagement(admin, { user: serviceAccountID }, roleNames);
+  return { clientSecret, serviceAccountID };
 }
 
 async function realmManagementRoles(
@@ -189,10 +206,7 @@ async function clientUUID(admin: KeycloakAdminClient, clientID: string): Promise
   return client.id;
 }
 
-async function writeProfile(
-  admin: KeycloakAdminClient,
-  kind: NonNullable<RealmOptions["profile"]>,
-): Promise<void> {
+async function writeProfile(admin: KeycloakAdminClient, kind: NonNullable<RealmOptions["profile"]>): Promise<void> {
   const { unmanagedAttributePolicy: _old, ...profile } = await admin.users.getProfile();
   const marks = ["sme_tenant_id", "sme_user_uuid"];
   const edit = kind === "declared-forgeable" ? ["admin", "user"] : ["admin"];

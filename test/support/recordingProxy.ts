@@ -60,7 +60,8 @@ export async function recordingProxy(target: string, tls?: { key: string; cert: 
     url: `${tls === undefined ? "http" : "https"}://127.0.0.1:${port}`,
     calls,
     interfere: () => undefined,
-    writes: () => calls.filter((call) => call.method !== "GET" && !isLogin(call)).map(({ method, path }) => `${method} ${path}`),
+    writes: () =>
+      calls.filter((call) => call.method !== "GET" && !isLogin(call)).map(({ method, path }) => `${method} ${path}`),
     logins: () => calls.filter(isLogin).length,
     async [Symbol.asyncDispose]() {
       server.closeAllConnections();

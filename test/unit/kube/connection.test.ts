@@ -122,9 +122,9 @@ describe("calls", () => {
   });
 });
 
-describe("credentials", () => {
-  const dir = () => mkdtempSync(join(tmpdir(), "kube-"));
+const dir = () => mkdtempSync(join(tmpdir(), "kube-"));
 
+describe("credentials", () => {
   it("of a Pod are read again after 401 and sent once more", async () => {
     const place = dir();
     writeFileSync(join(place, "token"), "old\n");

@@ -62,6 +62,10 @@ export function answer(code: number, body: string, headers: Record<string, strin
   };
 }
 
+function line(change: { readonly type: string; readonly object: unknown }): string {
+  return `${JSON.stringify(change)}\n`;
+}
+
 export async function startFakeApiserver(options: { pageLimit?: number } = {}): Promise<FakeApiserver> {
   const pems = await generate([{ name: "commonName", value: "127.0.0.1" }], {
     keyType: "ec",
@@ -85,7 +89,6 @@ export async function startFakeApiserver(options: { pageLimit?: number } = {}): 
     session.on("close", () => sessions.delete(session));
   });
 
-  const line = (change: { type: string; object: unknown }) => `${JSON.stringify(change)}\n`;
   const record = (type: FakeChange["type"], object: FakeObject) => {
     const change = { type, version, object };
     history.push(change);

@@ -1,0 +1,89 @@
+import type { Pool } from "pg";
+import type { UserEvent } from "../api/userEvent.ts";
+import type { Clock } from "../lib/clock.ts";
+import type { Part } from "../lib/lifecycle.ts";
+import type { Log } from "../lib/log.ts";
+import { drainOutbox, forgetSentEvents } from "../store/outbox.ts";
+
+const BATCH = 100;
+const IDLE_MS = 5_000;
+const AFTER_FAILURE_MS = 2_000;
+const KEEP_SENT_DAYS = 30;
+
+export interface OutboxPump extends Part {
+  /** Something may have been put in. */
+  look(): void;
+  lastProgress(): number;
+}
+
+/** Sends what stands in the outbox, in order, for ever. NATS away: it stays there. */
+export function makeOutboxPump(deps: {
+  readonly pool: Pool;
+  readonly publish: (event: UserEvent, signal: AbortSignal) => Promise<void>;
+  readonly clock: Clock;
+  readonly log: Log;
+}): OutboxPump {
+  const { pool, clock, log } = deps;
+  const stopping = new AbortController();
+  let wake = (): void => {};
+  let asked = false;
+  let progress = clock.now();
+  let failing = false;
+  let loop: Promise<void> = Promise.resolve();
+
+  async function run(): Promise<void> {
+    let forgottenAt = 0;
+    while (!stopping.signal.aborted) {
+      asked = false;
+      let pause = IDLE_MS;
+      try {
+        const sent = await drainOutbox(pool, BATCH, (event) => deps.publish(event, stopping.signal));
+        if (sent === BATCH) pause = 0;
+        if (failing) log.info("Events leave again.");
+        failing = false;
+        if (clock.now() - forgottenAt > 3_600_000) {
+          forgottenAt = clock.now();
+          await forgetSentEvents(pool, KEEP_SENT_DAYS);
+        }
+      } catch (error) {
+        if (!failing && !stopping.signal.aborted) log.warn("Events cannot leave; they are kept.", { error });
+        failing = true;
+        pause = AFTER_FAILURE_MS;
+      }
+      progress = clock.now();
+      if (!asked || failing) await sleep(pause);
+    }
+  }
+
+  function sleep(ms: number): Promise<void> {
+    return new Promise((resolve) => {
+      const timer = setTimeout(resolve, ms);
+      wake = () => {
+        // A failing neighbour is not asked more often because there is more to say.
+        if (failing) return;
+        clearTimeout(timer);
+        resolve();
+      };
+      stopping.signal.addEventListener("abort", () => {
+        clearTimeout(timer);
+        resolve();
+      });
+    });
+  }
+
+  return {
+    name: "outbox",
+    look: () => {
+      asked = true;
+      wake();
+    },
+    lastProgress: () => progress,
+    start: () => {
+      loop = run();
+    },
+    stop: async () => {
+      stopping.abort(new Error("shutting down"));
+      await loop;
+    },
+  };
+}

@@ -1,0 +1,152 @@
+import { FINALIZER } from "../api/meta.ts";
+import { REASON } from "../api/reasons.ts";
+import type { TenantStatus } from "../api/tenant.ts";
+import type { Cluster } from "../kube/cluster.ts";
+import type { Clock } from "../lib/clock.ts";
+import type { Log } from "../lib/log.ts";
+import { blocking, changedReadiness, sameTenantStatus, tenantReport } from "../saga/tenantReport.ts";
+import { sameRecord, type TenantRecord, type TenantStore } from "../store/tenants.ts";
+import { checksOf, type KnownTenant } from "./knownTenant.ts";
+
+export interface WriterDeps {
+  readonly cluster: Pick<Cluster, "applyTenantStatus" | "setTenantFinalizer" | "recordEvent">;
+  readonly store: Pick<TenantStore, "mirrorTenant" | "grantNamespaces" | "touchTenantRows">;
+  readonly clock: Clock;
+  readonly log: Log;
+}
+
+/** What is known of one Tenant, written where others read it. Every write is skipped when it would change nothing. */
+export function makeTenantWriter({ cluster, store, clock, log }: WriterDeps) {
+  /** The claim stands in Postgres before the status tells of it. Postgres or the API server down: the next look tries again. */
+  async function tried(name: string, what: string, write: () => Promise<void>, signal: AbortSignal): Promise<void> {
+    try {
+      await write();
+    } catch (error) {
+      if (!signal.aborted) log.warn(`a Tenant's ${what} could not be written`, { name, error });
+    }
+  }
+
+  async function mirror(each: KnownTenant): Promise<void> {
+    const record = recordOf(each);
+    // Without a ledger nobody knows what is in it.
+    if (record === undefined || each.usage === undefined) return;
+    const { namespaces } = record.accepted;
+    if (each.mirrored === undefined || !sameRecord(each.mirrored, record)) await store.mirrorTenant(record);
+    const granted = each.mirrored?.namespaces ?? [];
+    if (granted.toSorted().join() !== namespaces.toSorted().join()) {
+      await store.grantNamespaces(record.tenantID, namespaces);
+    }
+    each.mirrored = { ...record, namespaces };
+  }
+
+  async function touch(each: KnownTenant): Promise<void> {
+    const access = each.published?.access;
+    if (each.owed === "nothing" || access?.ready !== true) return;
+    const { owed } = each;
+    each.owed = "nothing";
+    try {
+      const touched = await store.touchTenantRows(access.tenantID, owed === "all" ? undefined : access.revision);
+      log.debug("a tenant's rows look again", { name: access.name, touched, why: owed });
+    } catch (error) {
+      each.owed = owed;
+      throw error;
+    }
+  }
+
+  /** Set as soon as a Tenant is worked with, not at its first user: between the two it could vanish. */
+  async function finalizer(each: KnownTenant, signal: AbortSignal): Promise<void> {
+    const { metadata } = each.tenant;
+    const present = metadata.finalizers?.includes(FINALIZER) ?? false;
+    if (metadata.deletionTimestamp === undefined) {
+      if (!present && each.candidate !== undefined) await cluster.setTenantFinalizer(each.tenant, true, signal);
+    } else if (present && each.usage?.rows === 0) {
+      await cluster.setTenantFinalizer(each.tenant, false, signal);
+    }
+  }
+
+  async function report(each: KnownTenant, options: { butUsers: boolean }, signal: AbortSignal): Promise<void> {
+    const { tenant, acceptance, usage } = each;
+    const previous = tenant.status;
+    const checks = checksOf(each);
+    // About to be asked: what stands there, perhaps from another replica, is better than "not asked yet".
+    if (each.candidate !== undefined && checks === undefined && hasReady(previous) && !isDeleting(each)) return;
+    const status = tenantReport(
+      {
+        generation: tenant.metadata.generation ?? 0,
+        deleting: isDeleting(each),
+        acceptance,
+        checks,
+        users: usage,
+        previous,
+      },
+      new Date(clock.now()),
+    );
+    if (sameTenantStatus(previous, status, options)) return;
+    if (!(await cluster.applyTenantStatus(tenant, status, signal))) return;
+    each.tenant = { ...each.tenant, status };
+    await announce(each, previous, status, signal);
+  }
+
+  async function announce(
+    each: KnownTenant,
+    before: TenantStatus | undefined,
+    after: TenantStatus,
+    signal: AbortSignal,
+  ) {
+    const ready = changedReadiness(before, after);
+    if (ready === undefined || ready.reason === REASON.Progressing) return;
+    const { name, uid = "" } = each.tenant.metadata;
+    const well = ready.status === "True" || ready.reason === REASON.Deleting;
+    log.info("a Tenant's readiness changed", { name, outcome: ready.reason, ready: ready.status, note: ready.message });
+    await cluster.recordEvent(
+      {
+        object: { kind: "Tenant", name, uid },
+        type: well ? "Normal" : "Warning",
+        reason: ready.reason,
+        action: "Check",
+        note: ready.message,
+      },
+      signal,
+    );
+  }
+
+  return {
+    /** Postgres: the mirror, and the rows that must look again. Never throws. */
+    async record(each: KnownTenant, signal: AbortSignal): Promise<void> {
+      const { name } = each.tenant.metadata;
+      await tried(name, "mirror", () => mirror(each), signal);
+      await tried(name, "touch of its rows", () => touch(each), signal);
+    },
+    /** The cluster: finalizer, status, Event. `butUsers`: not for the counts alone. Never throws. */
+    async report(each: KnownTenant, options: { butUsers: boolean }, signal: AbortSignal): Promise<void> {
+      const { name } = each.tenant.metadata;
+      await tried(name, "finalizer", () => finalizer(each, signal), signal);
+      await tried(name, "status", () => report(each, options, signal), signal);
+    },
+  };
+}
+
+/** What is worked with, and how it was judged. `accepted` may be ahead of it while a neighbour is silent. */
+function recordOf({ tenant, acceptance, published, candidate, checks }: KnownTenant): TenantRecord | undefined {
+  if (acceptance.accepted === undefined || published === undefined || candidate === undefined) return undefined;
+  const { uid = "", name, creationTimestamp = "" } = tenant.metadata;
+  const judged = checks?.key === published.checkKey ? checks.results : undefined;
+  return {
+    tenantID: published.access.tenantID,
+    objectUID: uid,
+    name,
+    createdAt: creationTimestamp,
+    accepted: acceptance.accepted,
+    revision: published.access.revision,
+    ready: published.access.ready,
+    problems: blocking(judged).map(({ reason, message }) => ({ reason, message })),
+  };
+}
+
+function hasReady(status: TenantStatus | undefined): boolean {
+  return status?.conditions?.some(({ type }) => type === "Ready") ?? false;
+}
+
+function isDeleting({ tenant }: KnownTenant): boolean {
+  return tenant.metadata.deletionTimestamp !== undefined;
+}

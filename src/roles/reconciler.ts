@@ -1,0 +1,230 @@
+import { setTimeout as sleep } from "node:timers/promises";
+import { makeBus } from "../bus/nats.ts";
+import { makeHeartbeatConsumer } from "../heartbeat/consumer.ts";
+import { makeRetries } from "../heartbeat/retries.ts";
+import { watchSecrets } from "../heartbeat/secrets.ts";
+import { makeTicker } from "../heartbeat/ticker.ts";
+import { watchUsers } from "../heartbeat/users.ts";
+import { makeRealm } from "../keycloak/client.ts";
+import { fromKubeconfig, inCluster } from "../kube/access.ts";
+import { makeCluster } from "../kube/client.ts";
+import { makeConnection } from "../kube/connection.ts";
+import type { Watch } from "../kube/cluster.ts";
+import { makeOpenWatch } from "../kube/watch.ts";
+import { makeWebhookConfig } from "../kube/webhookConfig.ts";
+import { systemClock } from "../lib/clock.ts";
+import type { ReconcilerConfig } from "../lib/config.ts";
+import { TerminalError } from "../lib/errors.ts";
+import type { Lifecycle, Part } from "../lib/lifecycle.ts";
+import type { Log } from "../lib/log.ts";
+import { makeAdminV1Gateway } from "../newapi/adminV1.ts";
+import { makeLiveness } from "../ops/liveness.ts";
+import { makeMetrics } from "../ops/metrics.ts";
+import { makeOpsServer } from "../ops/server.ts";
+import { makeBreakers } from "../reconciler/breakers.ts";
+import { makeEngine } from "../reconciler/engine.ts";
+import { makeIntake } from "../reconciler/intake.ts";
+import { makeOutboxPump } from "../reconciler/outboxPump.ts";
+import { makeSweeper } from "../reconciler/sweeper.ts";
+import { makeTenants } from "../reconciler/tenants.ts";
+import { keycloakStep } from "../steps/keycloak.ts";
+import { newapiStep } from "../steps/newapi.ts";
+import { secretStep } from "../steps/secret.ts";
+import { firstWaiter, handOver, moveEmail } from "../store/bindings.ts";
+import { record } from "../store/claims.ts";
+import { makePool } from "../store/pool.ts";
+import { touchUnsettled } from "../store/sightings.ts";
+import { tenantStore } from "../store/tenants.ts";
+import { openWorkerSession } from "../store/workerSession.ts";
+import { makeRenewer } from "../tls/renewer.ts";
+import { certificatePort } from "./certificates.ts";
+
+const MINUTE_MS = 60_000;
+/** Those who wait go on over this long when their neighbour is back, so that it is not flattened. */
+const RECOVERY_SPREAD_MS = 1_000;
+
+/** The sidecar: everything that acts. Starts with every neighbour down. */
+export async function runReconciler(config: ReconcilerConfig, log: Log, lifecycle: Lifecycle): Promise<number> {
+  const clock = systemClock;
+  const random = Math.random;
+  const url = config.databaseURL.reveal();
+  const pool = makePool({
+    url,
+    max: config.workers + 6,
+    applicationName: "unified-rbac reconciler",
+    onIdleError: (error) => log.debug("an idle connection to Postgres broke", { error }),
+  });
+  const access =
+    config.kubeconfig === undefined ? inCluster({ clock }) : await fromKubeconfig({ clock }, config.kubeconfig);
+  const connection = makeConnection(access, { clock });
+  const cluster = makeCluster(connection, { log, random, instance: config.identity });
+  const watches = makeOpenWatch(connection, { log, clock, random });
+  const metrics = makeMetrics("reconciler");
+  const bus = makeBus({ log, clock }, {
+    servers: config.nats.servers,
+    credsFile: config.nats.credsFile,
+    clientName: config.identity,
+    periodMs: config.heartbeatMs,
+  });
+
+  let knownClusterID: string | undefined;
+  const clusterID = async (): Promise<string> => {
+    knownClusterID ??= await cluster.clusterID(lifecycle.signal);
+    return knownClusterID;
+  };
+
+  const tenants = makeTenants({
+    cluster,
+    openWatch: watches.open,
+    store: tenantStore(pool),
+    operatorNamespace: config.operatorNamespace,
+    makeRealm: (settings) => makeRealm({ ...settings, clock }),
+    makeGateway: (settings) => {
+      if (settings.dialect === "admin-v1") return makeAdminV1Gateway({ ...settings, clock });
+      throw new TerminalError({ code: "RequestRefused", message: "Dialect new-api is not built into this version yet." });
+    },
+    clock,
+    random,
+    log,
+    recheckMs: config.recheckMs,
+  });
+
+  const retries = makeRetries({ concurrency: 8, random, log });
+  const outbox = makeOutboxPump({ pool, publish: (event, signal) => bus.publishEvent(event, signal), clock, log });
+  // Waits for what became free, once a tenant at a time, whoever asks how often.
+  const reconsider = (tenantID: string | undefined): void =>
+    retries.run(`waiting/${tenantID ?? ""}`, (signal) => intake.reconsider(tenantID, signal));
+
+  const engine = makeEngine({
+    pool,
+    cluster,
+    clusterID,
+    tenants,
+    steps: [keycloakStep, newapiStep, secretStep],
+    breakers: makeBreakers(clock),
+    workers: config.workers,
+    openSession: () => openWorkerSession(url, `unified-rbac worker ${config.identity}`),
+    record: async (claim, recording) => {
+      const next = await record(pool, claim, recording);
+      if (recording.events.length > 0) outbox.look();
+      return next;
+    },
+    moveEmail: (row, email) => moveEmail(pool, row, email),
+    firstWaiter: (tenantID, email) => firstWaiter(pool, tenantID, email),
+    handOver: (claim, to) => handOver(pool, claim, to),
+    released: (tenantID) => {
+      reconsider(tenantID);
+      tenants.look();
+    },
+    recovered: (tenantID) => {
+      retries.run(`recovered/${tenantID}`, async () => {
+        await touchUnsettled(pool, tenantID, RECOVERY_SPREAD_MS);
+        engine.look();
+      });
+    },
+    observe: ({ step, outcome, ms, direction }) => metrics.step({ step, direction, outcome, seconds: ms / 1000 }),
+    clock,
+    random,
+    log,
+  });
+  const look = (source: Parameters<typeof metrics.look>[0]) => () => {
+    metrics.look(source);
+    engine.look();
+  };
+  const intake = makeIntake({ pool, cluster, clusterID, tenants, look: look("watch"), clock, log });
+  const secretWatches = watchSecrets({ openWatch: watches.open, pool, retries, look: look("watch") });
+  const followed = new Map<string, readonly string[]>();
+  tenants.onChange(({ tenantID, namespaces }) => {
+    followed.set(tenantID, namespaces.filter((namespace) => tenants.byNamespace(namespace)?.tenantID === tenantID));
+    secretWatches.follow([...followed.values()].flat());
+    retries.run(`tenant/${tenantID}`, async () => {
+      await touchUnsettled(pool, tenantID, 0);
+      engine.look();
+      bus.kick();
+    });
+    reconsider(undefined);
+  });
+
+  const ticker = makeTicker({ bus, look: look("local"), clock, log, periodMs: config.heartbeatMs });
+  const sweeper = makeSweeper({
+    pool,
+    everyMs: config.heartbeatMs,
+    reconsider: (signal) => intake.reconsider(undefined, signal),
+    standing: (standing) => metrics.standing(standing),
+    clock,
+    log,
+  });
+
+  let userWatch: Watch | undefined;
+  let tenantLoop: Promise<void> = Promise.resolve();
+  const liveness = makeLiveness(clock);
+  liveness.register({ name: "tenants", lastProgress: tenants.lastProgress, allowedMs: 2 * MINUTE_MS });
+  liveness.register({ name: "engine", lastProgress: engine.lastProgress, allowedMs: 2 * MINUTE_MS });
+  liveness.register({ name: "outbox", lastProgress: outbox.lastProgress, allowedMs: 2 * MINUTE_MS });
+  liveness.register({ name: "ticker", lastProgress: ticker.lastProgress, allowedMs: 2 * config.heartbeatMs + MINUTE_MS });
+  liveness.register({ name: "sweeper", lastProgress: sweeper.lastProgress, allowedMs: 2 * config.heartbeatMs + 2 * MINUTE_MS });
+
+  const parts: Part[] = [
+    { name: "postgres", start: () => undefined, stop: () => pool.end() },
+    { name: "kubernetes", start: () => undefined, stop: () => connection.close() },
+    makeHeartbeatConsumer({ bus, look: look("heartbeat") }),
+    outbox,
+    { name: "sights", start: () => undefined, stop: () => retries.stop() },
+    { name: "engine", start: () => engine.start(), stop: () => engine.stop() },
+    {
+      name: "tenants",
+      start: () => {
+        tenantLoop = tenants.run(lifecycle.signal);
+      },
+      stop: () => tenantLoop,
+    },
+    {
+      name: "users",
+      start: () => {
+        // Only once the Tenants are known does "no Tenant claims this namespace" mean anything.
+        void until(() => tenants.loaded(), lifecycle.signal).then(() => {
+          if (lifecycle.signal.aborted) return;
+          userWatch = watchUsers({
+            openWatch: watches.open,
+            pool,
+            cluster,
+            clusterID,
+            tenants,
+            intake,
+            retries,
+            look: look("watch"),
+            log,
+          });
+        });
+      },
+      stop: async () => {
+        await userWatch?.stop();
+        await watches.close();
+      },
+    },
+    sweeper,
+    ticker,
+    makeOpsServer({
+      address: config.ops,
+      registry: metrics.registry,
+      liveness,
+      ready: [{ name: "tenants", problem: () => (tenants.loaded() ? undefined : "the Tenants were not read yet") }],
+      log,
+    }),
+  ];
+  if (config.webhookTLS.managed) {
+    parts.push(
+      makeRenewer({
+        port: certificatePort(makeWebhookConfig(connection, config.operatorNamespace), config.webhookTLS),
+        subject: { dnsNames: config.webhookTLS.dnsNames, ips: config.webhookTLS.ips },
+        clock,
+        log,
+      }),
+    );
+  }
+  return lifecycle.run(parts);
+}
+
+async function until(holds: () => boolean, signal: AbortSignal): Promise<void> {
+  while (!holds() && !signal.aborted) await sleep(50, undefined, { signal }).catch(() => undefined);
+}

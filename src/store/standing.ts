@@ -1,0 +1,53 @@
+import type { Queryable } from "./sagas.ts";
+
+/** What stands in the store, for metrics: bounded labels only. */
+export interface StoreStanding {
+  readonly users: Readonly<Record<string, number>>;
+  readonly errors: Readonly<Record<string, number>>;
+  readonly waiting: Readonly<Record<string, number>>;
+  readonly due: number;
+  readonly oldestDueSeconds: number;
+  readonly debts: number;
+  readonly outbox: number;
+  readonly oldestOutboxSeconds: number;
+}
+
+interface Raw {
+  users: Record<string, number> | null;
+  errors: Record<string, number> | null;
+  waiting: Record<string, number> | null;
+  due: number;
+  oldest_due: number | null;
+  debts: number;
+  outbox: number;
+  oldest_outbox: number | null;
+}
+
+export async function readStanding(db: Queryable): Promise<StoreStanding> {
+  const { rows } = await db.query<Raw>({
+    name: "standing",
+    text: `select
+      (select jsonb_object_agg(state, n) from (select state, count(*) as n from user_provision_state
+         where confirmed_at is not null and voided_at is null group by state) s) as users,
+      (select jsonb_object_agg(code, n) from (select last_error->>'code' as code, count(*) as n from user_provision_state
+         where last_error is not null and state in ('failed', 'deleting') group by 1) s) as errors,
+      (select jsonb_object_agg(why, n) from (select why, count(*) as n from waiting group by why) s) as waiting,
+      (select count(*)::int from user_provision_state where due_at <= now()) as due,
+      (select extract(epoch from now() - min(due_at))::float8 from user_provision_state where due_at <= now()) as oldest_due,
+      (select count(*)::int from user_provision_state where state = 'deleting' and (deleting->>'released')::boolean
+         and deleting->>'purgeAt' is null) as debts,
+      (select count(*)::int from outbox where sent_at is null) as outbox,
+      (select extract(epoch from now() - min(created_at))::float8 from outbox where sent_at is null) as oldest_outbox`,
+  });
+  const raw = rows[0] as Raw;
+  return {
+    users: raw.users ?? {},
+    errors: raw.errors ?? {},
+    waiting: raw.waiting ?? {},
+    due: raw.due,
+    oldestDueSeconds: raw.oldest_due ?? 0,
+    debts: raw.debts,
+    outbox: raw.outbox,
+    oldestOutboxSeconds: raw.oldest_outbox ?? 0,
+  };
+}

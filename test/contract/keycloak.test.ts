@@ -1,0 +1,878 @@
+/** The tenant's realm on a real Keycloak: what is ours, what is never touched, and what each refusal says. */
+import { randomUUID } from "node:crypto";
+import { generate } from "selfsigned";
+import { afterAll, afterEach, beforeAll, describe, expect, onTestFinished, test } from "vitest";
+import { makeRealm } from "../../src/keycloak/client.ts";
+import type { Adoption, DesiredUser, ManagedSet, Realm, RealmCheck } from "../../src/keycloak/realm.ts";
+import { systemClock } from "../../src/lib/clock.ts";
+import { isSagaError, type SagaError } from "../../src/lib/errors.ts";
+import { Sensitive } from "../../src/lib/sensitive.ts";
+import { readStackEnv } from "../../stack/index.ts";
+import {
+  grantRealmManagement,
+  type KeycloakServer,
+  type RealmOptions,
+  revokeRealmManagement,
+  SERVICE_ACCOUNT_ROLES,
+  tenantRealm,
+  type TenantRealm,
+} from "../support/keycloak.ts";
+import { type RecordingProxy, recordingProxy } from "../support/recordingProxy.ts";
+
+const never = new AbortController().signal;
+const NEVER: Adoption = { policy: "Never" };
+const NONE: ManagedSet = { groups: [], realmRoles: [], attributes: [] };
+const TENANT = "acme";
+
+/** `KEYCLOAK_URL` names a Keycloak; without it, the one of the stack `STACK_NAME`. */
+function server(): KeycloakServer {
+  const { KEYCLOAK_URL: url, KEYCLOAK_ADMIN: admin, KEYCLOAK_ADMIN_PASSWORD: password } = process.env;
+  if (url !== undefined && admin !== undefined && password !== undefined) return { url, admin, password };
+  const env = readStackEnv(process.env["STACK_NAME"] ?? "test");
+  return { url: env.KEYCLOAK_URL, admin: env.KEYCLOAK_ADMIN, password: env.KEYCLOAK_ADMIN_PASSWORD };
+}
+
+/** A realm of its own, with a recording proxy in front of Keycloak. */
+interface Bench extends TenantRealm {
+  readonly proxy: RecordingProxy;
+  /** A new saga worker's view: no token, nothing remembered. */
+  fresh(change?: { clientSecret?: string; realm?: string; url?: string; caBundle?: string }): Realm;
+}
+
+async function bench(options: Partial<RealmOptions> = {}): Promise<Bench> {
+  const realm = await tenantRealm(server(), { realm: `contract-${randomUUID().slice(0, 8)}`, ...options });
+  const proxy = await recordingProxy(realm.url);
+  return {
+    ...realm,
+    proxy,
+    fresh: (change = {}) =>
+      makeRealm({
+        url: change.url ?? proxy.url,
+        realm: change.realm ?? realm.realm,
+        clientID: realm.clientID,
+        clientSecret: new Sensitive(change.clientSecret ?? realm.clientSecret),
+        clock: systemClock,
+        caBundle: change.caBundle,
+      }),
+    remove: async () => {
+      await proxy[Symbol.asyncDispose]();
+      await realm.remove();
+    },
+  };
+}
+
+async function ownBench(options: Partial<RealmOptions> = {}): Promise<Bench> {
+  const made = await bench(options);
+  onTestFinished(() => made.remove());
+  return made;
+}
+
+function person(change: Partial<DesiredUser> = {}): DesiredUser {
+  const uuid = change.uuid ?? randomUUID();
+  return {
+    uuid,
+    tenantID: TENANT,
+    email: `p-${uuid.slice(0, 8)}@example.org`,
+    enabled: true,
+    defaultGroups: ["sme-users"],
+    managedBefore: NONE,
+    ...change,
+  };
+}
+
+async function refusal(work: Promise<unknown>): Promise<SagaError> {
+  try {
+    await work;
+  } catch (error) {
+    if (isSagaError(error)) return error;
+    throw error;
+  }
+  throw new Error("expected a refusal");
+}
+
+let b: Bench;
+let realm: Realm;
+
+async function read(id: string) {
+  const user = await b.admin.users.findOne({ id });
+  if (user === undefined) throw new Error(`no user ${id}`);
+  return user;
+}
+
+async function paths(id: string): Promise<string[]> {
+  return (await b.admin.users.listGroups({ id })).flatMap(({ path }) => path ?? []).toSorted();
+}
+
+async function realmRoles(id: string): Promise<string[]> {
+  const roles = await b.admin.users.listRealmRoleMappings({ id });
+  return roles.flatMap(({ name }) => (name === undefined || name.startsWith("default-roles") ? [] : [name])).toSorted();
+}
+
+/** A user that was there before us, or was made by hand. */
+async function stranger(representation: Parameters<TenantRealm["admin"]["users"]["create"]>[0]) {
+  const { id } = await b.admin.users.create({ enabled: true, ...representation });
+  return id;
+}
+
+beforeAll(async () => {
+  b = await bench({
+    groups: ["/sme-users", "/eng", "/eng/core", "/ops", "/admins", "/admins/night", "/bosses"],
+    realmRoles: ["reader", "writer", "boss"],
+  });
+  await grantRealmManagement(b.admin, { group: b.groups.get("/admins") ?? "" }, ["manage-users"]);
+  await grantRealmManagement(b.admin, { realmRole: "boss" }, ["view-users"]);
+  const boss = await b.admin.roles.findOneByName({ name: "boss" });
+  await b.admin.groups.addRealmRoleMappings({
+    id: b.groups.get("/bosses") ?? "",
+    roles: [{ id: boss?.id ?? "", name: "boss" }],
+  });
+  realm = b.fresh();
+}, 120_000);
+
+afterAll(() => b?.remove());
+
+afterEach(() => {
+  b.proxy.interfere = () => undefined;
+  b.proxy.calls.length = 0;
+});
+
+describe("ensuring a user", () => {
+  test("creates it with the email as username, both marks, default and wanted groups, names and roles", async () => {
+    const wanted = person({
+      firstName: "Ada",
+      lastName: "Lovelace",
+      displayName: "Ada L.",
+      groups: ["/eng/core"],
+      realmRoles: ["reader"],
+      attributes: { team: ["x", "y"] },
+      requiredActions: ["UPDATE_PASSWORD"],
+    });
+    const ensured = await realm.ensureUser(wanted, undefined, NEVER, never);
+    expect(ensured).toMatchObject({ created: true, adopted: false, changed: true, usernameKept: false });
+    expect(ensured.managed).toEqual({
+      groups: ["/eng/core", "/sme-users"],
+      realmRoles: ["reader"],
+      attributes: ["displayName", "team"],
+    });
+    const user = await read(ensured.userID);
+    expect(user).toMatchObject({
+      username: wanted.email,
+      email: wanted.email,
+      emailVerified: true,
+      enabled: true,
+      firstName: "Ada",
+      lastName: "Lovelace",
+      requiredActions: ["UPDATE_PASSWORD"],
+    });
+    expect(user.attributes).toEqual({
+      sme_tenant_id: [TENANT],
+      sme_user_uuid: [wanted.uuid],
+      displayName: ["Ada L."],
+      team: expect.arrayContaining(["x", "y"]),
+    });
+    expect(await paths(ensured.userID)).toEqual(["/eng/core", "/sme-users"]);
+    expect(await realmRoles(ensured.userID)).toEqual(["reader"]);
+  });
+
+  test("sends the uuid as X-Idempotency-Key with every call and logs in once", async () => {
+    const wanted = person();
+    const own = b.fresh();
+    await own.ensureUser(wanted, undefined, NEVER, never);
+    await own.ensureUser(wanted, undefined, NEVER, never);
+    const calls = b.proxy.calls.filter(({ path }) => path.startsWith("/admin/"));
+    expect(calls.length).toBeGreaterThan(3);
+    for (const call of calls) expect(call.headers["x-idempotency-key"]).toBe(wanted.uuid);
+    expect(b.proxy.logins()).toBe(1);
+  });
+
+  test("logs in once for fifty sagas at the same time", async () => {
+    const own = b.fresh();
+    await Promise.all(Array.from({ length: 50 }, () => own.ensureUser(person(), undefined, NEVER, never)));
+    expect(b.proxy.logins()).toBe(1);
+  });
+
+  test("writes nothing the second time, with or without the id", async () => {
+    const wanted = person({
+      displayName: "Bo",
+      groups: ["/eng"],
+      realmRoles: ["writer"],
+      attributes: { team: ["b", "a"] },
+    });
+    const first = await realm.ensureUser(wanted, undefined, NEVER, never);
+    b.proxy.calls.length = 0;
+    const again = { ...wanted, managedBefore: first.managed };
+    const byHint = await realm.ensureUser(again, first.userID, NEVER, never);
+    const byMark = await b.fresh().ensureUser(again, undefined, NEVER, never);
+    expect(b.proxy.writes()).toEqual([]);
+    expect(byHint).toMatchObject({ userID: first.userID, created: false, changed: false, managed: first.managed });
+    expect(byMark).toEqual(byHint);
+  });
+
+  test("makes two calls at rest for a user that is as it should be", async () => {
+    const wanted = person();
+    const { userID, managed } = await realm.ensureUser(wanted, undefined, NEVER, never);
+    b.proxy.calls.length = 0;
+    await realm.ensureUser({ ...wanted, managedBefore: managed }, userID, NEVER, never);
+    expect(b.proxy.calls.map(({ method }) => method)).toEqual(["GET", "GET"]);
+  });
+
+  test("does not believe an id that names somebody else", async () => {
+    const other = await realm.ensureUser(person(), undefined, NEVER, never);
+    const wanted = person();
+    const mine = await realm.ensureUser(wanted, undefined, NEVER, never);
+    const before = await read(other.userID);
+    expect(await realm.ensureUser(wanted, other.userID, NEVER, never)).toMatchObject({ userID: mine.userID });
+    expect(await realm.ensureUser(wanted, randomUUID(), NEVER, never)).toMatchObject({ userID: mine.userID });
+    expect(await read(other.userID)).toEqual(before);
+  });
+
+  test("finds its user after a create whose answer was lost", async () => {
+    const wanted = person();
+    let cut = false;
+    b.proxy.interfere = (method, path) => {
+      if (!cut && method === "GET" && /\/users\/[0-9a-f-]{36}$/.test(path)) {
+        cut = true;
+        return { status: 502, type: "text/html", body: "<html>Bad gateway</html>" };
+      }
+      return undefined;
+    };
+    expect((await refusal(realm.ensureUser(wanted, undefined, NEVER, never))).class).toBe("transient");
+    expect(await realm.ensureUser(wanted, undefined, NEVER, never)).toMatchObject({ created: false });
+    expect(await b.admin.users.find({ email: wanted.email })).toHaveLength(1);
+  });
+
+  test("makes one user when two workers race", async () => {
+    const wanted = person();
+    const [one, two] = await Promise.all([
+      b.fresh().ensureUser(wanted, undefined, NEVER, never),
+      b.fresh().ensureUser(wanted, undefined, NEVER, never),
+    ]);
+    expect(one.userID).toBe(two.userID);
+  });
+});
+
+describe("correcting a user", () => {
+  test("changes what differs and keeps what others wrote", async () => {
+    const wanted = person({ firstName: "Old", attributes: { team: ["x"] } });
+    const { userID, managed } = await realm.ensureUser(wanted, undefined, NEVER, never);
+    const before = await read(userID);
+    await b.admin.users.update(
+      { id: userID },
+      { ...before, lastName: "ByHand", attributes: { ...before.attributes, theirs: ["1"] }, enabled: false },
+    );
+    const next = { ...wanted, firstName: "New", attributes: { role: ["y"] }, managedBefore: managed };
+    const ensured = await realm.ensureUser(next, userID, NEVER, never);
+    expect(ensured).toMatchObject({ created: false, changed: true });
+    const after = await read(userID);
+    expect(after).toMatchObject({ firstName: "New", lastName: "ByHand", enabled: true, email: wanted.email });
+    expect(after.attributes).toEqual({
+      sme_tenant_id: [TENANT],
+      sme_user_uuid: [wanted.uuid],
+      theirs: ["1"],
+      role: ["y"],
+    });
+  });
+
+  test("takes away only what it gave, unless the spec says none", async () => {
+    const wanted = person({ groups: ["/eng"], realmRoles: ["reader"] });
+    const first = await realm.ensureUser(wanted, undefined, NEVER, never);
+    const id = first.userID;
+    await b.admin.users.addToGroup({ id, groupId: b.groups.get("/ops") ?? "" });
+    const writer = await b.admin.roles.findOneByName({ name: "writer" });
+    await b.admin.users.addRealmRoleMappings({ id, roles: [{ id: writer?.id ?? "", name: "writer" }] });
+
+    const moved = await realm.ensureUser(
+      { ...wanted, groups: ["/eng/core"], realmRoles: undefined, managedBefore: first.managed },
+      id,
+      NEVER,
+      never,
+    );
+    expect(await paths(id)).toEqual(["/eng/core", "/ops", "/sme-users"]);
+    expect(await realmRoles(id)).toEqual(["writer"]);
+    expect(moved.managed).toMatchObject({ groups: ["/eng/core", "/sme-users"], realmRoles: [] });
+
+    const none = await realm.ensureUser(
+      { ...wanted, groups: [], realmRoles: [], managedBefore: moved.managed },
+      id,
+      NEVER,
+      never,
+    );
+    expect(await paths(id)).toEqual(["/sme-users"]);
+    expect(await realmRoles(id)).toEqual([]);
+    expect(none.managed).toMatchObject({ groups: ["/sme-users"], realmRoles: [] });
+    const defaults = await b.admin.users.listRealmRoleMappings({ id });
+    expect(defaults.map(({ name }) => name)).toEqual([`default-roles-${b.realm}`]);
+  });
+
+  test("brings back a default group that somebody took away", async () => {
+    const wanted = person();
+    const { userID, managed } = await realm.ensureUser(wanted, undefined, NEVER, never);
+    await b.admin.users.delFromGroup({ id: userID, groupId: b.groups.get("/sme-users") ?? "" });
+    const ensured = await realm.ensureUser({ ...wanted, managedBefore: managed }, userID, NEVER, never);
+    expect(ensured.changed).toBe(true);
+    expect(await paths(userID)).toEqual(["/sme-users"]);
+  });
+
+  test("changes the email and keeps the username where the realm keeps it", async () => {
+    const wanted = person();
+    const { userID } = await realm.ensureUser(wanted, undefined, NEVER, never);
+    const moved = { ...wanted, email: `new-${wanted.email}` };
+    expect(await realm.ensureUser(moved, userID, NEVER, never)).toMatchObject({ changed: true, usernameKept: true });
+    expect(await read(userID)).toMatchObject({ email: moved.email, username: wanted.email, emailVerified: true });
+    expect(await realm.ensureUser(moved, userID, NEVER, never)).toMatchObject({ changed: false, usernameKept: true });
+  });
+
+  test("lets the username follow where the realm allows it", async () => {
+    const own = await ownBench({ editUsernameAllowed: true });
+    const wanted = person();
+    const tenant = own.fresh();
+    const { userID } = await tenant.ensureUser(wanted, undefined, NEVER, never);
+    const moved = { ...wanted, email: `new-${wanted.email}` };
+    expect(await tenant.ensureUser(moved, userID, NEVER, never)).toMatchObject({ changed: true, usernameKept: false });
+    expect(await own.admin.users.findOne({ id: userID })).toMatchObject({ email: moved.email, username: moved.email });
+  });
+
+  test("waits for an address that a colleague still has, and refuses one that is a stranger's", async () => {
+    const colleague = person();
+    await realm.ensureUser(colleague, undefined, NEVER, never);
+    const wanted = person();
+    const { userID } = await realm.ensureUser(wanted, undefined, NEVER, never);
+    expect(await refusal(realm.ensureUser({ ...wanted, email: colleague.email }, userID, NEVER, never))).toMatchObject({
+      class: "waiting",
+      code: "EmailInUse",
+    });
+    const email = `s-${wanted.email}`;
+    await stranger({ username: `stranger-${wanted.uuid}`, email });
+    expect(await refusal(realm.ensureUser({ ...wanted, email }, userID, NEVER, never))).toMatchObject({
+      class: "terminal",
+      code: "UserClaimed",
+    });
+    expect(await read(userID)).toMatchObject({ email: wanted.email });
+  });
+});
+
+describe("a user that stands in the way", () => {
+  test.each([
+    ["without marks, by email", (w: DesiredUser) => ({ username: `u-${w.uuid}`, email: w.email }), /adoption is Never/],
+    ["without marks, by username", (w: DesiredUser) => ({ username: w.email }), /adoption is Never/],
+    [
+      "of another tenant",
+      (w: DesiredUser) => ({
+        username: w.email,
+        email: w.email,
+        attributes: { sme_tenant_id: ["rival-co"], sme_user_uuid: [w.uuid] },
+      }),
+      /another tenant/,
+    ],
+    [
+      "with one mark only",
+      (w: DesiredUser) => ({ username: w.email, email: w.email, attributes: { sme_user_uuid: [w.uuid] } }),
+      /only one of our two marks/,
+    ],
+  ])("%s is left as it is", async (_what, make, why) => {
+    const wanted = person();
+    const id = await stranger(make(wanted));
+    const before = await read(id);
+    for (const adoption of [NEVER, { policy: "Unclaimed", allowedGroups: [] } satisfies Adoption]) {
+      if (adoption.policy === "Unclaimed" && /adoption/.test(why.source)) continue;
+      const error = await refusal(realm.ensureUser(wanted, undefined, adoption, never));
+      expect(error).toMatchObject({ class: "terminal", code: "UserClaimed", message: expect.stringMatching(why) });
+      expect(error.message).not.toContain("rival-co");
+    }
+    expect(b.proxy.writes().filter((write) => !write.endsWith("/users/"))).toEqual([]);
+    expect(await read(id)).toEqual(before);
+  });
+
+  test("of our tenant under another uuid makes this one wait", async () => {
+    const first = person();
+    await realm.ensureUser(first, undefined, NEVER, never);
+    const error = await refusal(realm.ensureUser(person({ email: first.email }), undefined, NEVER, never));
+    expect(error).toMatchObject({ class: "waiting", code: "EmailInUse" });
+  });
+
+  test("is never taken over after its marks were wiped, and the message says how to give it back", async () => {
+    const wanted = person();
+    const { userID } = await realm.ensureUser(wanted, undefined, NEVER, never);
+    await b.admin.users.update({ id: userID }, { ...(await read(userID)), attributes: {} });
+    const adoption: Adoption = { policy: "Unclaimed", allowedGroups: [] };
+    const error = await refusal(realm.ensureUser(wanted, userID, adoption, never));
+    expect(error).toMatchObject({
+      code: "UserClaimed",
+      message: expect.stringContaining(`sme_user_uuid=${wanted.uuid}`),
+    });
+    expect(await refusal(realm.deleteUser(wanted.uuid, TENANT, userID, never))).toMatchObject({ code: "UserClaimed" });
+    expect((await read(userID)).attributes ?? {}).toEqual({});
+  });
+});
+
+describe("adoption", () => {
+  const unclaimed: Adoption = { policy: "Unclaimed", allowedGroups: ["/eng"] };
+
+  async function proven(wanted: DesiredUser, more: object = {}): Promise<string> {
+    return stranger({
+      username: `u-${wanted.uuid}`,
+      email: wanted.email,
+      emailVerified: true,
+      firstName: "There",
+      attributes: { theirs: ["1"] },
+      ...more,
+    });
+  }
+
+  test("takes over an account that nobody has a claim or a right on, and gives it back as it was", async () => {
+    const wanted = person({ groups: ["/ops"], attributes: { team: ["x"] } });
+    const id = await proven(wanted, { groups: ["/eng"] });
+    const ensured = await realm.ensureUser(wanted, undefined, unclaimed, never);
+    expect(ensured).toMatchObject({ userID: id, created: false, adopted: true, changed: true });
+    expect(ensured.managed.groups).toEqual(["/ops", "/sme-users"]);
+    expect(await read(id)).toMatchObject({ username: `u-${wanted.uuid}`, email: wanted.email, firstName: "There" });
+    expect(await paths(id)).toEqual(["/eng", "/ops", "/sme-users"]);
+
+    const again = { ...wanted, managedBefore: ensured.managed };
+    b.proxy.calls.length = 0;
+    expect(await b.fresh().ensureUser(again, undefined, unclaimed, never)).toMatchObject({
+      userID: id,
+      adopted: true,
+      changed: false,
+      managed: ensured.managed,
+    });
+    expect(b.proxy.writes()).toEqual([]);
+
+    const moved = { ...again, email: `new-${wanted.email}`, enabled: false };
+    await realm.ensureUser(moved, id, unclaimed, never);
+    expect(await realm.setEnabled(wanted.uuid, TENANT, id, false, never)).toBe(true);
+    expect(await read(id)).toMatchObject({ email: wanted.email, enabled: true });
+
+    await realm.releaseUser(wanted.uuid, TENANT, id, ensured.managed, never);
+    await realm.releaseUser(wanted.uuid, TENANT, id, ensured.managed, never);
+    expect(await paths(id)).toEqual(["/eng"]);
+    expect(await read(id)).toMatchObject({ email: wanted.email, enabled: true, firstName: "There" });
+    expect((await read(id)).attributes).toEqual({ theirs: ["1"] });
+  });
+
+  test("is remembered upstream: a delete by somebody who does not know releases", async () => {
+    const wanted = person();
+    const id = await proven(wanted);
+    await realm.ensureUser(wanted, undefined, unclaimed, never);
+    await realm.deleteUser(wanted.uuid, TENANT, id, never);
+    expect((await read(id)).attributes).toEqual({ theirs: ["1"] });
+  });
+
+  test("refuses an account with a role, a foreign group, an unproven address or another one", async () => {
+    const cases: [object, (id: string) => Promise<unknown>, RegExp][] = [
+      [{ emailVerified: false }, () => Promise.resolve(), /not verified/],
+      [{ groups: ["/ops"] }, () => Promise.resolve(), /group \/ops/],
+      [
+        {},
+        async (id) => {
+          const role = await b.admin.roles.findOneByName({ name: "reader" });
+          await b.admin.users.addRealmRoleMappings({ id, roles: [{ id: role?.id ?? "", name: "reader" }] });
+        },
+        /realm role reader/,
+      ],
+      [{}, (id) => grantRealmManagement(b.admin, { user: id }, ["view-users"]), /administrator's role/],
+      [{ groups: ["/bosses"] }, () => Promise.resolve(), /administrator's role/],
+    ];
+    for (const [more, then, why] of cases) {
+      const wanted = person();
+      const id = await proven(wanted, more);
+      await then(id);
+      const before = await read(id);
+      const error = await refusal(realm.ensureUser(wanted, undefined, unclaimed, never));
+      expect(error).toMatchObject({ class: "terminal", code: "UserClaimed", message: expect.stringMatching(why) });
+      expect(await read(id)).toEqual(before);
+    }
+    const wanted = person();
+    await stranger({ username: wanted.email, email: `else-${wanted.email}`, emailVerified: true });
+    expect((await refusal(realm.ensureUser(wanted, undefined, unclaimed, never))).message).toMatch(/another one/);
+  });
+});
+
+describe("privileges", () => {
+  test.each(["/admins", "/admins/night", "/bosses"])("refuses group %s, which makes administrators", async (group) => {
+    const wanted = person({ groups: [group] });
+    const error = await refusal(realm.ensureUser(wanted, undefined, NEVER, never));
+    expect(error).toMatchObject({ class: "terminal", code: "NotAllowed", message: expect.stringContaining(group) });
+    expect(await b.admin.users.find({ email: wanted.email })).toEqual([]);
+
+    const plain = await realm.ensureUser({ ...wanted, groups: undefined }, undefined, NEVER, never);
+    expect((await refusal(realm.ensureUser(wanted, plain.userID, NEVER, never))).code).toBe("NotAllowed");
+    expect(await paths(plain.userID)).toEqual(["/sme-users"]);
+  });
+
+  test("refuses a realm role that contains one of realm-management", async () => {
+    const wanted = person();
+    const { userID } = await realm.ensureUser(wanted, undefined, NEVER, never);
+    const error = await refusal(realm.ensureUser({ ...wanted, realmRoles: ["boss"] }, userID, NEVER, never));
+    expect(error).toMatchObject({ code: "NotAllowed", message: expect.stringContaining("role boss") });
+    expect(await realmRoles(userID)).toEqual([]);
+  });
+
+  test("touches no administrator, whatever its marks say", async () => {
+    const wanted = person();
+    const { userID } = await realm.ensureUser(wanted, undefined, NEVER, never);
+    await grantRealmManagement(b.admin, { user: userID }, ["realm-admin"]);
+    const before = await read(userID);
+    b.proxy.calls.length = 0;
+    for (const work of [
+      () => realm.ensureUser({ ...wanted, firstName: "Eve" }, userID, NEVER, never),
+      () => realm.setEnabled(wanted.uuid, TENANT, userID, false, never),
+      () => realm.deleteUser(wanted.uuid, TENANT, userID, never),
+    ]) {
+      expect(await refusal(work())).toMatchObject({ class: "terminal", code: "NotAllowed" });
+    }
+    expect(b.proxy.writes()).toEqual([]);
+    expect(await read(userID)).toEqual(before);
+  });
+
+  test("names a group or role that does not exist", async () => {
+    expect(await refusal(realm.ensureUser(person({ groups: ["/nope"] }), undefined, NEVER, never))).toMatchObject({
+      class: "terminal",
+      code: "MissingGroup",
+      message: expect.stringContaining("/nope"),
+    });
+    expect(await refusal(realm.ensureUser(person({ realmRoles: ["nope"] }), undefined, NEVER, never))).toMatchObject({
+      class: "terminal",
+      code: "MissingRole",
+    });
+    expect(await refusal(realm.ensureUser(person({ defaultGroups: ["gone"] }), undefined, NEVER, never))).toMatchObject(
+      {
+        class: "waiting",
+        code: "TenantNotReady",
+        message: expect.stringContaining("/gone"),
+      },
+    );
+  });
+
+  test("says what is wrong with an email", async () => {
+    const error = await refusal(realm.ensureUser(person({ email: "not an address" }), undefined, NEVER, never));
+    expect(error).toMatchObject({ class: "terminal", code: "RequestRefused", upstreamStatus: 400 });
+    expect(error.message).toContain("email is not an address that Keycloak takes");
+  });
+});
+
+describe("taking away", () => {
+  test("disables, enables and deletes ours, and is content when it is gone", async () => {
+    const wanted = person({ attributes: { team: ["x"] }, firstName: "Ada" });
+    const { userID } = await realm.ensureUser(wanted, undefined, NEVER, never);
+    const before = await read(userID);
+    expect(await realm.findUser(wanted.uuid, TENANT, never)).toBe(userID);
+    expect(await realm.setEnabled(wanted.uuid, TENANT, userID, false, never)).toBe(true);
+    expect(await read(userID)).toEqual({ ...before, enabled: false });
+    expect(await realm.setEnabled(wanted.uuid, TENANT, userID, false, never)).toBe(true);
+    expect(await realm.setEnabled(wanted.uuid, TENANT, userID, true, never)).toBe(true);
+    expect(await read(userID)).toEqual(before);
+    await realm.deleteUser(wanted.uuid, TENANT, userID, never);
+    await realm.deleteUser(wanted.uuid, TENANT, userID, never);
+    expect(await b.admin.users.find({ email: wanted.email })).toEqual([]);
+    expect(await realm.setEnabled(wanted.uuid, TENANT, userID, true, never)).toBe(false);
+    expect(await realm.findUser(wanted.uuid, TENANT, never)).toBeUndefined();
+  });
+
+  test("deletes nobody by an id or a mark alone", async () => {
+    const wanted = person();
+    const { userID } = await realm.ensureUser(wanted, undefined, NEVER, never);
+    await realm.deleteUser(randomUUID(), TENANT, userID, never);
+    await realm.deleteUser(wanted.uuid, "other", userID, never);
+    expect(await realm.setEnabled(wanted.uuid, "other", userID, false, never)).toBe(false);
+    expect(await read(userID)).toMatchObject({ enabled: true });
+  });
+
+  test("takes a proxy's 404 for no answer, never for a user that is gone", async () => {
+    const wanted = person();
+    const { userID } = await realm.ensureUser(wanted, undefined, NEVER, never);
+    b.proxy.interfere = () => ({ status: 404, type: "text/html", body: "<html>default backend - 404</html>" });
+    expect(await refusal(realm.deleteUser(wanted.uuid, TENANT, userID, never))).toMatchObject({ class: "transient" });
+    b.proxy.interfere = () => ({ status: 404, type: "text/plain", body: "" });
+    expect(await refusal(realm.deleteUser(wanted.uuid, TENANT, userID, never))).toMatchObject({ class: "transient" });
+    b.proxy.interfere = () => ({ status: 200, type: "text/html", body: "<html>Welcome</html>" });
+    expect(await refusal(realm.deleteUser(wanted.uuid, TENANT, userID, never))).toMatchObject({ class: "transient" });
+  });
+
+  test("finds the uuid that an email of our tenant carries", async () => {
+    const wanted = person();
+    await realm.ensureUser(wanted, undefined, NEVER, never);
+    expect(await realm.uuidByEmail(wanted.email, TENANT, never)).toBe(wanted.uuid);
+    expect(await realm.uuidByEmail(wanted.email, "other", never)).toBeUndefined();
+    expect(await realm.uuidByEmail(`no-${wanted.email}`, TENANT, never)).toBeUndefined();
+  });
+
+  test("says why an invitation could not be sent", async () => {
+    const { userID } = await realm.ensureUser(person(), undefined, NEVER, never);
+    const error = await refusal(realm.invite(userID, ["UPDATE_PASSWORD"], never));
+    expect(error).toMatchObject({ neighbour: "keycloak", upstreamStatus: 500 });
+    expect(error.message).toContain("Failed to send execute actions email");
+  });
+});
+
+describe("credentials and connection", () => {
+  test("renews a token that Keycloak no longer takes, once, and asks again", async () => {
+    const own = b.fresh();
+    const wanted = person();
+    await own.ensureUser(wanted, undefined, NEVER, never);
+    let refused = 0;
+    b.proxy.calls.length = 0;
+    b.proxy.interfere = (_method, path) =>
+      path.startsWith("/admin/") && refused++ === 0
+        ? { status: 401, type: "application/json", body: '{"error":"HTTP 401 Unauthorized"}' }
+        : undefined;
+    expect(await own.findUser(wanted.uuid, TENANT, never)).toBeDefined();
+    expect(b.proxy.logins()).toBe(1);
+    b.proxy.calls.length = 0;
+    b.proxy.interfere = (_method, path) =>
+      path.startsWith("/admin/")
+        ? { status: 401, type: "application/json", body: '{"error":"HTTP 401 Unauthorized"}' }
+        : undefined;
+    expect(await refusal(own.findUser(wanted.uuid, TENANT, never))).toMatchObject({
+      class: "terminal",
+      code: "CredentialsRefused",
+      upstreamStatus: 401,
+    });
+    expect(b.proxy.logins()).toBe(1);
+  });
+
+  test("says that the secret is wrong, or the realm is not there, without the secret", async () => {
+    const wrong = await refusal(b.fresh({ clientSecret: "wrong-secret-value" }).findUser(randomUUID(), TENANT, never));
+    expect(wrong).toMatchObject({ class: "terminal", code: "CredentialsRefused", upstreamStatus: 401 });
+    expect(JSON.stringify([wrong.message, wrong.body])).not.toContain("wrong-secret-value");
+    expect(await refusal(b.fresh({ realm: "nowhere" }).findUser(randomUUID(), TENANT, never))).toMatchObject({
+      class: "terminal",
+      code: "RealmNotFound",
+    });
+    expect(await refusal(b.fresh({ url: `${b.proxy.url}/auth` }).findUser(randomUUID(), TENANT, never))).toMatchObject({
+      class: "terminal",
+      message: expect.stringContaining("spec.keycloak.url"),
+    });
+    expect(await refusal(b.fresh({ url: "http://127.0.0.1:1" }).findUser(randomUUID(), TENANT, never))).toMatchObject({
+      class: "transient",
+      code: "NeighbourUnavailable",
+    });
+  });
+
+  test("obeys Retry-After's classes: 429 and 503 pass by themselves", async () => {
+    for (const status of [429, 503]) {
+      b.proxy.interfere = (_method, path) =>
+        path.startsWith("/admin/") ? { status, type: "text/html", body: "<html>busy</html>" } : undefined;
+      expect(await refusal(realm.findUser(randomUUID(), TENANT, never))).toMatchObject({
+        class: "transient",
+        upstreamStatus: status,
+      });
+    }
+  });
+
+  test("cuts a call by its signal", async () => {
+    await realm.findUser(randomUUID(), TENANT, never);
+    b.proxy.interfere = () => "hang";
+    const started = Date.now();
+    const error = await refusal(realm.findUser(randomUUID(), TENANT, AbortSignal.timeout(200)));
+    expect(error.class).toBe("transient");
+    expect(Date.now() - started).toBeLessThan(2000);
+  });
+
+  test("cuts one waiter's login without cutting the other's", async () => {
+    const own = b.fresh();
+    const cut = own.findUser(randomUUID(), TENANT, AbortSignal.timeout(1));
+    const stays = own.findUser(randomUUID(), TENANT, never);
+    expect((await refusal(cut)).class).toBe("transient");
+    expect(await stays).toBeUndefined();
+    expect(b.proxy.logins()).toBe(1);
+  });
+
+  test("ends a call after its deadline", { timeout: 20_000 }, async () => {
+    await realm.findUser(randomUUID(), TENANT, never);
+    b.proxy.interfere = () => "hang";
+    const error = await refusal(realm.findUser(randomUUID(), TENANT, never));
+    expect(error).toMatchObject({ class: "transient", message: expect.stringContaining("within 10 s") });
+  });
+
+  test("trusts a tenant's own CA for that tenant alone", async () => {
+    const { private: key, cert } = await generate([{ name: "commonName", value: "127.0.0.1" }], {
+      keyType: "ec",
+      extensions: [
+        { name: "basicConstraints", cA: true },
+        { name: "subjectAltName", altNames: [{ type: 7, ip: "127.0.0.1" }] },
+      ],
+    });
+    await using tls = await recordingProxy(b.url, { key, cert });
+    expect(await b.fresh({ url: tls.url, caBundle: cert }).findUser(randomUUID(), TENANT, never)).toBeUndefined();
+    expect(await refusal(b.fresh({ url: tls.url }).findUser(randomUUID(), TENANT, never))).toMatchObject({
+      class: "transient",
+    });
+    expect(() => b.fresh({ caBundle: "nonsense" })).toThrow(/caBundle/);
+  });
+});
+
+describe("the user profile", () => {
+  test("that drops the marks makes the saga wait before anything is made", async () => {
+    const own = await ownBench({ profile: "DISABLED" });
+    const wanted = person();
+    const error = await refusal(own.fresh().ensureUser(wanted, undefined, NEVER, never));
+    expect(error).toMatchObject({ class: "waiting", code: "TenantNotReady" });
+    expect(error.message).toContain("unmanagedAttributePolicy=ADMIN_EDIT");
+    expect(own.proxy.writes()).toEqual([]);
+  });
+
+  test("that begins to drop them between check and create leaves nobody behind", async () => {
+    const own = await ownBench();
+    const tenant = own.fresh();
+    await tenant.ensureUser(person(), undefined, NEVER, never);
+    await own.setProfile("DISABLED");
+    const wanted = person();
+    expect(await refusal(tenant.ensureUser(wanted, undefined, NEVER, never))).toMatchObject({
+      class: "waiting",
+      code: "AttributesDropped",
+    });
+    expect(await own.admin.users.find({ email: wanted.email })).toEqual([]);
+    await own.setProfile("ADMIN_EDIT");
+    expect(await tenant.ensureUser(wanted, undefined, NEVER, never)).toMatchObject({ created: true });
+  });
+
+  test("that keeps only the marks is enough, leaves out the display name, and names an attribute it would drop", async () => {
+    const own = await ownBench({ profile: "declared" });
+    const tenant = own.fresh();
+    const wanted = person({ displayName: "Ada" });
+    const first = await tenant.ensureUser(wanted, undefined, NEVER, never);
+    expect(first.managed.attributes).toEqual([]);
+    expect(
+      await tenant.ensureUser({ ...wanted, managedBefore: first.managed }, first.userID, NEVER, never),
+    ).toMatchObject({ changed: false });
+    const error = await refusal(tenant.ensureUser({ ...wanted, attributes: { team: ["x"] } }, undefined, NEVER, never));
+    expect(error).toMatchObject({
+      class: "waiting",
+      code: "AttributesDropped",
+      message: expect.stringContaining("team"),
+    });
+    expect(
+      (await tenant.check({ ...request, allowedGroups: [], allowedRealmRoles: [] }, never)).filter(blocks),
+    ).toEqual([]);
+  });
+
+  test.each([["ENABLED"], ["declared-forgeable"]] as const)(
+    "%s lets people forge the marks: refused",
+    async (profile) => {
+      const own = await ownBench({ profile });
+      const wanted = person();
+      // Somebody who may log in writes the marks of a person to come on itself.
+      const { id } = await own.admin.users.create({
+        username: "mallory",
+        email: "mallory@example.org",
+        emailVerified: true,
+        firstName: "M",
+        lastName: "M",
+        enabled: true,
+        credentials: [{ type: "password", value: "pw", temporary: false }],
+      });
+      expect(await forge(own, "mallory", "pw", { sme_tenant_id: [TENANT], sme_user_uuid: [wanted.uuid] })).toBe(204);
+      expect((await own.admin.users.findOne({ id }))?.attributes).toMatchObject({ sme_user_uuid: [wanted.uuid] });
+
+      const error = await refusal(own.fresh().ensureUser(wanted, undefined, NEVER, never));
+      expect(error).toMatchObject({ class: "waiting", code: "TenantNotReady" });
+      const problems = await own.fresh().check({ ...request, allowedGroups: [], allowedRealmRoles: [] }, never);
+      expect(problems.filter(blocks).map(({ reason }) => reason)).toEqual(["MarksForgeable"]);
+      expect(own.proxy.writes()).toEqual([]);
+    },
+  );
+
+  test("ENABLED is fine once both marks are declared for administrators only", async () => {
+    const own = await ownBench({ profile: "protected" });
+    const wanted = person();
+    await own.admin.users.create({
+      username: "mallory",
+      email: "mallory@example.org",
+      emailVerified: true,
+      firstName: "M",
+      lastName: "M",
+      enabled: true,
+      credentials: [{ type: "password", value: "pw", temporary: false }],
+    });
+    await forge(own, "mallory", "pw", { sme_tenant_id: [TENANT], sme_user_uuid: [wanted.uuid], sme_adopted: ["true"] });
+    const tenant = own.fresh();
+    expect(await tenant.ensureUser(wanted, undefined, NEVER, never)).toMatchObject({ created: true, adopted: false });
+    expect(
+      (await tenant.check({ ...request, allowedGroups: [], allowedRealmRoles: [] }, never)).filter(blocks),
+    ).toEqual([]);
+  });
+});
+
+/** Writes attributes through the account API, as the person itself. Answers the status. */
+async function forge(own: Bench, username: string, password: string, attributes: object): Promise<number> {
+  const login = await fetch(`${own.url}/realms/${own.realm}/protocol/openid-connect/token`, {
+    method: "POST",
+    body: new URLSearchParams({ grant_type: "password", client_id: "admin-cli", username, password }),
+  });
+  const { access_token: token } = (await login.json()) as { access_token: string };
+  const answer = await fetch(`${own.url}/realms/${own.realm}/account/`, {
+    method: "POST",
+    headers: { authorization: `Bearer ${token}`, "content-type": "application/json", accept: "application/json" },
+    body: JSON.stringify({ username, email: `${username}@example.org`, firstName: "M", lastName: "M", attributes }),
+  });
+  return answer.status;
+}
+
+const request: RealmCheck = {
+  defaultGroups: ["sme-users"],
+  allowedGroups: ["/eng/core"],
+  allowedRealmRoles: ["reader"],
+};
+const blocks = ({ blocking }: { blocking: boolean }): boolean => blocking;
+
+describe("the realm check", () => {
+  test("finds nothing but the missing way to log in, which is only a warning", async () => {
+    const problems = await realm.check(request, never);
+    expect(problems).toEqual([{ reason: "NoLoginPath", message: expect.any(String), blocking: false }]);
+    expect(problems[0]?.message).toContain("view-identity-providers");
+  });
+
+  test("is content with mail and password reset", async () => {
+    const own = await ownBench({ loginByMail: true });
+    expect(
+      await own.fresh().check({ defaultGroups: ["sme-users"], allowedGroups: [], allowedRealmRoles: [] }, never),
+    ).toEqual([]);
+  });
+
+  test("names missing and privileged groups and roles", async () => {
+    const problems = await realm.check(
+      {
+        defaultGroups: ["sme-users", "gone"],
+        allowedGroups: ["/admins/night", "/bosses", "/eng/nope"],
+        allowedRealmRoles: ["boss", "nope"],
+      },
+      never,
+    );
+    expect(problems.filter(blocks).map(({ reason }) => reason)).toEqual([
+      "MissingGroup",
+      "PrivilegedGrant",
+      "PrivilegedGrant",
+      "MissingGroup",
+      "PrivilegedGrant",
+      "MissingRole",
+    ]);
+    expect(problems[0]?.message).toContain(`kcadm.sh create groups -r ${b.realm} -s name=gone`);
+  });
+
+  test("names each missing role of the service account, and sees it as soon as it is granted", async () => {
+    const own = await ownBench();
+    const wanted = { defaultGroups: ["sme-users"], allowedGroups: [], allowedRealmRoles: [] };
+    const account = { user: own.serviceAccountID };
+    for (const role of SERVICE_ACCOUNT_ROLES) {
+      // view-users brings query-users and query-groups along: without one of those it goes too.
+      const taken = role.startsWith("query-") ? [role, "view-users"] : [role];
+      await revokeRealmManagement(own.admin, account, taken);
+      const tenant = own.fresh();
+      const problems = await tenant.check(wanted, never);
+      expect(problems.every(({ reason }) => reason === "MissingRole")).toBe(true);
+      expect(problems.some(({ message }) => message.includes(`--rolename ${role}`))).toBe(true);
+      await grantRealmManagement(own.admin, account, taken);
+      expect((await tenant.check(wanted, never)).filter(blocks)).toEqual([]);
+    }
+  });
+
+  test("says that the realm or the credential is wrong, and throws only what passes by itself", async () => {
+    expect(await b.fresh({ realm: "nowhere" }).check(request, never)).toMatchObject([{ reason: "RealmNotFound" }]);
+    expect(await b.fresh({ clientSecret: "wrong" }).check(request, never)).toMatchObject([
+      { reason: "CredentialsRefused" },
+    ]);
+    const away = await refusal(b.fresh({ url: "http://127.0.0.1:1" }).check(request, never));
+    expect(away.class).toBe("transient");
+  });
+});

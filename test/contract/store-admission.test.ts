@@ -1,0 +1,279 @@
+import { randomUUID } from "node:crypto";
+import { afterAll, afterEach, beforeAll, describe, expect, test } from "vitest";
+import { makeRecord, RECORD_POOL } from "../../src/admission/record.ts";
+import { systemClock } from "../../src/lib/clock.ts";
+import { silentLog } from "../../src/lib/log.ts";
+import { type Candidate, recordCandidate } from "../../src/store/admissions.ts";
+import { makePool, type Pool } from "../../src/store/pool.ts";
+import { makeTenantDirectory } from "../../src/store/tenantDirectory.ts";
+import { freshDatabase, type TestDatabase } from "../support/postgres.ts";
+import { knownTenant } from "../support/admission.ts";
+
+let database: TestDatabase;
+let pool: Pool;
+beforeAll(async () => {
+  database = await freshDatabase();
+  pool = makePool({ url: database.url, max: 8, applicationName: "test" });
+});
+afterAll(async () => {
+  await pool.end();
+  await database.drop();
+});
+afterEach(async () => {
+  await pool.query("truncate user_provision_state, tenants, tenant_namespaces");
+});
+
+function candidate(given: Partial<Candidate> = {}): Candidate {
+  return {
+    uuid: randomUUID(),
+    tenantID: "acme",
+    email: "ada@example.com",
+    objectUID: randomUUID(),
+    namespace: "tenant-a",
+    name: "ada",
+    maxUsers: undefined,
+    ...given,
+  };
+}
+
+/** A row as the reconciler leaves it: confirmed, bound to the object. */
+async function confirmed(of: Candidate, columns: Record<string, unknown> = {}): Promise<void> {
+  const row: Record<string, unknown> = {
+    sme_user_uuid: of.uuid,
+    sme_tenant_id: of.tenantID,
+    email: of.email,
+    object_uid: of.objectUID,
+    object_namespace: of.namespace,
+    object_name: of.name,
+    state: "done",
+    confirmed_at: new Date(),
+    updated_at: new Date(0),
+    ...columns,
+  };
+  const names = Object.keys(row);
+  await pool.query(
+    `insert into user_provision_state (${names.join(", ")}) values (${names.map((_, i) => `$${i + 1}`).join(", ")})`,
+    Object.values(row),
+  );
+}
+
+async function rows(): Promise<Record<string, unknown>[]> {
+  return (await pool.query<Record<string, unknown>>("select * from user_provision_state order by created_at")).rows;
+}
+
+const NOTHING = { inserted: false, touched: false, heldBy: undefined, full: false };
+
+describe("recordCandidate", () => {
+  test("makes an unconfirmed, pending row that is nothing to claim yet", async () => {
+    const seen = candidate();
+    expect(await recordCandidate(pool, seen)).toEqual({ ...NOTHING, inserted: true });
+    expect(await rows()).toMatchObject([
+      {
+        sme_user_uuid: seen.uuid,
+        sme_tenant_id: "acme",
+        email: "ada@example.com",
+        state: "pending",
+        object_uid: seen.objectUID,
+        object_namespace: "tenant-a",
+        object_name: "ada",
+        confirmed_at: null,
+        voided_at: null,
+        due_at: null,
+        touches: 0,
+      },
+    ]);
+  });
+
+  test("of the same object twice, at the same time or later, makes one row", async () => {
+    const seen = candidate();
+    const results = await Promise.all(Array.from({ length: 8 }, () => recordCandidate(pool, seen)));
+    expect(results.filter(({ inserted }) => inserted)).toHaveLength(1);
+    expect(await recordCandidate(pool, seen)).toEqual(NOTHING);
+    expect(await rows()).toHaveLength(1);
+  });
+
+  test("makes the object's confirmed row due at once, and changes nothing else of it", async () => {
+    const seen = candidate();
+    await confirmed(seen, { due_at: new Date(Date.now() + 60_000), touches: 4 });
+    const [before] = await rows();
+    expect(await recordCandidate(pool, seen)).toEqual({ ...NOTHING, touched: true });
+    const [after] = await rows();
+    expect(after).toEqual({ ...before, due_at: after?.["due_at"], touches: 5 });
+    expect((after?.["due_at"] as Date).getTime()).toBeLessThanOrEqual(Date.now() + 1000);
+  });
+
+  test("does not postpone a row that is due already", async () => {
+    const seen = candidate();
+    const past = new Date(Date.now() - 60_000);
+    await confirmed(seen, { due_at: past });
+    await recordCandidate(pool, seen);
+    expect(await rows()).toMatchObject([{ due_at: past, touches: 1 }]);
+  });
+
+  test("finds the object's row by its uid, whatever its uuid: an edited email makes no second person", async () => {
+    const seen = candidate();
+    await confirmed(seen);
+    const edited = { ...seen, uuid: randomUUID(), email: "ada.l@example.com" };
+    expect(await recordCandidate(pool, edited)).toEqual({ ...NOTHING, touched: true });
+    expect(await rows()).toMatchObject([{ sme_user_uuid: seen.uuid, email: "ada@example.com" }]);
+  });
+
+  test.each([
+    ["waits in backoff", { backoff_until: new Date(Date.now() + 60_000), due_at: new Date(Date.now() + 60_000) }],
+    ["is deleted", { state: "deleted" }],
+    ["is orphaned", { state: "orphaned" }],
+    ["is void", { voided_at: new Date() }],
+    ["is unconfirmed", { confirmed_at: null }],
+  ])("leaves a row alone that %s", async (_what, columns) => {
+    const seen = candidate();
+    await confirmed(seen, columns);
+    const before = await rows();
+    expect(await recordCandidate(pool, seen)).toEqual(NOTHING);
+    expect(await rows()).toEqual(before);
+  });
+
+  test("makes a row due again once its backoff is over", async () => {
+    const seen = candidate();
+    await confirmed(seen, { backoff_until: new Date(Date.now() - 1000) });
+    expect((await recordCandidate(pool, seen)).touched).toBe(true);
+  });
+
+  test("leaves somebody else's row alone: a POST of a name that exists comes with a fresh uid", async () => {
+    const seen = candidate();
+    await confirmed(seen);
+    const before = await rows();
+    const second = { ...seen, objectUID: randomUUID() };
+    expect(await recordCandidate(pool, second)).toEqual({ ...NOTHING, heldBy: "tenant-a/ada" });
+    expect(await rows()).toEqual(before);
+  });
+
+  test("makes no row where no uuid is to be had, and still touches the object's own", async () => {
+    const seen = candidate({ uuid: undefined });
+    expect(await recordCandidate(pool, seen)).toEqual(NOTHING);
+    await confirmed({ ...seen, uuid: randomUUID() });
+    expect(await recordCandidate(pool, seen)).toEqual({ ...NOTHING, touched: true });
+  });
+
+  test("names the living object of this tenant that has the email, and nobody of another tenant", async () => {
+    const old = candidate({ name: "ada-old" });
+    await confirmed(old);
+    expect((await recordCandidate(pool, candidate())).heldBy).toBe("tenant-a/ada-old");
+    expect((await recordCandidate(pool, candidate({ tenantID: "globex" }))).heldBy).toBeUndefined();
+    await pool.query("update user_provision_state set state = 'deleting' where object_uid = $1", [old.objectUID]);
+    expect((await recordCandidate(pool, candidate())).heldBy).toBeUndefined();
+  });
+
+  test("counts living objects against the limit: not the deleted, not the debts, not itself", async () => {
+    await confirmed(candidate({ email: "a@example.com" }));
+    await confirmed(candidate({ email: "b@example.com" }), { state: "failed" });
+    await confirmed(candidate({ email: "c@example.com" }), { state: "deleting" });
+    await confirmed(candidate({ email: "d@example.com", tenantID: "globex" }));
+    expect((await recordCandidate(pool, candidate({ maxUsers: 2 }))).full).toBe(true);
+    expect((await recordCandidate(pool, candidate({ maxUsers: 3 }))).full).toBe(false);
+    expect((await recordCandidate(pool, candidate({ maxUsers: 0 }))).full).toBe(true);
+  });
+});
+
+describe("record on a slow or absent Postgres", () => {
+  test("gives up after the lock time-out on a row that somebody holds, and goes on with others", async () => {
+    const seen = candidate();
+    await confirmed(seen);
+    const admission = makePool({ ...RECORD_POOL, url: database.url });
+    const record = makeRecord({ write: (c) => recordCandidate(admission, c), clock: systemClock, log: silentLog });
+    await record(candidate({ email: "warm@example.com" }));
+    const holder = await pool.connect();
+    await holder.query("begin");
+    await holder.query("select 1 from user_provision_state where object_uid = $1 for update", [seen.objectUID]);
+    const began = performance.now();
+    expect(await record(seen)).toBeUndefined();
+    expect(performance.now() - began).toBeLessThan(1500);
+    expect((await record(candidate({ email: "other@example.com" })))?.inserted).toBe(true);
+    await holder.query("rollback");
+    holder.release();
+    await admission.end();
+  });
+
+  test("answers at once while nobody listens", async () => {
+    const admission = makePool({ ...RECORD_POOL, url: "postgres://nobody:x@127.0.0.1:9/none" });
+    const record = makeRecord({ write: (c) => recordCandidate(admission, c), clock: systemClock, log: silentLog });
+    expect(await record(candidate())).toBeUndefined();
+    const began = performance.now();
+    expect(await record(candidate())).toBeUndefined();
+    expect(performance.now() - began).toBeLessThan(50);
+    await admission.end();
+  });
+});
+
+describe("the pool", () => {
+  test("survives the end of its connections, idle and in use", async () => {
+    const heard: string[] = [];
+    const own = makePool({
+      url: database.url,
+      max: 2,
+      applicationName: "victim",
+      onIdleError: (error) => heard.push(error.message),
+    });
+    const used = await own.connect();
+    await own.query("select 1");
+    await pool.query("select pg_terminate_backend(pid) from pg_stat_activity where application_name = 'victim'");
+    await expect(used.query("select 1")).rejects.toThrow();
+    used.release(true);
+    await expect.poll(() => heard).toEqual(["terminating connection due to administrator command"]);
+    expect((await own.query("select 1 as one")).rows).toEqual([{ one: 1 }]);
+    await own.end();
+  });
+
+  test("gives bigints as numbers, and refuses one that is none", async () => {
+    expect((await pool.query("select 9007199254740991::bigint as n")).rows).toEqual([{ n: Number.MAX_SAFE_INTEGER }]);
+    await expect(pool.query("select 9007199254740993::bigint as n")).rejects.toThrow("bigint out of range");
+  });
+});
+
+describe("the tenant directory", () => {
+  async function mirror(id: string, namespaces: string[]): Promise<void> {
+    const { spec } = knownTenant(id, { namespaces });
+    await pool.query(
+      `insert into tenants (tenant_id, object_uid, name, object_created_at, accepted, revision)
+       values ($1, $2, $1, now(), $3, '1')`,
+      [id, randomUUID(), spec],
+    );
+    for (const namespace of namespaces) {
+      await pool.query("insert into tenant_namespaces values ($1, $2)", [namespace, id]);
+    }
+  }
+
+  test("knows what is there, hears of changes, and comes back after a lost connection", async () => {
+    await mirror("acme", ["tenant-a", "tenant-b"]);
+    const directory = makeTenantDirectory({
+      url: database.url,
+      applicationName: "directory",
+      log: silentLog,
+      random: () => 0,
+    });
+    expect(directory.loaded).toBe(false);
+    await directory.start();
+    await expect.poll(() => directory.loaded).toBe(true);
+    expect(directory.lookup("tenant-b")).toMatchObject({ tenantID: "acme", name: "acme", spec: { tenantID: "acme" } });
+    expect(directory.lookup("tenant-c")).toBeUndefined();
+
+    await mirror("globex", ["tenant-c"]);
+    await expect.poll(() => directory.lookup("tenant-c")?.tenantID).toBe("globex");
+
+    await pool.query("select pg_terminate_backend(pid) from pg_stat_activity where application_name = 'directory'");
+    await pool.query("delete from tenants where tenant_id = 'globex'");
+    expect(directory.lookup("tenant-a")?.tenantID).toBe("acme");
+    await expect.poll(() => directory.lookup("tenant-c"), { timeout: 10_000 }).toBeUndefined();
+    await directory.stop();
+  });
+
+  test("starts and stops without Postgres", async () => {
+    const directory = makeTenantDirectory({
+      url: "postgres://nobody:x@127.0.0.1:9/none",
+      log: silentLog,
+      random: () => 0,
+    });
+    await directory.start();
+    expect(directory.loaded).toBe(false);
+    await directory.stop();
+  });
+});
