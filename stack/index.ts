@@ -1,7 +1,7 @@
 /** The local real stack, for tests and the demo. */
-export type { EnvKey, StackEnv } from './env.ts'
-export { obtain } from './obtain/index.ts'
-export type { PartName } from './parts/part.ts'
+export type { EnvKey, StackEnv } from "./env.ts";
+export { obtain } from "./obtain/index.ts";
+export type { PartName } from "./parts/part.ts";
 export {
   readStackEnv,
   stackStatus,
@@ -11,4 +11,4 @@ export {
   stopStack,
   type PartStatus,
   type StackOptions,
-} from './stack.ts'
+} from "./stack.ts";

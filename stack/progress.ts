@@ -1,70 +1,70 @@
-import { Listr } from 'listr2'
+import { Listr } from "listr2";
 
 export interface Reporter {
   /** What is being done right now. */
-  readonly detail: (text: string) => void
+  readonly detail: (text: string) => void;
   /** Its turn has come: time counts from here. */
-  readonly begin: () => void
+  readonly begin: () => void;
 }
 
 export interface Task {
-  readonly title: string
+  readonly title: string;
   /** Resolves with what there is to say about it. */
-  readonly run: (reporter: Reporter) => Promise<string>
+  readonly run: (reporter: Reporter) => Promise<string>;
 }
 
-const seconds = (since: number): string => `${((performance.now() - since) / 1000).toFixed(1)} s`
+const seconds = (since: number): string => `${((performance.now() - since) / 1000).toFixed(1)} s`;
 
 /**
  * Runs all tasks at once and waits for every one of them, then throws the first
  * failure. People at a terminal see them live; logs get one line a task.
  */
 export async function runTasks(tasks: readonly Task[], log?: (line: string) => void): Promise<void> {
-  if (log === undefined && process.stdout.isTTY) return runLive(tasks)
-  const say = log ?? ((line: string): void => console.log(line))
-  const failures: unknown[] = []
+  if (log === undefined && process.stdout.isTTY) return runLive(tasks);
+  const say = log ?? ((line: string): void => console.log(line));
+  const failures: unknown[] = [];
   await Promise.all(
     tasks.map(async (task) => {
-      let began = performance.now()
+      let began = performance.now();
       try {
-        const remark = await task.run({ detail: () => {}, begin: () => void (began = performance.now()) })
-        say(`${task.title}: ${remark} (${seconds(began)})`)
+        const remark = await task.run({ detail: () => {}, begin: () => void (began = performance.now()) });
+        say(`${task.title}: ${remark} (${seconds(began)})`);
       } catch (error) {
-        failures.push(error)
+        failures.push(error);
       }
     }),
-  )
-  if (failures.length > 0) throw failures[0]
+  );
+  if (failures.length > 0) throw failures[0];
 }
 
 async function runLive(tasks: readonly Task[]): Promise<void> {
-  const failures: unknown[] = []
+  const failures: unknown[] = [];
   const list = new Listr(
     tasks.map(({ title, run }) => ({
       title,
       task: async (_, task) => {
-        let began = performance.now()
-        let detail = ''
-        const show = (): void => void (task.title = `${title}${detail} (${seconds(began)})`)
-        const clock = setInterval(show, 500)
+        let began = performance.now();
+        let detail = "";
+        const show = (): void => void (task.title = `${title}${detail} (${seconds(began)})`);
+        const clock = setInterval(show, 500);
         try {
           const reporter = {
             detail: (text: string) => void (detail = `: ${text}`),
             begin: () => void (began = performance.now()),
-          }
-          detail = `: ${await run(reporter)}`
+          };
+          detail = `: ${await run(reporter)}`;
         } catch (error) {
-          failures.push(error)
+          failures.push(error);
           // The list shows only that it failed; the whole message is for whoever called.
-          throw new Error(title, { cause: error })
+          throw new Error(title, { cause: error });
         } finally {
-          clearInterval(clock)
-          show()
+          clearInterval(clock);
+          show();
         }
       },
     })),
     { concurrent: true, exitOnError: false, rendererOptions: { showErrorMessage: false } },
-  )
-  await list.run()
-  if (failures.length > 0) throw failures[0]
+  );
+  await list.run();
+  if (failures.length > 0) throw failures[0];
 }

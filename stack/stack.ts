@@ -1,50 +1,54 @@
-import { existsSync } from 'node:fs'
-import { join } from 'node:path'
+import { existsSync } from "node:fs";
+import { join } from "node:path";
 
-import { envOf, makeContext } from './context.ts'
-import { readEnv, writeEnv, type StackEnv } from './env.ts'
-import { withLock } from './lock.ts'
-import { obtain } from './obtain/index.ts'
-import { partOf, parts } from './parts/index.ts'
-import { partNames, type Context, type PartName } from './parts/part.ts'
-import { stackDir } from './paths.ts'
-import { runTasks } from './progress.ts'
-import { ensureStarted, ensureStopped, stopSignal } from './start-part.ts'
-import { prepareState, readState, recordedProcess, runningProcess, wipe, type State } from './state.ts'
+import { envOf, makeContext } from "./context.ts";
+import { readEnv, writeEnv, type StackEnv } from "./env.ts";
+import { withLock } from "./lock.ts";
+import { obtain } from "./obtain/index.ts";
+import { partOf, parts } from "./parts/index.ts";
+import { partNames, type Context, type PartName } from "./parts/part.ts";
+import { stackDir } from "./paths.ts";
+import { runTasks } from "./progress.ts";
+import { ensureStarted, ensureStopped, stopSignal } from "./start-part.ts";
+import { prepareState, readState, recordedProcess, runningProcess, wipe, type State } from "./state.ts";
 
 export interface StackOptions {
-  readonly name?: string
+  readonly name?: string;
   /** Takes each line of progress; without it they go to standard output, live on a terminal. */
-  readonly log?: (line: string) => void
+  readonly log?: (line: string) => void;
 }
 
 export interface PartStatus {
-  readonly part: PartName
+  readonly part: PartName;
   /** `dead`: it was started and is gone without having been stopped. */
-  readonly state: 'running' | 'dead' | 'stopped'
-  readonly pid: number | undefined
+  readonly state: "running" | "dead" | "stopped";
+  readonly pid: number | undefined;
 }
 
 /** Obtains and starts whatever is not there yet. On a running stack it starts only the parts that have died. */
-export async function startStack({ name = 'default', log }: StackOptions = {}): Promise<StackEnv> {
-  const dir = stackDir(name)
-  const obtained = await obtain(log)
+export async function startStack({ name = "default", log }: StackOptions = {}): Promise<StackEnv> {
+  const dir = stackDir(name);
+  const obtained = await obtain(log);
   return exclusively(dir, async () => {
-    const state = await prepareState(dir, partNames.some((part) => runningProcess(dir, part)), obtained)
-    await startAll(makeContext(name, dir, state), log)
-    const env = envOf(name, dir, state)
-    writeEnv(dir, env)
-    return env
-  })
+    const state = await prepareState(
+      dir,
+      partNames.some((part) => runningProcess(dir, part)),
+      obtained,
+    );
+    await startAll(makeContext(name, dir, state), log);
+    const env = envOf(name, dir, state);
+    writeEnv(dir, env);
+    return env;
+  });
 }
 
 /** All parts at once, each as soon as those it needs are ready. */
-async function startAll(context: Context, log: StackOptions['log']): Promise<void> {
-  const turns = new Map<PartName, PromiseWithResolvers<void>>()
-  const present = parts()
-  for (const { name } of present) turns.set(name, Promise.withResolvers())
+async function startAll(context: Context, log: StackOptions["log"]): Promise<void> {
+  const turns = new Map<PartName, PromiseWithResolvers<void>>();
+  const present = parts();
+  for (const { name } of present) turns.set(name, Promise.withResolvers());
   // Whoever waits for a part hears of its failure; nobody else has to.
-  for (const turn of turns.values()) turn.promise.catch(() => {})
+  for (const turn of turns.values()) turn.promise.catch(() => {});
   await runTasks(
     present.map((part) => ({
       title: part.title,
@@ -52,65 +56,65 @@ async function startAll(context: Context, log: StackOptions['log']): Promise<voi
         try {
           for (const need of part.needs) {
             await turns.get(need)?.promise.catch((cause: unknown) => {
-              throw new Error(`${part.title} was not started, for ${partOf(need).title} is not ready`, { cause })
-            })
+              throw new Error(`${part.title} was not started, for ${partOf(need).title} is not ready`, { cause });
+            });
           }
-          begin()
-          const outcome = await ensureStarted(context, part)
-          turns.get(part.name)?.resolve()
-          return outcome
+          begin();
+          const outcome = await ensureStarted(context, part);
+          turns.get(part.name)?.resolve();
+          return outcome;
         } catch (error) {
-          turns.get(part.name)?.reject(error)
-          throw error
+          turns.get(part.name)?.reject(error);
+          throw error;
         }
       },
     })),
     log,
-  )
+  );
 }
 
 /** Ends every process of the stack and forgets its data. Logs and port numbers stay. */
-export async function stopStack(name = 'default'): Promise<void> {
-  const dir = stackDir(name)
-  if (!existsSync(dir)) return
+export async function stopStack(name = "default"): Promise<void> {
+  const dir = stackDir(name);
+  if (!existsSync(dir)) return;
   await exclusively(dir, async () => {
     // etcd last: without it the control plane waits instead of stopping. The data goes, so nobody needs long.
-    const others = partNames.filter((part) => part !== 'etcd')
-    await Promise.all(others.map((part) => ensureStopped(dir, part, stopSignal(part), 5_000)))
-    await ensureStopped(dir, 'etcd', 'SIGTERM', 5_000)
-    wipe(dir)
-  })
+    const others = partNames.filter((part) => part !== "etcd");
+    await Promise.all(others.map((part) => ensureStopped(dir, part, stopSignal(part), 5_000)));
+    await ensureStopped(dir, "etcd", "SIGTERM", 5_000);
+    wipe(dir);
+  });
 }
 
-export function stackStatus(name = 'default'): PartStatus[] {
-  const dir = stackDir(name)
+export function stackStatus(name = "default"): PartStatus[] {
+  const dir = stackDir(name);
   return parts().map(({ name: part }) => {
-    const running = runningProcess(dir, part)
-    const state = running ? 'running' : recordedProcess(dir, part) ? 'dead' : 'stopped'
-    return { part, state, pid: running?.pid }
-  })
+    const running = runningProcess(dir, part);
+    const state = running ? "running" : recordedProcess(dir, part) ? "dead" : "stopped";
+    return { part, state, pid: running?.pid };
+  });
 }
 
 /** What `startStack` returned, for whoever comes later. */
-export function readStackEnv(name = 'default'): StackEnv {
-  const env = readEnv(stackDir(name))
-  if (!env) throw new Error(`The stack "${name}" is not up: start it with "make stack-up".`)
-  return env
+export function readStackEnv(name = "default"): StackEnv {
+  const env = readEnv(stackDir(name));
+  if (!env) throw new Error(`The stack "${name}" is not up: start it with "make stack-up".`);
+  return env;
 }
 
 /** Stops one part and keeps its data, to see what the others do without it. SIGKILL is a crash. */
 export async function stopPart(name: string, part: PartName, signal: NodeJS.Signals = stopSignal(part)): Promise<void> {
-  await ensureStopped(stackDir(name), part, signal)
+  await ensureStopped(stackDir(name), part, signal);
 }
 
 /** Starts one part again with its data, on the same port. */
 export async function startPart(name: string, part: PartName): Promise<void> {
-  const dir = stackDir(name)
-  const state = readState(dir)
-  if (!state.obtained) throw new Error(`The stack "${name}" was never up: start it with "make stack-up".`)
-  await ensureStarted(makeContext(name, dir, state as State), partOf(part))
+  const dir = stackDir(name);
+  const state = readState(dir);
+  if (!state.obtained) throw new Error(`The stack "${name}" was never up: start it with "make stack-up".`);
+  await ensureStarted(makeContext(name, dir, state as State), partOf(part));
 }
 
 /** One command at a time may change a stack. */
 const exclusively = <T>(dir: string, work: () => Promise<T>): Promise<T> =>
-  withLock(join(dir, 'lock'), () => console.error('waiting for another command on this stack to end'), work)
+  withLock(join(dir, "lock"), () => console.error("waiting for another command on this stack to end"), work);

@@ -1,57 +1,57 @@
-import { appendFileSync } from 'node:fs'
+import { appendFileSync } from "node:fs";
 
-import { startMark } from './context.ts'
-import { lastLines } from './files.ts'
-import { isAlive } from './identity.ts'
-import type { Context, Part } from './parts/part.ts'
-import { logFile } from './paths.ts'
-import { waitFor } from './probe.ts'
-import { findMarked, launch, terminate } from './process.ts'
-import { forgetProcess, recordProcess, runningProcess } from './state.ts'
+import { startMark } from "./context.ts";
+import { lastLines } from "./files.ts";
+import { isAlive } from "./identity.ts";
+import type { Context, Part } from "./parts/part.ts";
+import { logFile } from "./paths.ts";
+import { waitFor } from "./probe.ts";
+import { findMarked, launch, terminate } from "./process.ts";
+import { forgetProcess, recordProcess, runningProcess } from "./state.ts";
 
 /** Keycloak on a machine that builds beside it needs most of a minute. */
-const patienceMs = 180_000
+const patienceMs = 180_000;
 
 /** Starts the part unless it runs, waits until it answers, and sets it up. Tells which of the two it was. */
-export async function ensureStarted(context: Context, part: Part): Promise<'started' | 'was running'> {
-  const { dir } = context
-  const log = logFile(dir, part.name)
-  const before = runningProcess(dir, part.name)
-  let running = before
+export async function ensureStarted(context: Context, part: Part): Promise<"started" | "was running"> {
+  const { dir } = context;
+  const log = logFile(dir, part.name);
+  const before = runningProcess(dir, part.name);
+  let running = before;
   if (!running) {
     // A run that was killed between starting a program and writing that down left it behind.
-    await Promise.all(findMarked(startMark(dir, part.name)).map((stray) => terminate(stray, 'SIGKILL')))
-    await part.prepare?.(context)
-    appendFileSync(log, `--- started by the stack at ${new Date().toISOString()}\n`)
-    running = await launch(part.command(context), log, startMark(dir, part.name))
-    recordProcess(dir, part.name, running)
+    await Promise.all(findMarked(startMark(dir, part.name)).map((stray) => terminate(stray, "SIGKILL")));
+    await part.prepare?.(context);
+    appendFileSync(log, `--- started by the stack at ${new Date().toISOString()}\n`);
+    running = await launch(part.command(context), log, startMark(dir, part.name));
+    recordProcess(dir, part.name, running);
   }
-  const watched = running
+  const watched = running;
   const ready = await waitFor(
     () => part.ready(context),
     () => isAlive(watched),
     patienceMs,
-  )
+  );
   if (!ready) {
-    const what = isAlive(watched) ? `does not answer after ${patienceMs / 1000} s` : 'ended instead of starting'
-    throw new Error(`${part.title} ${what}. The last lines of ${log}:\n${lastLines(log, 20)}`)
+    const what = isAlive(watched) ? `does not answer after ${patienceMs / 1000} s` : "ended instead of starting";
+    throw new Error(`${part.title} ${what}. The last lines of ${log}:\n${lastLines(log, 20)}`);
   }
-  await part.settle?.(context)
-  return before ? 'was running' : 'started'
+  await part.settle?.(context);
+  return before ? "was running" : "started";
 }
 
 export async function ensureStopped(
   dir: string,
-  part: Part['name'],
+  part: Part["name"],
   signal: NodeJS.Signals,
   patience?: number,
 ): Promise<void> {
-  const running = runningProcess(dir, part)
-  if (running) await terminate(running, signal, patience)
+  const running = runningProcess(dir, part);
+  if (running) await terminate(running, signal, patience);
   // Children that left the process group, and what a killed run did not write down.
-  await Promise.all(findMarked(startMark(dir, part)).map((stray) => terminate(stray, 'SIGKILL')))
-  forgetProcess(dir, part)
+  await Promise.all(findMarked(startMark(dir, part)).map((stray) => terminate(stray, "SIGKILL")));
+  forgetProcess(dir, part);
 }
 
 /** Postgres waits for its clients on SIGTERM; to it the polite request for a prompt end is SIGINT. */
-export const stopSignal = (part: Part['name']): NodeJS.Signals => (part === 'postgres' ? 'SIGINT' : 'SIGTERM')
+export const stopSignal = (part: Part["name"]): NodeJS.Signals => (part === "postgres" ? "SIGINT" : "SIGTERM");

@@ -9,14 +9,9 @@ export type PatchOperation =
 /** What makes `after` of `before`. Give it the parts that may differ, not whole objects: it walks all of both. */
 export function difference(before: object, after: object): PatchOperation[] {
   return jsonPatch.compare(before, after).map((operation): PatchOperation => {
-    switch (operation.op) {
-      case "add":
-      case "replace":
-        return { op: operation.op, path: operation.path, value: operation.value as unknown };
-      case "remove":
-        return { op: "remove", path: operation.path };
-      default:
-        throw new Error(`a difference has no operation ${operation.op}`);
-    }
+    const { op, path } = operation;
+    if (op === "add" || op === "replace") return { op, path, value: operation.value as unknown };
+    if (op === "remove") return { op, path };
+    throw new Error(`a difference has no operation ${op}`);
   });
 }

@@ -1,6 +1,5 @@
 /** The webhook's door: HTTPS, two paths, certificates that change while it runs. */
 import { createServer } from "node:https";
-import type { AddressInfo } from "node:net";
 import express, { type ErrorRequestHandler, type Express, type Request, type Response } from "express";
 import type { Address } from "../lib/config.ts";
 import type { Part } from "../lib/lifecycle.ts";
@@ -21,7 +20,7 @@ export interface AdmissionDeps extends AnswerDeps {
   readonly tls: { subscribe(listener: (material: TLSMaterial) => void): () => void };
   readonly log: Log;
   /** For metrics: every answer, with how long it took. */
-  readonly observe?: (note: { readonly path: Webhook; readonly outcome: Outcome; readonly seconds: number }) => void;
+  readonly observe?: (note: { readonly webhook: Webhook; readonly outcome: Outcome; readonly ms: number }) => void;
 }
 
 export interface AdmissionServer extends Part {
@@ -35,7 +34,7 @@ export function makeAdmissionServer(deps: AdmissionDeps): AdmissionServer {
   const { log, listen, tls } = deps;
   let stopping = false;
   let hasCertificate = false;
-  let unsubscribe = (): void => {};
+  let unsubscribe: (() => void) | undefined;
 
   // Until the certificate arrives every handshake fails; nobody is sent here, for it is not ready.
   const server = createServer(
@@ -53,7 +52,10 @@ export function makeAdmissionServer(deps: AdmissionDeps): AdmissionServer {
   return {
     name: "admission server",
     ready: () => hasCertificate && server.listening && !stopping,
-    port: () => (server.address() as AddressInfo | null)?.port ?? 0,
+    port() {
+      const bound = server.address();
+      return bound !== null && typeof bound === "object" ? bound.port : 0;
+    },
     async start() {
       unsubscribe = tls.subscribe(({ cert, key }) => {
         // For new handshakes only: connections that are open keep the certificate they began with.
@@ -71,7 +73,7 @@ export function makeAdmissionServer(deps: AdmissionDeps): AdmissionServer {
     },
     async stop() {
       stopping = true;
-      unsubscribe();
+      unsubscribe?.();
       if (!server.listening) return;
       const closed = new Promise((resolve) => server.close(resolve));
       // Those that wait for their next request end now; those with a request end with its answer.
@@ -98,7 +100,7 @@ export function makeApp(
   const refuse = (response: Response, { uid, code, message }: Refusal): void =>
     send(response, code === 404 || code === 405 || code === 500 ? code : 200, deny(uid, code, message));
 
-  const handle = (path: Webhook) => async (request: Request, response: Response) => {
+  const handle = (webhook: Webhook) => async (request: Request, response: Response) => {
     const began = performance.now();
     const body = await readBody(request).catch(() => undefined);
     if (body === undefined) return; // Nobody is there to be answered.
@@ -106,20 +108,20 @@ export function makeApp(
     const parsed = parseReview(request.headers, body);
     if ("refusal" in parsed) {
       refuse(response, parsed.refusal);
-      log.warn("not an admission request", { path, outcome, code: parsed.refusal.code });
+      log.warn("not an admission request", { webhook, outcome, code: parsed.refusal.code });
     } else {
       const { namespace, uid } = parsed.request;
       try {
-        const answer = await answerRequest(path, parsed.request, deps);
+        const answer = await answerRequest(webhook, parsed.request, deps);
         outcome = answer.outcome;
         send(response, 200, answer.body);
-        if (outcome === "denied") log.info("denied", { path, ns: namespace, outcome, message: answer.message });
+        if (outcome === "denied") log.info("denied", { webhook, ns: namespace, outcome, message: answer.message });
       } catch (error) {
-        log.error("admission failed", { path, ns: namespace, error });
+        log.error("admission failed", { webhook, ns: namespace, error });
         refuse(response, { uid, code: 500, message: "The webhook failed on this request; its log says more." });
       }
     }
-    observe?.({ path, outcome, seconds: (performance.now() - began) / 1000 });
+    observe?.({ webhook, outcome, ms: performance.now() - began });
   };
 
   const app = express();
@@ -135,8 +137,11 @@ export function makeApp(
     const path = JSON.stringify(request.path.slice(0, 100));
     refuse(response, { uid: "", code: 404, message: `There is nothing at ${path}; use /mutate or /validate.` });
   });
-  const onError: ErrorRequestHandler = (_error, _request, response, _next) =>
+  const onError: ErrorRequestHandler = (error, _request, response, _next) => {
+    // The router's own: a path that cannot be decoded. Anything else came after the answer, and concerns nobody outside.
+    if (response.headersSent) return log.error("after the answer", { error });
     refuse(response, { uid: "", code: 404, message: "The path cannot be read; use /mutate or /validate." });
+  };
   app.use(onError);
   return app;
 }

@@ -75,7 +75,11 @@ const limitsSpec = z
       .describe(
         "How many users the tenant may have; the oldest objects come first, the others wait. Absent: no limit.",
       ),
-    maxQuota: z.int().min(0).optional().describe("The highest quota that one user may ask for. Absent: no user may ask for one."),
+    maxQuota: z
+      .int()
+      .min(0)
+      .optional()
+      .describe("The highest quota that one user may ask for. Absent: no user may ask for one."),
   })
   .describe("How much the tenant may ask for.");
 

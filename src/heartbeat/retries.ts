@@ -9,7 +9,11 @@ export interface Retries {
 
 const LONGEST_MS = 30_000;
 
-export function makeRetries(deps: { readonly concurrency: number; readonly random: Random; readonly log: Log }): Retries {
+export function makeRetries(deps: {
+  readonly concurrency: number;
+  readonly random: Random;
+  readonly log: Log;
+}): Retries {
   const stopping = new AbortController();
   const waiting = new Map<string, (signal: AbortSignal) => Promise<void>>();
   const failures = new Map<string, number>();

@@ -51,7 +51,10 @@ export function watchSecrets(deps: SecretWatchDeps): SecretWatches {
           path: `/api/v1/namespaces/${namespace}/secrets`,
           labelSelector: `${LABEL_MANAGED_BY}=${FIELD_MANAGER}`,
         };
-        watches.set(namespace, deps.openWatch(target, (event) => onEvent(namespace, event)));
+        watches.set(
+          namespace,
+          deps.openWatch(target, (event) => onEvent(namespace, event)),
+        );
       }
     },
   };

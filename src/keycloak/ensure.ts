@@ -148,7 +148,7 @@ async function create(parts: Parts, ask: Ask, { user, attributes, groups }: Newc
     throw error;
   });
   // 201 does not mean that the marks were kept, and a user without them could never be found again. This read (about
-  // a third of a create) is made every time: the profile may have changed since it was last looked at.
+  // a tenth of a create) is made every time: the profile may have changed since it was last looked at.
   const kept = await byID(ask, made.id);
   if (kept === undefined) throw vanished("the user just created");
   if (isOurs(kept, user.tenantID, user.uuid)) return kept;

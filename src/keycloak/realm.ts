@@ -17,6 +17,7 @@ export interface DesiredUser {
   readonly realmRoles?: readonly string[] | undefined;
   /** `undefined`: not managed. Never contains `sme_*`. */
   readonly attributes?: Readonly<Record<string, readonly string[]>> | undefined;
+  /** Set at creation only: repeated, they would never end. */
   readonly requiredActions?: readonly string[] | undefined;
   /** Groups, roles and attributes that we set earlier and that may therefore be taken away again. */
   readonly managedBefore: ManagedSet;
@@ -64,7 +65,8 @@ export interface RealmProblem {
 export interface Realm {
   /**
    * Finds ours by id hint, then by mark; creates what is missing; corrects what differs; touches nothing else.
-   * A 409 that is not ours: adopted by the rules of `adoption`, else TerminalError `UserClaimed`.
+   * A 409 that is not ours: adopted by the rules of `adoption`, else TerminalError `UserClaimed`; WaitingError
+   * `EmailInUse` while another person of our own tenant has the address, since that one may be about to give it up.
    */
   ensureUser(
     user: DesiredUser,
@@ -76,9 +78,12 @@ export interface Realm {
   uuidByEmail(email: string, tenantID: string, signal: AbortSignal): Promise<string | undefined>;
   /** The id of the user with both marks, or undefined. */
   findUser(uuid: string, tenantID: string, signal: AbortSignal): Promise<string | undefined>;
-  /** Idempotent; false when there is no user of ours any more. */
+  /** Idempotent; false when there is no user of ours any more. An adopted account is left as it is: true. */
   setEnabled(uuid: string, tenantID: string, userID: string, enabled: boolean, signal: AbortSignal): Promise<boolean>;
-  /** Deletes ours by id after checking both marks; gone already is success. */
+  /**
+   * Deletes ours by id after checking both marks; gone already is success. An account that carries the adopted mark is
+   * released instead. TerminalError `UserClaimed` when the account lives on without marks: only a person can tell.
+   */
   deleteUser(uuid: string, tenantID: string, userID: string, signal: AbortSignal): Promise<void>;
   /** For adopted accounts: takes away our marks and what we gave, never the account. */
   releaseUser(uuid: string, tenantID: string, userID: string, managed: ManagedSet, signal: AbortSignal): Promise<void>;

@@ -44,7 +44,7 @@ export interface Cluster {
   getTenantUser(namespace: string, name: string, signal: AbortSignal): Promise<TenantUser | undefined>;
   /** Server-side apply of the whole status as field manager `unified-rbac`, forced; guarded by uid. False: gone. */
   applyTenantUserStatus(user: TenantUser, status: TenantUserStatus, signal: AbortSignal): Promise<boolean>;
-  /** JSON patch guarded by uid and resourceVersion (`test` ops). ConflictError when the object moved. */
+  /** Guarded by resourceVersion, which implies the uid. ConflictError when the object moved, is gone or going. */
   addFinalizer(user: TenantUser, signal: AbortSignal): Promise<TenantUser>;
   /** Removes only our finalizer, guarded by uid. True also when it or the object was gone already. */
   removeFinalizer(user: TenantUser, signal: AbortSignal): Promise<void>;

@@ -152,7 +152,8 @@ class Expired extends Error {}
 const withMeta = z.looseObject({ metadata: objectMeta });
 const page = z.looseObject({
   metadata: z.looseObject({ resourceVersion: z.string(), continue: z.string().optional() }),
-  items: z.array(withMeta),
+  // null: how the API server writes an empty list of metadata.
+  items: z.array(withMeta).nullable(),
 });
 
 /** Lists the whole collection, in pages, and delivers it. */
@@ -181,7 +182,7 @@ async function collect(
     if (answer.status !== 200) throw classify(answer, doing, deps.clock.now());
     const { metadata, items: some } = page.parse(json(answer));
     state.progress = deps.clock.now();
-    for (const item of some) items.push(lean(item.metadata));
+    for (const item of some ?? []) items.push(lean(item.metadata));
     next = metadata.continue;
     if (!next) return { items, version: metadata.resourceVersion };
   }

@@ -82,5 +82,8 @@ export function redact(text: string, known: readonly string[] = []): string {
       typeof prefix === "string" && prefix.length > 2 ? `${prefix}[redacted]` : "[redacted]",
     );
   }
-  return Buffer.from(clean, "utf8").subarray(0, 256).toString("utf8").replace(/\uFFFD+$/, "");
+  return Buffer.from(clean, "utf8")
+    .subarray(0, 256)
+    .toString("utf8")
+    .replace(/\uFFFD+$/, "");
 }

@@ -46,10 +46,15 @@ export function makeIntake(deps: IntakeDeps): Intake {
     const createdAt = new Date(object.metadata.creationTimestamp);
     if (tenant === undefined) {
       await waitForTenant(pool, { uid: object.metadata.uid, namespace, name, createdAt, email });
-      await say(object, "waiting", {
-        reason: REASON.NoTenant,
-        message: `No Tenant claims namespace ${JSON.stringify(namespace)}; the platform must add it to one.`,
-      }, signal);
+      await say(
+        object,
+        "waiting",
+        {
+          reason: REASON.NoTenant,
+          message: `No Tenant claims namespace ${JSON.stringify(namespace)}; the platform must add it to one.`,
+        },
+        signal,
+      );
       return;
     }
     const binding = await bind(
@@ -101,7 +106,13 @@ export function makeIntake(deps: IntakeDeps): Intake {
         ? { kind: "waiting", reason: why.reason, message: why.message }
         : { kind: "stalled", reason: why.reason, message: why.message };
     const status = report(
-      { row: undefined, generation: object.metadata.generation, desired: undefined, situation, previous: object.status },
+      {
+        row: undefined,
+        generation: object.metadata.generation,
+        desired: undefined,
+        situation,
+        previous: object.status,
+      },
       new Date(deps.clock.now()),
     );
     if (sameStatus(object.status, status)) return;

@@ -13,12 +13,7 @@ export function certificatePort(api: WebhookConfig, names: WebhookTLSConfig): Ce
       return { stored, set: { cert: entry("tls.crt"), key: entry("tls.key"), ca: entry("ca.crt") } };
     },
     writeSecret: (set, stored, signal) =>
-      api.putTLSSecret(
-        names.secretName,
-        stored,
-        { "tls.crt": set.cert, "tls.key": set.key, "ca.crt": set.ca },
-        signal,
-      ),
+      api.putTLSSecret(names.secretName, stored, { "tls.crt": set.cert, "tls.key": set.key, "ca.crt": set.ca }, signal),
     setCABundle: (ca, signal) =>
       api.setCABundle({ mutating: names.configurationName, validating: names.configurationName }, ca, signal),
   };

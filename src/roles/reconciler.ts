@@ -60,12 +60,15 @@ export async function runReconciler(config: ReconcilerConfig, log: Log, lifecycl
   const cluster = makeCluster(connection, { log, random, instance: config.identity });
   const watches = makeOpenWatch(connection, { log, clock, random });
   const metrics = makeMetrics("reconciler");
-  const bus = makeBus({ log, clock }, {
-    servers: config.nats.servers,
-    credsFile: config.nats.credsFile,
-    clientName: config.identity,
-    periodMs: config.heartbeatMs,
-  });
+  const bus = makeBus(
+    { log, clock },
+    {
+      servers: config.nats.servers,
+      credsFile: config.nats.credsFile,
+      clientName: config.identity,
+      periodMs: config.heartbeatMs,
+    },
+  );
 
   let knownClusterID: string | undefined;
   const clusterID = async (): Promise<string> => {
@@ -81,7 +84,10 @@ export async function runReconciler(config: ReconcilerConfig, log: Log, lifecycl
     makeRealm: (settings) => makeRealm({ ...settings, clock }),
     makeGateway: (settings) => {
       if (settings.dialect === "admin-v1") return makeAdminV1Gateway({ ...settings, clock });
-      throw new TerminalError({ code: "RequestRefused", message: "Dialect new-api is not built into this version yet." });
+      throw new TerminalError({
+        code: "RequestRefused",
+        message: "Dialect new-api is not built into this version yet.",
+      });
     },
     clock,
     random,
@@ -135,7 +141,10 @@ export async function runReconciler(config: ReconcilerConfig, log: Log, lifecycl
   const secretWatches = watchSecrets({ openWatch: watches.open, pool, retries, look: look("watch") });
   const followed = new Map<string, readonly string[]>();
   tenants.onChange(({ tenantID, namespaces }) => {
-    followed.set(tenantID, namespaces.filter((namespace) => tenants.byNamespace(namespace)?.tenantID === tenantID));
+    followed.set(
+      tenantID,
+      namespaces.filter((namespace) => tenants.byNamespace(namespace)?.tenantID === tenantID),
+    );
     secretWatches.follow([...followed.values()].flat());
     retries.run(`tenant/${tenantID}`, async () => {
       await touchUnsettled(pool, tenantID, 0);
@@ -158,11 +167,19 @@ export async function runReconciler(config: ReconcilerConfig, log: Log, lifecycl
   let userWatch: Watch | undefined;
   let tenantLoop: Promise<void> = Promise.resolve();
   const liveness = makeLiveness(clock);
-  liveness.register({ name: "tenants", lastProgress: tenants.lastProgress, allowedMs: 2 * MINUTE_MS });
-  liveness.register({ name: "engine", lastProgress: engine.lastProgress, allowedMs: 2 * MINUTE_MS });
-  liveness.register({ name: "outbox", lastProgress: outbox.lastProgress, allowedMs: 2 * MINUTE_MS });
-  liveness.register({ name: "ticker", lastProgress: ticker.lastProgress, allowedMs: 2 * config.heartbeatMs + MINUTE_MS });
-  liveness.register({ name: "sweeper", lastProgress: sweeper.lastProgress, allowedMs: 2 * config.heartbeatMs + 2 * MINUTE_MS });
+  liveness.register({ name: "tenants", lastProgress: () => tenants.lastProgress(), allowedMs: 2 * MINUTE_MS });
+  liveness.register({ name: "engine", lastProgress: () => engine.lastProgress(), allowedMs: 2 * MINUTE_MS });
+  liveness.register({ name: "outbox", lastProgress: () => outbox.lastProgress(), allowedMs: 2 * MINUTE_MS });
+  liveness.register({
+    name: "ticker",
+    lastProgress: () => ticker.lastProgress(),
+    allowedMs: 2 * config.heartbeatMs + MINUTE_MS,
+  });
+  liveness.register({
+    name: "sweeper",
+    lastProgress: () => sweeper.lastProgress(),
+    allowedMs: 2 * config.heartbeatMs + 2 * MINUTE_MS,
+  });
 
   const parts: Part[] = [
     { name: "postgres", start: () => undefined, stop: () => pool.end() },

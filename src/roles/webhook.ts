@@ -30,7 +30,7 @@ export function runWebhook(config: WebhookConfig, log: Log, lifecycle: Lifecycle
     tenants,
     record: makeRecord({ write: (candidate) => recordCandidate(pool, candidate), clock: systemClock, log }),
     log,
-    observe: ({ path, outcome, seconds }) => metrics.admission({ webhook: path, outcome, ms: seconds * 1000 }),
+    observe: (answer) => metrics.admission(answer),
   });
   const ops = makeOpsServer({
     address: config.ops,

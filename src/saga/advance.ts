@@ -29,9 +29,7 @@ export interface StepResult {
 
 /** `retry` is due again later, `rest` only when touched, `goOn` at once within the same claim. */
 export type Next =
-  | { readonly kind: "goOn" }
-  | { readonly kind: "rest" }
-  | { readonly kind: "retry"; readonly at: Date };
+  { readonly kind: "goOn" } | { readonly kind: "rest" } | { readonly kind: "retry"; readonly at: Date };
 
 export interface Advanced {
   readonly patch: RowPatch;
@@ -198,7 +196,15 @@ export function afterBeginDown(objectUID: string, since: Date, purgeAt: Date | u
     purgeAt: purgeAt?.toISOString(),
   };
   return {
-    patch: { deleting, state: "deleting", run: null, retryCount: 0, backoffUntil: null, blockedOn: null, rotation: null },
+    patch: {
+      deleting,
+      state: "deleting",
+      run: null,
+      retryCount: 0,
+      backoffUntil: null,
+      blockedOn: null,
+      rotation: null,
+    },
     next: { kind: "goOn" },
   };
 }
@@ -229,7 +235,11 @@ export function afterEnd(row: SagaRow, state: "deleted" | "retained", now: Date)
       lastError: null,
       backoffUntil: null,
       ...(state === "deleted" ? { reached: "pending", handled: null } : {}),
-      history: remember(row, { at: now.toISOString(), state, reason: state === "retained" ? REASON.Retained : REASON.Deleting }),
+      history: remember(row, {
+        at: now.toISOString(),
+        state,
+        reason: state === "retained" ? REASON.Retained : REASON.Deleting,
+      }),
     },
     // The object is still to be let go.
     next: { kind: "goOn" },
@@ -274,4 +284,3 @@ function following(run: Run, before: string | undefined, wanted: string): string
 function furthest(a: Reached, b: Reached): Reached {
   return REACHED.indexOf(a) >= REACHED.indexOf(b) ? a : b;
 }
-

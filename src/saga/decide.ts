@@ -9,9 +9,19 @@ export const RELEASE_AFTER_MS = 10 * 60_000;
 
 /** What is known of the object that holds the row, read just now. */
 export type Sight =
-  | { readonly kind: "present"; readonly object: LiveTenantUser; readonly desired: Desired; readonly refusal: Refusal | undefined }
+  | {
+      readonly kind: "present";
+      readonly object: LiveTenantUser;
+      readonly desired: Desired;
+      readonly refusal: Refusal | undefined;
+    }
   /** Present and being deleted: needs no Tenant, and must work with a spec that no longer parses. */
-  | { readonly kind: "deleting"; readonly uid: string; readonly finalizers: readonly string[]; readonly deletedAt: Date }
+  | {
+      readonly kind: "deleting";
+      readonly uid: string;
+      readonly finalizers: readonly string[];
+      readonly deletedAt: Date;
+    }
   /** 404, or another uid under its name. Absence is not deletion. */
   | { readonly kind: "absent" };
 
@@ -55,7 +65,12 @@ export type Action =
   /** The row has lost its object without a deletion: nothing is undone. */
   | { readonly kind: "orphan"; readonly release: boolean }
   /** The object is being deleted: note it in the row, with what going down needs, before anything outside. */
-  | { readonly kind: "begin-down"; readonly objectUID: string; readonly since: Date; readonly purgeAt: Date | undefined }
+  | {
+      readonly kind: "begin-down";
+      readonly objectUID: string;
+      readonly since: Date;
+      readonly purgeAt: Date | undefined;
+    }
   /** The deleted holder gives the saga to the one who waits for the email. */
   | { readonly kind: "hand-over" }
   /** `lock`: disable and keep (grace); `remove`: undo for good. */
@@ -67,7 +82,9 @@ export type Action =
 
 /** The fingerprint of all that can lift a terminal error. */
 export function fingerprint(desired: Desired, tenant: TenantView | undefined): string {
-  return [desired.generation, tenant?.revision ?? "", desired.requestedAt ?? "", desired.rotateRequestedAt ?? ""].join("|");
+  return [desired.generation, tenant?.revision ?? "", desired.requestedAt ?? "", desired.rotateRequestedAt ?? ""].join(
+    "|",
+  );
 }
 
 /** Names the one next action. Pure and total: everything it needs is in the view. */
@@ -77,7 +94,8 @@ export function decide(view: View, now: Date): Action {
   if (!row.confirmed) return { kind: "rest", why: "unconfirmed" };
   if (row.deleting !== undefined || sight.kind === "deleting") return decideDown(view, now);
   if (row.state === "deleted" || row.state === "retained") return { kind: "rest", why: "ended" };
-  if (sight.kind === "absent") return row.state === "orphaned" ? { kind: "rest", why: "ended" } : { kind: "orphan", release: false };
+  if (sight.kind === "absent")
+    return row.state === "orphaned" ? { kind: "rest", why: "ended" } : { kind: "orphan", release: false };
   return decideUp(view, sight, now);
 }
 
@@ -106,7 +124,12 @@ function decideUp(view: View, sight: Extract<Sight, { kind: "present" }>, now: D
   if (run.step === "finish") return { kind: "finish", run: { ...run, step: "secret" } };
   const probeAt = view.closed[run.step];
   if (probeAt !== undefined) {
-    return { kind: "wait", reason: REASON.NeighbourUnavailable, message: `${run.step} does not answer; it is probed, and this goes on when it does.`, until: probeAt };
+    return {
+      kind: "wait",
+      reason: REASON.NeighbourUnavailable,
+      message: `${run.step} does not answer; it is probed, and this goes on when it does.`,
+      until: probeAt,
+    };
   }
   return { kind: "up", step: run.step, run: { ...run, step: run.step } };
 }
@@ -122,7 +145,13 @@ function nextRun(row: SagaRow, desired: Desired, tenant: TenantView): NextRun | 
   if (run !== undefined && run.generation === desired.generation) {
     return { ...run, step: run.done ? "finish" : run.step };
   }
-  const begin = (reason: RunReason): NextRun => ({ reason, generation: desired.generation, step: STEPS[0], attempt: 0, done: false });
+  const begin = (reason: RunReason): NextRun => ({
+    reason,
+    generation: desired.generation,
+    step: STEPS[0],
+    attempt: 0,
+    done: false,
+  });
   if (run !== undefined) return begin(run.reason);
   if (handled === undefined || row.reached !== "done") return begin("create");
   if (handled.generation !== desired.generation) return begin("edit");
@@ -162,7 +191,8 @@ function decideDown(view: View, now: Date): Action {
   if (row.clusterID !== undefined && row.clusterID !== view.clusterID) return { kind: "rest", why: "ended" };
   const { deleting } = row;
   if (view.waiter && row.deletionPolicy === "Delete") return { kind: "hand-over" };
-  if (row.deletionPolicy === "Retain") return row.state === "retained" ? { kind: "release", debt: false } : { kind: "retain" };
+  if (row.deletionPolicy === "Retain")
+    return row.state === "retained" ? { kind: "release", debt: false } : { kind: "retain" };
   if (row.state === "deleted") return { kind: "release", debt: false };
 
   const locking = deleting.purgeAt !== undefined && new Date(deleting.purgeAt) > now;
@@ -180,8 +210,12 @@ function decideDown(view: View, now: Date): Action {
   }
   const probeAt = view.closed[next];
   if (probeAt !== undefined) {
-    return { kind: "wait", reason: REASON.NeighbourUnavailable, message: `${next} does not answer; undoing goes on when it does.`, until: probeAt };
+    return {
+      kind: "wait",
+      reason: REASON.NeighbourUnavailable,
+      message: `${next} does not answer; undoing goes on when it does.`,
+      until: probeAt,
+    };
   }
   return { kind: "down", step: next, how: locking ? "lock" : "remove" };
 }
-

@@ -105,22 +105,43 @@ function readiness({ row, desired, situation, previous, generation }: Reported):
   switch (situation.kind) {
     case "ready": {
       if (desired?.enabled === false) {
-        return { status: "True", reason: REASON.Disabled, message: "The person is locked out as the spec asks; the Secret is kept." };
+        return {
+          status: "True",
+          reason: REASON.Disabled,
+          message: "The person is locked out as the spec asks; the Secret is kept.",
+        };
       }
       if (row?.handled?.key === "exhausted") {
-        return { status: "False", reason: REASON.QuotaExhausted, message: "The quota at the gateway is used up; ask for more. The key itself is good." };
+        return {
+          status: "False",
+          reason: REASON.QuotaExhausted,
+          message: "The quota at the gateway is used up; ask for more. The key itself is good.",
+        };
       }
       if (row?.handled?.key !== "works") {
-        return { status: "True", reason: REASON.KeyNotVerified, message: "Everything is in place; the Tenant does not want the key tried at the gateway." };
+        return {
+          status: "True",
+          reason: REASON.KeyNotVerified,
+          message: "Everything is in place; the Tenant does not want the key tried at the gateway.",
+        };
       }
-      return { status: "True", reason: REASON.Ready, message: `The key in Secret ${row.secretName ?? ""} opens the gateway.` };
+      return {
+        status: "True",
+        reason: REASON.Ready,
+        message: `The key in Secret ${row.secretName ?? ""} opens the gateway.`,
+      };
     }
     case "retrying": {
       const failed = row?.state === "failed";
-      if (!failed && before?.status === "True") return { status: "True", reason: before.reason, message: before.message };
+      if (!failed && before?.status === "True")
+        return { status: "True", reason: before.reason, message: before.message };
       const error = row?.lastError;
       return failed
-        ? { status: "False", reason: REASON.NeighbourUnavailable, message: `${error?.message ?? "A neighbour does not answer."} It is tried again by itself.` }
+        ? {
+            status: "False",
+            reason: REASON.NeighbourUnavailable,
+            message: `${error?.message ?? "A neighbour does not answer."} It is tried again by itself.`,
+          }
         : { status: "False", reason: REASON.Progressing, message: error?.message ?? "Under way." };
     }
     case "waiting":
@@ -128,7 +149,10 @@ function readiness({ row, desired, situation, previous, generation }: Reported):
     case "stalled":
       return { status: "False", reason: situation.reason, message: situation.message };
     case "suspended":
-      return before !== undefined && before.reason !== REASON.Suspended && before.observedGeneration !== -1 && row?.reached === "done"
+      return before !== undefined &&
+        before.reason !== REASON.Suspended &&
+        before.observedGeneration !== -1 &&
+        row?.reached === "done"
         ? { status: before.status, reason: before.reason, message: before.message }
         : { status: "False", reason: REASON.Suspended, message: SUSPENDED };
     case "deleting":
@@ -184,7 +208,11 @@ function stepVerdict(row: SagaRow, desired: Desired | undefined, step: StepName)
   }
   const notes = (row.run?.notes ?? row.handled?.notes ?? []).filter((note) => note.startsWith(`${step}: `));
   if (notes.length > 0) {
-    return { status: "True", reason: REASON.NotSupportedByGateway, message: notes.map((note) => note.slice(step.length + 2)).join(" ") };
+    return {
+      status: "True",
+      reason: REASON.NotSupportedByGateway,
+      message: notes.map((note) => note.slice(step.length + 2)).join(" "),
+    };
   }
   if (desired?.enabled === false && step !== "secret") {
     return { status: "True", reason: REASON.Disabled, message: "In place, disabled." };

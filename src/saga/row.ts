@@ -160,40 +160,44 @@ export interface SagaRow {
 
 /** The fields of a row that a recorded action may change; absent = unchanged, null = emptied. */
 export type RowPatch = {
-  readonly [Field in
-    | "email"
-    | "state"
-    | "reached"
-    | "retryCount"
-    | "clusterID"
-    | "deletionPolicy"
-    | "adopted"
-    | "managed"
-    | "enabled"
-    | "keyGeneration"
-    | "history"]?: NonNullable<SagaRow[Field]>;
+  readonly [
+    Field in
+      | "email"
+      | "state"
+      | "reached"
+      | "retryCount"
+      | "clusterID"
+      | "deletionPolicy"
+      | "adopted"
+      | "managed"
+      | "enabled"
+      | "keyGeneration"
+      | "history"
+  ]?: NonNullable<SagaRow[Field]>;
 } & {
-  readonly [Field in
-    | "keycloakUserID"
-    | "newapiUserID"
-    | "newapiUsername"
-    | "lastError"
-    | "run"
-    | "handled"
-    | "blockedOn"
-    | "dueAt"
-    | "backoffUntil"
-    | "failedSince"
-    | "secretNamespace"
-    | "secretName"
-    | "secretUID"
-    | "keyRotatedAt"
-    | "rotation"
-    | "invitedKeycloakUserID"
-    | "deleting"
-    | "objectUID"
-    | "namespace"
-    | "name"]?: NonNullable<SagaRow[Field]> | null;
+  readonly [
+    Field in
+      | "keycloakUserID"
+      | "newapiUserID"
+      | "newapiUsername"
+      | "lastError"
+      | "run"
+      | "handled"
+      | "blockedOn"
+      | "dueAt"
+      | "backoffUntil"
+      | "failedSince"
+      | "secretNamespace"
+      | "secretName"
+      | "secretUID"
+      | "keyRotatedAt"
+      | "rotation"
+      | "invitedKeycloakUserID"
+      | "deleting"
+      | "objectUID"
+      | "namespace"
+      | "name"
+  ]?: NonNullable<SagaRow[Field]> | null;
 };
 
 /** The row as it is after a patch. */

@@ -63,7 +63,8 @@ async function down(context: StepContext, how: "lock" | "remove", signal: AbortS
     return { keycloakUserID: userID };
   }
   if (how === "lock") {
-    if (await realm.setEnabled(row.uuid, row.tenantID, userID, false, signal)) wrote({ action: "disabled", target: userID });
+    if (await realm.setEnabled(row.uuid, row.tenantID, userID, false, signal))
+      wrote({ action: "disabled", target: userID });
     return { keycloakUserID: userID };
   }
   await realm.deleteUser(row.uuid, row.tenantID, userID, signal);

@@ -13,7 +13,10 @@ async function up(context: UpContext, signal: AbortSignal): Promise<StepResult> 
   const gateway = context.gateway();
   const keycloakUserID = row.keycloakUserID;
   if (keycloakUserID === undefined) {
-    throw new TerminalError({ code: REASON.RequestRefused, message: "The Keycloak user is not known; the saga has lost a step." });
+    throw new TerminalError({
+      code: REASON.RequestRefused,
+      message: "The Keycloak user is not known; the saga has lost a step.",
+    });
   }
   const { account, created } = await gateway.ensure(
     {
@@ -55,13 +58,18 @@ function unsupported(context: UpContext, created: boolean): string[] {
   const { desired, row } = context;
   const { capabilities } = context.gateway();
   const notes: string[] = [];
-  if (desired.quota !== undefined && !capabilities.quota) notes.push("newapi: This gateway knows no quota; spec.newapi.quota has no effect.");
+  if (desired.quota !== undefined && !capabilities.quota)
+    notes.push("newapi: This gateway knows no quota; spec.newapi.quota has no effect.");
   if (!created && row.run?.reason !== "create") {
     if (!capabilities.tier && desired.tier !== (row.handled?.tier ?? desired.tier)) {
-      notes.push("newapi: This gateway cannot change the tier of an account that exists; it keeps the one it was made with.");
+      notes.push(
+        "newapi: This gateway cannot change the tier of an account that exists; it keeps the one it was made with.",
+      );
     }
     if (!capabilities.email && desired.email !== (row.handled?.email ?? desired.email)) {
-      notes.push("newapi: This gateway cannot change the email of an account that exists; the account, its id and its key stay.");
+      notes.push(
+        "newapi: This gateway cannot change the email of an account that exists; the account, its id and its key stay.",
+      );
     }
   }
   return notes;

@@ -23,7 +23,11 @@ async function up(context: UpContext, signal: AbortSignal): Promise<StepResult> 
       secretNamespace: wanted.namespace,
       secretName: wanted.name,
       secretUID: written.metadata.uid ?? null,
-      managed: { ...row.managed, labels: Object.keys(desired.secret.labels), annotations: Object.keys(desired.secret.annotations) },
+      managed: {
+        ...row.managed,
+        labels: Object.keys(desired.secret.labels),
+        annotations: Object.keys(desired.secret.annotations),
+      },
     },
     key: await verify(context, apiKey, signal),
   };
@@ -34,7 +38,11 @@ async function currentKey(context: UpContext, signal: AbortSignal): Promise<Sens
   if (context.carry.apiKey !== undefined) return context.carry.apiKey;
   const account = await context.gateway().find(context.row.uuid, context.row.tenantID, signal);
   if (account === undefined) {
-    throw new ConflictError({ code: REASON.AccountGone, neighbour: "newapi", message: "The gateway no longer has this account; it is made again." });
+    throw new ConflictError({
+      code: REASON.AccountGone,
+      neighbour: "newapi",
+      message: "The gateway no longer has this account; it is made again.",
+    });
   }
   return account.apiKey;
 }
@@ -158,7 +166,11 @@ function refusedKey(message: string): TransientError {
 }
 
 /** The key in this person's Secret, if the Secret is ours to read. */
-export async function storedKey(context: StepContext, desired: Desired, signal: AbortSignal): Promise<Sensitive | undefined> {
+export async function storedKey(
+  context: StepContext,
+  desired: Desired,
+  signal: AbortSignal,
+): Promise<Sensitive | undefined> {
   const { row, cluster } = context;
   if (row.secretNamespace === undefined || row.secretName === undefined) return undefined;
   const current = await cluster.getSecret(row.secretNamespace, row.secretName, signal);
@@ -182,7 +194,9 @@ async function down(context: StepContext, _how: "lock" | "remove", signal: Abort
   const labels = current.metadata.labels ?? {};
   const ours =
     current.metadata.uid === secretUID ||
-    (labels[LABEL_TENANT] === row.tenantID && labels[LABEL_USER_UUID] === row.uuid && labels[LABEL_MANAGED_BY] === FIELD_MANAGER);
+    (labels[LABEL_TENANT] === row.tenantID &&
+      labels[LABEL_USER_UUID] === row.uuid &&
+      labels[LABEL_MANAGED_BY] === FIELD_MANAGER);
   if (!ours || current.metadata.uid === undefined) return { secretUID: null };
   await cluster.deleteSecret(secretNamespace, name, current.metadata.uid, signal);
   wrote({ action: "deleted", target: `${secretNamespace}/${name}` });
@@ -199,7 +213,11 @@ async function absentWhenTerminating(
   try {
     return await context.cluster.getSecret(namespace, name, signal);
   } catch (error) {
-    if (error instanceof TerminalError && error.upstreamStatus === 403 && !(await context.cluster.namespaceActive(namespace, signal))) {
+    if (
+      error instanceof TerminalError &&
+      error.upstreamStatus === 403 &&
+      !(await context.cluster.namespaceActive(namespace, signal))
+    ) {
       return undefined;
     }
     throw error;

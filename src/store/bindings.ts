@@ -386,10 +386,7 @@ export async function listWaiting(db: Queryable, tenantID: string | undefined): 
 }
 
 /** Notes an object in a namespace that no Tenant claims. */
-export async function waitForTenant(
-  db: Queryable,
-  object: Waiter & { readonly email: string },
-): Promise<void> {
+export async function waitForTenant(db: Queryable, object: Waiter & { readonly email: string }): Promise<void> {
   await db.query({
     name: "wait-for-tenant",
     text: `insert into waiting (object_uid, namespace, name, tenant, email, created_at, why)

@@ -17,7 +17,11 @@ export async function enqueueEvent(db: Queryable, event: UserEvent): Promise<voi
  * replicas do not send the same ones at once; a crash in between sends some again, with the same id. Returns how many
  * were sent; throws what `send` throws, after keeping what was sent before.
  */
-export async function drainOutbox(pool: Pool, limit: number, send: (event: UserEvent) => Promise<void>): Promise<number> {
+export async function drainOutbox(
+  pool: Pool,
+  limit: number,
+  send: (event: UserEvent) => Promise<void>,
+): Promise<number> {
   const client = await pool.connect();
   const sent: string[] = [];
   let failure: unknown;

@@ -73,4 +73,10 @@ export function makePool(options: PoolOptions): Pool {
   return pool;
 }
 
+/** Opens connections before anybody needs them, for whoever has no time to wait for one. A failure is no failure. */
+export async function warm(pool: Pool, connections: number): Promise<void> {
+  const opened = await Promise.allSettled(Array.from({ length: connections }, () => pool.connect()));
+  for (const attempt of opened) if (attempt.status === "fulfilled") attempt.value.release();
+}
+
 function ignore(): void {}

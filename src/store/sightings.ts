@@ -43,7 +43,12 @@ export interface ListOutcome {
   /** Objects that have no confirmed row: to be bound. */
   readonly strangers: readonly Sighting[];
   /** Living rows of this cluster whose object was not in the list. Not deleted: to be looked at one by one. */
-  readonly missing: readonly { readonly uuid: string; readonly namespace: string; readonly name: string; readonly uid: string }[];
+  readonly missing: readonly {
+    readonly uuid: string;
+    readonly namespace: string;
+    readonly name: string;
+    readonly uid: string;
+  }[];
 }
 
 /**
@@ -78,7 +83,12 @@ export async function compareList(db: Queryable, clusterID: string, seen: readon
     [uids],
   );
   const withRow = new Set(known.rows.map((row) => row.object_uid));
-  const missing = await db.query<{ sme_user_uuid: string; object_namespace: string; object_name: string; object_uid: string }>(
+  const missing = await db.query<{
+    sme_user_uuid: string;
+    object_namespace: string;
+    object_name: string;
+    object_uid: string;
+  }>(
     `select sme_user_uuid, object_namespace, object_name, object_uid from user_provision_state
      where cluster_id = $1 and confirmed_at is not null and voided_at is null and object_uid is not null
        and deleting is null and state not in ('deleted', 'retained', 'orphaned') and object_uid <> all($2::uuid[])`,
@@ -111,7 +121,12 @@ export async function orphanForeignRows(db: Queryable, clusterID: string): Promi
  * The deletion of this object was seen (a DELETED event on a live watch, then 404, under a living CRD) although it was
  * never held: what it caused is undone. False: its row is going or gone already.
  */
-export async function markSeenDeleted(db: Queryable, uid: string, clusterID: string, graceMs: number): Promise<boolean> {
+export async function markSeenDeleted(
+  db: Queryable,
+  uid: string,
+  clusterID: string,
+  graceMs: number,
+): Promise<boolean> {
   const { rowCount } = await db.query({
     name: "mark-seen-deleted",
     text: `update user_provision_state set state = 'deleting', due_at = now(), backoff_until = null, run = null,

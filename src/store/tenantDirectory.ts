@@ -76,11 +76,18 @@ export function makeTenantDirectory(deps: {
     const client = new pg.Client(config);
     const changed = makeBell();
     const ended = new AbortController();
-    const end = () => (ended.abort(), changed.ring());
+    const end = (): void => {
+      ended.abort();
+      changed.ring();
+    };
+    const abandon = (): void => {
+      end();
+      void client.end().catch(() => {});
+    };
     client.on("error", end);
     client.on("end", end);
     client.on("notification", changed.ring);
-    stopped.signal.addEventListener("abort", end, { once: true });
+    stopped.signal.addEventListener("abort", abandon, { once: true });
     try {
       await client.connect();
       await client.query("listen tenants_changed");
@@ -91,7 +98,7 @@ export function makeTenantDirectory(deps: {
       }
       if (!stopped.signal.aborted) throw new Error("the connection ended");
     } finally {
-      stopped.signal.removeEventListener("abort", end);
+      stopped.signal.removeEventListener("abort", abandon);
       await client.end().catch(() => {});
     }
   };
@@ -142,7 +149,7 @@ function index(rows: readonly Row[], log: Log): ReadonlyMap<string, KnownTenant>
 }
 
 /** Rung before anybody waits, it is still heard. */
-function makeBell(): { ring(): void; wait(ms: number): Promise<void> } {
+function makeBell(): { readonly ring: () => void; readonly wait: (ms: number) => Promise<void> } {
   let rung = false;
   let answer: (() => void) | undefined;
   return {

@@ -1,91 +1,91 @@
-import { existsSync } from 'node:fs'
-import { join } from 'node:path'
+import { existsSync } from "node:fs";
+import { join } from "node:path";
 
-import { runTasks, type Reporter } from '../progress.ts'
-import { cacheEntry } from './cache.ts'
-import { goCacheKey, goParts, goVersion, obtainGoPart, programsToBuild, type GoPart } from './go.ts'
-import { obtainKeycloak, type Keycloak } from './keycloak.ts'
-import { postgresHome } from './postgres.ts'
-import { missingPrerequisites } from './prerequisites.ts'
+import { runTasks, type Reporter } from "../progress.ts";
+import { cacheEntry } from "./cache.ts";
+import { goCacheKey, goParts, goVersion, obtainGoPart, programsToBuild, type GoPart } from "./go.ts";
+import { obtainKeycloak, type Keycloak } from "./keycloak.ts";
+import { postgresHome } from "./postgres.ts";
+import { missingPrerequisites } from "./prerequisites.ts";
 
 /** Where everything that the stack runs is. Plain data: a stack keeps it, to start a single part again. */
 export interface Obtained {
-  readonly programs: Readonly<Record<string, string>>
+  readonly programs: Readonly<Record<string, string>>;
   /** The folder with Gitea's templates, options and public. */
-  readonly giteaStatic: string
+  readonly giteaStatic: string;
   /** Folders with the definitions of Flux's kinds. */
-  readonly fluxCrds: readonly string[]
-  readonly keycloak: Keycloak
-  readonly postgres: string
+  readonly fluxCrds: readonly string[];
+  readonly keycloak: Keycloak;
+  readonly postgres: string;
 }
 
 /** Fetches and builds what is not there yet. Seconds when all is; about 20 minutes on two cores when nothing is. */
 export async function obtain(log?: (line: string) => void): Promise<Obtained> {
-  const missing = missingPrerequisites({ goFor: partsForGo() })
-  if (missing.length > 0) throw new Error(missing.join('\n'))
+  const missing = missingPrerequisites({ goFor: partsForGo() });
+  if (missing.length > 0) throw new Error(missing.join("\n"));
 
-  const programs = new Map<string, string>()
-  const entries = new Map<string, string>()
-  let keycloak: Keycloak | undefined
+  const programs = new Map<string, string>();
+  const entries = new Map<string, string>();
+  let keycloak: Keycloak | undefined;
   // One Go build at a time: each uses all cores by itself. Keycloak's fetch and build run beside them.
-  let before: Promise<unknown> = Promise.resolve()
+  let before: Promise<unknown> = Promise.resolve();
   const goTasks = goParts.map((part) => {
-    const turn = before
-    let done = (): void => {}
-    before = new Promise<void>((resolve) => (done = resolve))
+    const turn = before;
+    const mine = Promise.withResolvers<void>();
+    before = mine.promise;
     return {
       title: part.title,
       run: async ({ detail, begin }: Reporter) => {
         try {
-          detail('waiting for its turn')
-          await turn
-          begin()
-          const cachedAlready = await isCached(part)
-          const result = await obtainGoPart(part, detail)
-          for (const [name, file] of result.programs) programs.set(name, file)
-          if (result.entry) entries.set(part.name, result.entry)
-          if (!result.entry) return 'found on this machine'
-          return cachedAlready ? 'there already' : 'built'
+          detail("waiting for its turn");
+          await turn;
+          begin();
+          const cachedAlready = await isCached(part);
+          const result = await obtainGoPart(part, detail);
+          for (const [name, file] of result.programs) programs.set(name, file);
+          if (result.entry) entries.set(part.name, result.entry);
+          if (!result.entry) return "found on this machine";
+          return cachedAlready ? "there already" : "built";
         } finally {
-          done()
+          mine.resolve();
         }
       },
-    }
-  })
+    };
+  });
   await runTasks(
     [
       ...goTasks,
       {
-        title: 'Keycloak',
+        title: "Keycloak",
         run: async ({ detail }) => {
-          keycloak = await obtainKeycloak(detail)
-          return 'there'
+          keycloak = await obtainKeycloak(detail);
+          return "there";
         },
       },
       {
-        title: 'Postgres',
+        title: "Postgres",
         run: async () => {
-          postgresHome()
-          return 'there already (npm)'
+          postgresHome();
+          return "there already (npm)";
         },
       },
     ],
     log,
-  )
-  if (!keycloak) throw new Error('Keycloak was not obtained')
-  const entry = (name: string): string => entries.get(name) ?? ''
+  );
+  if (!keycloak) throw new Error("Keycloak was not obtained");
+  const entry = (name: string): string => entries.get(name) ?? "";
   return {
     programs: Object.fromEntries(programs),
-    giteaStatic: entry('gitea'),
-    fluxCrds: ['source-controller', 'kustomize-controller'].map((name) => join(entry(name), 'bases')),
+    giteaStatic: entry("gitea"),
+    fluxCrds: ["source-controller", "kustomize-controller"].map((name) => join(entry(name), "bases")),
     keycloak,
     postgres: postgresHome(),
-  }
+  };
 }
 
-const partsForGo = (): string[] => goParts.filter((part) => programsToBuild(part).length > 0).map(({ title }) => title)
+const partsForGo = (): string[] => goParts.filter((part) => programsToBuild(part).length > 0).map(({ title }) => title);
 
 async function isCached(part: GoPart): Promise<boolean> {
-  const wanted = programsToBuild(part)
-  return existsSync(cacheEntry(goCacheKey(part, wanted, await goVersion(part))))
+  const wanted = programsToBuild(part);
+  return existsSync(cacheEntry(goCacheKey(part, wanted, await goVersion(part))));
 }

@@ -1,66 +1,66 @@
-import { randomBytes } from 'node:crypto'
-import { cpSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
-import { join } from 'node:path'
+import { randomBytes } from "node:crypto";
+import { cpSync, mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
 
-import { readIfThere } from '../files.ts'
-import { keycloakCommand, linkHome } from '../keycloak-home.ts'
-import { lockDir } from '../paths.ts'
-import { choosePorts } from '../ports.ts'
-import { launch, run, terminate } from '../process.ts'
-import { httpOk, waitFor } from '../probe.ts'
-import { isAlive } from '../identity.ts'
-import { cached, cacheKey } from './cache.ts'
-import { fetchArtifact, type Artifact } from './maven.ts'
-import { ask, javaBinary } from './prerequisites.ts'
-import { unpackZip } from './zip.ts'
+import { readIfThere } from "../files.ts";
+import { keycloakCommand, linkHome } from "../keycloak-home.ts";
+import { lockDir } from "../paths.ts";
+import { choosePorts } from "../ports.ts";
+import { launch, run, terminate } from "../process.ts";
+import { httpOk, waitFor } from "../probe.ts";
+import { isAlive } from "../identity.ts";
+import { cached, cacheKey } from "./cache.ts";
+import { fetchArtifact, type Artifact } from "./maven.ts";
+import { ask, javaBinary } from "./prerequisites.ts";
+import { unpackZip } from "./zip.ts";
 
 export interface Keycloak {
-  readonly java: string
+  readonly java: string;
   /** The unpacked and built distribution; never written to. */
-  readonly home: string
+  readonly home: string;
   /** A database with schema and master realm, and the password of its administrator. */
-  readonly template: string
-  readonly templatePassword: string
+  readonly template: string;
+  readonly templatePassword: string;
 }
 
 /** Fixed when Keycloak is built, so that a start has nothing to work out. One node, no clustering, a file as database. */
-const buildOptions = ['--db=dev-file', '--cache=local', '--health-enabled=false', '--metrics-enabled=false']
+const buildOptions = ["--db=dev-file", "--cache=local", "--health-enabled=false", "--metrics-enabled=false"];
 
-const readLock = (): Artifact => JSON.parse(readFileSync(join(lockDir('keycloak'), 'lock.json'), 'utf8')) as Artifact
+const readLock = (): Artifact => JSON.parse(readFileSync(join(lockDir("keycloak"), "lock.json"), "utf8")) as Artifact;
 
 export async function obtainKeycloak(detail: (text: string) => void): Promise<Keycloak> {
-  const artifact = readLock()
-  const java = javaBinary()
-  const key = cacheKey('keycloak', {
+  const artifact = readLock();
+  const java = javaBinary();
+  const key = cacheKey("keycloak", {
     artifact: JSON.stringify(artifact),
-    options: buildOptions.join(' '),
-    java: ask(java, ['-version']) ?? '',
-    recipe: '1',
-  })
-  const entry = await cached(key, detail, (draft) => build(artifact, java, draft, detail))
-  return open(entry, java)
+    options: buildOptions.join(" "),
+    java: ask(java, ["-version"]) ?? "",
+    recipe: "1",
+  });
+  const entry = await cached(key, detail, (draft) => build(artifact, java, draft, detail));
+  return open(entry, java);
 }
 
 const open = (entry: string, java: string): Keycloak => ({
   java,
-  home: join(entry, 'home'),
-  template: join(entry, 'template'),
-  templatePassword: (readIfThere(join(entry, 'template-password')) ?? '').trim(),
-})
+  home: join(entry, "home"),
+  template: join(entry, "template"),
+  templatePassword: (readIfThere(join(entry, "template-password")) ?? "").trim(),
+});
 
 async function build(artifact: Artifact, java: string, draft: string, detail: (text: string) => void): Promise<void> {
-  detail('fetching')
-  const archive = await fetchArtifact(artifact, draft, detail)
-  detail('unpacking')
-  const home = join(draft, 'home')
-  mkdirSync(home)
-  unpackZip(archive, home)
-  if (archive.startsWith(draft)) rmSync(archive)
-  detail('building')
+  detail("fetching");
+  const archive = await fetchArtifact(artifact, draft, detail);
+  detail("unpacking");
+  const home = join(draft, "home");
+  mkdirSync(home);
+  unpackZip(archive, home);
+  if (archive.startsWith(draft)) rmSync(archive);
+  detail("building");
   // The script starts `java` by itself; JAVA makes it the one that was checked.
-  await run({ file: join(home, 'bin', 'kc.sh'), args: ['build', ...buildOptions], env: { JAVA: java } })
-  detail('preparing its database')
-  await makeTemplate(draft, java)
+  await run({ file: join(home, "bin", "kc.sh"), args: ["build", ...buildOptions], env: { JAVA: java } });
+  detail("preparing its database");
+  await makeTemplate(draft, java);
 }
 
 /**
@@ -68,24 +68,24 @@ async function build(artifact: Artifact, java: string, draft: string, detail: (t
  * it is done once; a new stack begins with a copy.
  */
 async function makeTemplate(draft: string, java: string): Promise<void> {
-  const password = randomBytes(24).toString('hex')
-  writeFileSync(join(draft, 'template-password'), password, { mode: 0o600 })
-  const scratch = join(draft, 'scratch')
-  linkHome(join(draft, 'home'), scratch)
-  const port = (await choosePorts({}, new Set())).keycloak
-  const log = join(draft, 'template.log')
-  const command = keycloakCommand({ java, home: scratch, port, adminPassword: password })
-  const running = await launch(command, log, scratch)
+  const password = randomBytes(24).toString("hex");
+  writeFileSync(join(draft, "template-password"), password, { mode: 0o600 });
+  const scratch = join(draft, "scratch");
+  linkHome(join(draft, "home"), scratch);
+  const port = (await choosePorts({}, new Set())).keycloak;
+  const log = join(draft, "template.log");
+  const command = keycloakCommand({ java, home: scratch, port, adminPassword: password });
+  const running = await launch(command, log, scratch);
   try {
     const started = await waitFor(
       () => httpOk(`http://127.0.0.1:${port}/realms/master`),
       () => isAlive(running),
       300_000,
-    )
-    if (!started) throw new Error(`Keycloak did not start to prepare its database:\n${readIfThere(log) ?? ''}`)
+    );
+    if (!started) throw new Error(`Keycloak did not start to prepare its database:\n${readIfThere(log) ?? ""}`);
   } finally {
-    await terminate(running, 'SIGTERM')
+    await terminate(running, "SIGTERM");
   }
-  cpSync(join(scratch, 'data', 'h2'), join(draft, 'template'), { recursive: true })
-  rmSync(scratch, { recursive: true })
+  cpSync(join(scratch, "data", "h2"), join(draft, "template"), { recursive: true });
+  rmSync(scratch, { recursive: true });
 }

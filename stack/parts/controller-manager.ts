@@ -1,38 +1,38 @@
-import { accepts } from '../probe.ts'
-import { kubeconfigFile, pkiFile } from '../pki.ts'
-import { dataDir, program, type Part } from './part.ts'
+import { accepts } from "../probe.ts";
+import { kubeconfigFile, pkiFile } from "../pki.ts";
+import { dataDir, program, type Part } from "./part.ts";
 
 /** What makes namespaces, service accounts, owners and workloads behave. There are no nodes, so nothing that cares for them. */
 const controllers = [
-  'namespace-controller',
-  'garbage-collector-controller',
-  'serviceaccount-controller',
-  'serviceaccount-token-controller',
-  'root-ca-certificate-publisher-controller',
-  'clusterrole-aggregation-controller',
-  'resourcequota-controller',
-  'deployment-controller',
-  'replicaset-controller',
-]
+  "namespace-controller",
+  "garbage-collector-controller",
+  "serviceaccount-controller",
+  "serviceaccount-token-controller",
+  "root-ca-certificate-publisher-controller",
+  "clusterrole-aggregation-controller",
+  "resourcequota-controller",
+  "deployment-controller",
+  "replicaset-controller",
+];
 
 export const controllerManager: Part = {
-  name: 'controller-manager',
-  title: 'kube-controller-manager',
-  needs: ['apiserver'],
+  name: "controller-manager",
+  title: "kube-controller-manager",
+  needs: ["apiserver"],
   command: (context) => ({
-    file: program(context, 'kube-controller-manager'),
+    file: program(context, "kube-controller-manager"),
     args: [
-      `--kubeconfig=${kubeconfigFile(context.dir, 'controller-manager')}`,
-      '--bind-address=127.0.0.1',
+      `--kubeconfig=${kubeconfigFile(context.dir, "controller-manager")}`,
+      "--bind-address=127.0.0.1",
       `--secure-port=${context.ports.controllerManager}`,
-      `--cert-dir=${dataDir(context, 'controller-manager')}`,
-      `--service-account-private-key-file=${pkiFile(context.dir, 'service-account.key')}`,
-      `--root-ca-file=${pkiFile(context.dir, 'ca.crt')}`,
-      '--use-service-account-credentials=true',
-      '--leader-elect=false',
+      `--cert-dir=${dataDir(context, "controller-manager")}`,
+      `--service-account-private-key-file=${pkiFile(context.dir, "service-account.key")}`,
+      `--root-ca-file=${pkiFile(context.dir, "ca.crt")}`,
+      "--use-service-account-credentials=true",
+      "--leader-elect=false",
       `--controllers=${controllers.join()}`,
-      '--profiling=false',
+      "--profiling=false",
     ],
   }),
   ready: ({ ports }) => accepts(ports.controllerManager),
-}
+};

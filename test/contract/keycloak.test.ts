@@ -2,6 +2,7 @@
 import { randomUUID } from "node:crypto";
 import { generate } from "selfsigned";
 import { afterAll, afterEach, beforeAll, describe, expect, onTestFinished, test } from "vitest";
+import { z } from "zod";
 import { makeRealm } from "../../src/keycloak/client.ts";
 import type { Adoption, DesiredUser, ManagedSet, Realm, RealmCheck } from "../../src/keycloak/realm.ts";
 import { systemClock } from "../../src/lib/clock.ts";
@@ -405,19 +406,20 @@ describe("a user that stands in the way", () => {
   });
 });
 
+/** An account that may be adopted, but for what `more` says. */
+async function proven(wanted: DesiredUser, more: object = {}): Promise<string> {
+  return stranger({
+    username: `u-${wanted.uuid}`,
+    email: wanted.email,
+    emailVerified: true,
+    firstName: "There",
+    attributes: { theirs: ["1"] },
+    ...more,
+  });
+}
+
 describe("adoption", () => {
   const unclaimed: Adoption = { policy: "Unclaimed", allowedGroups: ["/eng"] };
-
-  async function proven(wanted: DesiredUser, more: object = {}): Promise<string> {
-    return stranger({
-      username: `u-${wanted.uuid}`,
-      email: wanted.email,
-      emailVerified: true,
-      firstName: "There",
-      attributes: { theirs: ["1"] },
-      ...more,
-    });
-  }
 
   test("takes over an account that nobody has a claim or a right on, and gives it back as it was", async () => {
     const wanted = person({ groups: ["/ops"], attributes: { team: ["x"] } });
@@ -800,7 +802,7 @@ async function forge(own: Bench, username: string, password: string, attributes:
     method: "POST",
     body: new URLSearchParams({ grant_type: "password", client_id: "admin-cli", username, password }),
   });
-  const { access_token: token } = (await login.json()) as { access_token: string };
+  const { access_token: token } = z.object({ access_token: z.string() }).parse(await login.json());
   const answer = await fetch(`${own.url}/realms/${own.realm}/account/`, {
     method: "POST",
     headers: { authorization: `Bearer ${token}`, "content-type": "application/json", accept: "application/json" },

@@ -2,7 +2,6 @@
 import { createServer, type IncomingMessage, request, type ServerResponse } from "node:http";
 import { createServer as createTLSServer } from "node:https";
 import { once } from "node:events";
-import type { AddressInfo } from "node:net";
 
 export interface RecordedCall {
   readonly method: string;
@@ -54,7 +53,8 @@ export async function recordingProxy(target: string, tls?: { key: string; cert: 
   const server = tls === undefined ? createServer(handle) : createTLSServer(tls, handle);
   server.listen(0, "127.0.0.1");
   await once(server, "listening");
-  const { port } = server.address() as AddressInfo;
+  const address = server.address();
+  const port = typeof address === "object" && address !== null ? address.port : 0;
   const isLogin = ({ path }: RecordedCall): boolean => path.includes("/protocol/openid-connect/token");
   const proxy: RecordingProxy = {
     url: `${tls === undefined ? "http" : "https"}://127.0.0.1:${port}`,

@@ -120,7 +120,7 @@ describe("answerRequest", () => {
         ) as ReviewAnswer;
         expect(envelope).toEqual({ apiVersion: "admission.k8s.io/v1", kind: "AdmissionReview" });
         expect(response.uid).toBe(request.uid);
-        if (!response.allowed) expect(response.status?.message).toMatch(/\S/);
+        expect(response.allowed || /\S/.test(response.status?.message ?? "")).toBe(true);
       }),
       { numRuns: 500 },
     );

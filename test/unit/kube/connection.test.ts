@@ -1,4 +1,4 @@
-import { mkdtempSync, writeFileSync } from "node:fs";
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { constants } from "node:http2";
@@ -122,7 +122,15 @@ describe("calls", () => {
   });
 });
 
-const dir = () => mkdtempSync(join(tmpdir(), "kube-"));
+const dirs: string[] = [];
+function dir(): string {
+  const made = mkdtempSync(join(tmpdir(), "unified-rbac-kube-"));
+  dirs.push(made);
+  return made;
+}
+afterEach(() => {
+  for (const made of dirs.splice(0)) rmSync(made, { recursive: true });
+});
 
 describe("credentials", () => {
   it("of a Pod are read again after 401 and sent once more", async () => {

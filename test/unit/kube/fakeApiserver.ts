@@ -103,7 +103,7 @@ export async function startFakeApiserver(options: { pageLimit?: number } = {}): 
     const body = {
       kind: "PartialObjectMetadataList",
       metadata: { resourceVersion: String(version), continue: more },
-      items: all.slice(from, from + limit),
+      items: all.length === 0 ? null : all.slice(from, from + limit),
     };
     answer(200, JSON.stringify(body))(stream, { method: "GET", url, headers: {}, body: "" });
   };

@@ -1,0 +1,92 @@
+import { REASON } from "../api/reasons.ts";
+import { WaitingError } from "../lib/errors.ts";
+import { type Advanced, afterDown, afterUp, beforeUp } from "../saga/advance.ts";
+import type { Sight } from "../saga/decide.ts";
+import type { Run, StepName } from "../saga/row.ts";
+import type { Step, StepContext, UpContext } from "../steps/step.ts";
+import { failed } from "./failed.ts";
+import { originOf } from "./sight.ts";
+import { asSagaError, type End, keep, LeaseLost, tenantOf, type Work } from "./work.ts";
+
+/** All calls of one step end before the lease does (30 s from the last record). */
+const STEP_DEADLINE_MS = 25_000;
+
+/** One step towards what the object asks for; an intent that must be known first is recorded first. */
+export async function stepUp(work: Work, run: Run, sight: Sight): Promise<End | "goOn"> {
+  if (sight.kind !== "present") throw new Error("a step went up without its object");
+  const intent = beforeUp(work.claim.row, sight.desired, run);
+  if (intent !== undefined) await keep(work, intent);
+  return take(work, run.step, "up", sight, async (step, signal) => {
+    const result = await step.up(upContext(work, step.name, sight), signal);
+    return afterUp(work.claim.row, run, result);
+  });
+}
+
+export function stepDown(work: Work, name: StepName, how: "lock" | "remove", sight: Sight): Promise<End | "goOn"> {
+  return take(work, name, "down", sight, async (step, signal) => {
+    const learned = await step.down(context(work, name), how, signal);
+    return afterDown(work.claim.row, name, how, learned);
+  });
+}
+
+async function take(
+  work: Work,
+  name: StepName,
+  direction: "up" | "down",
+  sight: Sight,
+  act: (step: Step, signal: AbortSignal) => Promise<Advanced>,
+): Promise<End | "goOn"> {
+  const { deps } = work;
+  const step = deps.steps.find((candidate) => candidate.name === name);
+  if (step === undefined) throw new Error(`there is no step ${name}`);
+  const origin = originOf(work, name);
+  const began = deps.clock.now();
+  try {
+    const advanced = await act(step, AbortSignal.any([work.signal, AbortSignal.timeout(STEP_DEADLINE_MS)]));
+    if (origin !== undefined && deps.breakers.success(origin)) deps.recovered(work.claim.row.tenantID);
+    deps.observe({ step: name, direction, outcome: "done", ms: deps.clock.now() - began });
+    await keep(work, advanced.patch);
+    return "goOn";
+  } catch (error) {
+    if (error instanceof LeaseLost) throw error;
+    const failure = asSagaError(error, name);
+    if (origin !== undefined && failure.class === "transient" && !work.signal.aborted) deps.breakers.failure(origin);
+    deps.observe({ step: name, direction, outcome: failure.class, ms: deps.clock.now() - began });
+    return failed(work, name, failure, sight);
+  }
+}
+
+function context(work: Work, step: StepName): StepContext {
+  const { cluster, clock } = work.deps;
+  const { row } = work.claim;
+  const tenant = tenantOf(work);
+  const missing = (what: string): never => {
+    const why = tenant === undefined ? "The Tenant is gone." : tenant.notReadyMessage;
+    throw new WaitingError({ code: REASON.TenantNotReady, message: `There are no credentials for ${what}. ${why}` });
+  };
+  return {
+    row,
+    cluster,
+    realm: () => tenant?.realm ?? missing("Keycloak"),
+    gateway: () => tenant?.gateway ?? missing("NewAPI"),
+    wrote: (written) => {
+      work.audit.push({ uuid: row.uuid, tenantID: row.tenantID, step, ...written });
+    },
+    note: (patch) => keep(work, patch),
+    carry: work.carry,
+    now: () => clock.now(),
+  };
+}
+
+function upContext(work: Work, step: StepName, sight: Extract<Sight, { kind: "present" }>): UpContext {
+  const tenant = tenantOf(work);
+  if (tenant === undefined) throw new Error("a step went up without its Tenant");
+  const { spec } = tenant;
+  return {
+    ...context(work, step),
+    desired: sight.desired,
+    realmName: spec.keycloak.realm,
+    adoption: tenant.realmIsExclusive ? spec.adoption : "Never",
+    allowedGroups: [...spec.keycloak.defaultGroups, ...spec.allow.groups],
+  };
+}

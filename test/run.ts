@@ -1,0 +1,109 @@
+/**
+ * `npm test`: check, unit and contract tests, then the stack and the tests on it; ends with `N passed, N failed`.
+ * `npm test -- unit` or `npm test -- stack` runs one part. STACK_NAME keeps a stack of that name up afterwards.
+ */
+import { spawn } from "node:child_process";
+import { mkdtemp, readFile, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import * as z from "zod";
+import { obtain, startStack, stopStack } from "../stack/index.ts";
+
+interface Tally {
+  passed: number;
+  failed: number;
+}
+
+const CHECKS: readonly (readonly [string, readonly string[]])[] = [
+  ["format", ["prettier", "--check", "--log-level=warn", "."]],
+  ["lint", ["oxlint", "--quiet"]],
+  ["types", ["tsc", "--noEmit"]],
+  ["generated files", ["node", "src/api/generate.ts", "--check"]],
+];
+
+const report = z.object({
+  numPassedTests: z.int(),
+  numFailedTests: z.int(),
+  numPendingTests: z.int(),
+  testResults: z.array(z.object({ status: z.string(), assertionResults: z.array(z.unknown()) })),
+});
+
+const stackName = process.env["STACK_NAME"] ?? `test-${process.pid}`;
+const keep = process.env["STACK_NAME"] !== undefined;
+const stopping = new AbortController();
+process.once("SIGINT", () => stopping.abort());
+process.once("SIGTERM", () => stopping.abort());
+
+function run(command: readonly string[], env: NodeJS.ProcessEnv = {}): Promise<number> {
+  const [program = "", ...args] = command;
+  return new Promise((resolve) => {
+    const child = spawn(program, args, { stdio: ["ignore", "inherit", "inherit"], env: { ...process.env, ...env } });
+    const stop = (): void => void child.kill("SIGTERM");
+    stopping.signal.addEventListener("abort", stop, { once: true });
+    child.once("error", (error) => {
+      console.error(`${program}: ${error.message}`);
+      resolve(1);
+    });
+    child.once("exit", (code) => {
+      stopping.signal.removeEventListener("abort", stop);
+      resolve(code ?? 1);
+    });
+  });
+}
+
+async function check(): Promise<Tally> {
+  const tally: Tally = { passed: 0, failed: 0 };
+  for (const [name, command] of CHECKS) {
+    const code = stopping.signal.aborted ? 1 : await run(command);
+    console.log(`${code === 0 ? "ok    " : "FAILED"} ${name}`);
+    tally[code === 0 ? "passed" : "failed"] += 1;
+  }
+  return tally;
+}
+
+/** A file that could not be loaded counts as one failure: it has no tests to count. */
+async function vitest(project: string): Promise<Tally> {
+  if (stopping.signal.aborted) return { passed: 0, failed: 1 };
+  const folder = await mkdtemp(join(tmpdir(), "unified-rbac-report-"));
+  const file = join(folder, "report.json");
+  try {
+    const command = ["vitest", "run", "--project", project, "--reporter=default", "--reporter=json"];
+    const code = await run([...command, `--outputFile.json=${file}`], { STACK_NAME: stackName });
+    const { numPassedTests, numFailedTests, numPendingTests, testResults } = report.parse(
+      JSON.parse(await readFile(file, "utf8")),
+    );
+    const unloaded = testResults.filter((result) => result.status === "failed" && result.assertionResults.length === 0);
+    // A skipped test proves nothing: it counts as failed.
+    const failed = numFailedTests + numPendingTests + unloaded.length;
+    return { passed: numPassedTests, failed: code !== 0 && failed === 0 ? 1 : failed };
+  } catch (error) {
+    console.error(`The tests of "${project}" gave no report: ${error instanceof Error ? error.message : String(error)}`);
+    return { passed: 0, failed: 1 };
+  } finally {
+    await rm(folder, { recursive: true, force: true });
+  }
+}
+
+async function onTheStack(): Promise<Tally> {
+  try {
+    if ((await run(["npm", "run", "--silent", "build"])) !== 0) return { passed: 0, failed: 1 };
+    await startStack({ name: stackName });
+    return await vitest("stack");
+  } catch (error) {
+    console.error(error instanceof Error ? error.message : String(error));
+    return { passed: 0, failed: 1 };
+  } finally {
+    if (!keep) await stopStack(stackName);
+  }
+}
+
+const wanted = process.argv[2];
+const tallies: Tally[] = [];
+if (wanted === undefined || wanted === "check") tallies.push(await check());
+// The parts are fetched and built before anything is timed; a second time this is nothing.
+if (wanted === undefined || wanted === "stack") await obtain();
+if (wanted === undefined || wanted === "unit") tallies.push(await vitest("unit"));
+if (wanted === undefined || wanted === "stack") tallies.push(await onTheStack());
+const total = tallies.reduce((sum, tally) => ({ passed: sum.passed + tally.passed, failed: sum.failed + tally.failed }));
+console.log(`${total.passed} passed, ${total.failed} failed`);
+process.exit(total.failed === 0 ? 0 : 1);

@@ -1,0 +1,460 @@
+import { afterEach, describe, expect, test, vi } from "vitest";
+import { FINALIZER } from "../../../src/api/meta.ts";
+import type { TenantSpecInput } from "../../../src/api/tenant.ts";
+import type { Realm, RealmProblem } from "../../../src/keycloak/realm.ts";
+import { systemClock } from "../../../src/lib/clock.ts";
+import { TerminalError, TransientError } from "../../../src/lib/errors.ts";
+import { silentLog } from "../../../src/lib/log.ts";
+import type { Gateway } from "../../../src/newapi/gateway.ts";
+import type { GatewaySettings, RealmSettings } from "../../../src/reconciler/tenantClients.ts";
+import { makeTenants, type TenantChange } from "../../../src/reconciler/tenants.ts";
+import { makeFakeCluster } from "../../support/fakeCluster.ts";
+import { makeFakeTenantStore } from "../../support/fakeTenantStore.ts";
+import { tenantSpecInput } from "../../support/tenantSpec.ts";
+
+const down = new TransientError({ code: "NeighbourUnavailable", neighbour: "keycloak", message: "no answer" });
+
+/** A platform with one operator namespace; each replica is a set of loops over the same cluster and database. */
+function makePlatform() {
+  const cluster = makeFakeCluster();
+  const store = makeFakeTenantStore();
+  const keycloak: { problems: RealmProblem[]; error: Error | undefined } = { problems: [], error: undefined };
+  const gateway: { error: Error | undefined } = { error: undefined };
+  const stop = new AbortController();
+  const loops: Promise<void>[] = [];
+
+  function replica() {
+    const realms: RealmSettings[] = [];
+    const gateways: GatewaySettings[] = [];
+    const changes: TenantChange[] = [];
+    const tenants = makeTenants({
+      cluster,
+      store,
+      openWatch: cluster.openWatch,
+      operatorNamespace: "operator",
+      makeRealm: (settings) => {
+        realms.push(settings);
+        return {
+          check: async () => {
+            if (keycloak.error !== undefined) throw keycloak.error;
+            return keycloak.problems;
+          },
+        } as Partial<Realm> as Realm;
+      },
+      makeGateway: (settings) => {
+        gateways.push(settings);
+        return {
+          check: async () => {
+            if (gateway.error !== undefined) throw gateway.error;
+          },
+        } as Partial<Gateway> as Gateway;
+      },
+      clock: systemClock,
+      random: () => 0.5,
+      log: silentLog,
+      recheckMs: 300,
+      retryMs: 50,
+    });
+    tenants.onChange((change) => void changes.push(change));
+    loops.push(tenants.run(stop.signal));
+    return { ...tenants, realms, gateways, changes };
+  }
+
+  /** A Tenant with everything that it needs. */
+  function onboard(id: string, changes: Partial<TenantSpecInput> = {}): void {
+    cluster.createNamespace(id);
+    cluster.applySecret("operator", `${id}-keycloak`, { "client-id": "rbac", "client-secret": "s3cret" });
+    cluster.applySecret("operator", `${id}-newapi`, { token: "admin\n" });
+    cluster.applyTenant(id, tenantSpecInput(id, changes));
+  }
+
+  function condition(name: string, type: string) {
+    return cluster.tenant(name)?.status?.conditions?.find((each) => each.type === type);
+  }
+
+  /** Ready's status and reason, and what stands beside it. */
+  function readiness(name: string): string {
+    const ready = condition(name, "Ready");
+    const beside = ["Reconciling", "Stalled"].filter((type) => condition(name, type)?.status === "True");
+    return [ready?.status, ready?.reason, ...beside].join(" ");
+  }
+
+  async function end(): Promise<void> {
+    stop.abort();
+    await Promise.all(loops);
+  }
+
+  return { cluster, store, keycloak, gateway, replica, onboard, condition, readiness, end };
+}
+
+let platform: ReturnType<typeof makePlatform> | undefined;
+function start() {
+  platform = makePlatform();
+  return platform;
+}
+afterEach(() => platform?.end());
+
+const until = (holds: () => void) => vi.waitFor(holds, { timeout: 5_000, interval: 10 });
+const settled = (ms = 900) => new Promise((resolve) => void setTimeout(resolve, ms));
+
+describe("a Tenant with everything it needs", () => {
+  test("becomes ready, for the sagas, in the mirror and for people", async () => {
+    const { onboard, replica, readiness, condition, cluster, store } = start();
+    onboard("acme");
+    const tenants = replica();
+    expect(tenants.loaded()).toBe(false);
+    await until(() => expect(readiness("acme")).toBe("True Ready"));
+    expect(tenants.loaded()).toBe(true);
+    const access = tenants.byNamespace("acme");
+    expect(access).toMatchObject({
+      tenantID: "acme",
+      name: "acme",
+      ready: true,
+      notReadyMessage: "",
+      realmIsExclusive: true,
+    });
+    expect(tenants.get("acme")).toBe(access);
+    expect(store.mirror("acme")).toMatchObject({
+      ready: true,
+      revision: access?.revision,
+      namespaces: ["acme"],
+      problems: [],
+    });
+    const status = cluster.tenant("acme")?.status;
+    expect(status).toMatchObject({ observedGeneration: 1, accepted: access?.spec, users: { total: 0 } });
+    for (const type of ["KeycloakReady", "NewAPIReady", "KubernetesReady", "EmailDomainsUnrestricted"]) {
+      expect(condition("acme", type)?.status).toBe("True");
+    }
+    expect(cluster.tenant("acme")?.metadata.finalizers).toEqual([FINALIZER]);
+    expect(cluster.events).toMatchObject([{ type: "Normal", reason: "Ready" }]);
+    expect(tenants.realms[0]?.clientSecret.reveal()).toBe("s3cret");
+    // Without the line break that echo leaves behind.
+    expect(tenants.gateways[0]?.token.reveal()).toBe("admin");
+  });
+
+  test("costs no write at all when nothing changes, with two replicas", async () => {
+    const { onboard, replica, readiness, cluster, store } = start();
+    onboard("acme");
+    replica();
+    replica();
+    await until(() => expect(readiness("acme")).toBe("True Ready"));
+    await settled();
+    const { resourceVersion } = cluster.tenant("acme")?.metadata ?? {};
+    const [writes, touches] = [store.writes(), store.touches.length];
+    const checks = cluster.calls("missingSecretRights");
+    await settled();
+    expect(cluster.calls("missingSecretRights")).toBeGreaterThan(checks);
+    expect(cluster.tenant("acme")?.metadata.resourceVersion).toBe(resourceVersion);
+    expect([store.writes(), store.touches.length]).toEqual([writes, touches]);
+  });
+
+  test("keeps its clients, and so their tokens, until address or credential change", async () => {
+    const { onboard, replica, cluster } = start();
+    onboard("acme");
+    const tenants = replica();
+    await until(() => expect(tenants.get("acme")?.ready).toBe(true));
+    const [before, realm] = [tenants.get("acme")?.revision, tenants.get("acme")?.realm];
+    cluster.applyTenant("acme", tenantSpecInput("acme", { limits: { maxUsers: 5 } }));
+    await until(() => expect(tenants.get("acme")?.spec.limits?.maxUsers).toBe(5));
+    expect(tenants.get("acme")?.realm).toBe(realm);
+    expect(tenants.get("acme")?.revision).not.toBe(before);
+    cluster.applySecret("operator", "acme-keycloak", { "client-id": "rbac", "client-secret": "renewed" });
+    await until(() => expect(tenants.get("acme")?.realm).not.toBe(realm));
+    expect(tenants.realms.map((each) => each.clientSecret.reveal())).toEqual(["s3cret", "renewed"]);
+    expect(tenants.gateways).toHaveLength(1);
+  });
+
+  test("makes rows look again once for each revision, and says so to those who wait", async () => {
+    const { onboard, replica, cluster, store } = start();
+    onboard("acme");
+    const tenants = replica();
+    await until(() => expect(store.touches).toEqual(["acme *"]));
+    cluster.applyTenant("acme", tenantSpecInput("acme", { namespaces: ["acme", "more"] }));
+    cluster.createNamespace("more");
+    await until(() => expect(store.touches).toEqual(["acme *", `acme ${tenants.get("acme")?.revision}`]));
+    await until(() => expect(tenants.changes.at(-1)).toEqual({ tenantID: "acme", namespaces: ["acme", "more"] }));
+    expect(tenants.byNamespace("more")?.tenantID).toBe("acme");
+  });
+
+  test("takes over from a process before it: ready from the start, nothing touched but what lags behind", async () => {
+    const { onboard, replica, store, keycloak } = start();
+    onboard("acme");
+    const first = replica();
+    await until(() => expect(store.mirror("acme")?.ready).toBe(true));
+    keycloak.error = down;
+    const second = replica();
+    await until(() => expect(second.loaded()).toBe(true));
+    expect(second.get("acme")?.ready).toBe(true);
+    expect(second.get("acme")?.revision).toBe(first.get("acme")?.revision);
+    await until(() => expect(store.touches).toEqual(["acme *", `acme ${second.get("acme")?.revision}`]));
+  });
+});
+
+describe("what is missing is named", () => {
+  test.each([
+    ["KeycloakReady", "KeycloakCredentialsMissing", "acme-keycloak", {}, "client-id and client-secret"],
+    ["KeycloakReady", "KeycloakCredentialsMissing", "acme-keycloak", { "client-id": "rbac" }, "has no client-secret"],
+    ["NewAPIReady", "NewAPICredentialsMissing", "acme-newapi", { token: "" }, "has no token"],
+  ])("%s: %s", async (type, reason, secret, data, said) => {
+    const { onboard, replica, readiness, condition, cluster } = start();
+    onboard("acme");
+    cluster.applySecret("operator", secret, data);
+    const tenants = replica();
+    await until(() => expect(readiness("acme")).toBe(`False ${reason} Stalled`));
+    expect(condition("acme", type)).toMatchObject({ status: "False", reason, message: expect.stringContaining(said) });
+    expect(tenants.get("acme")).toMatchObject({ ready: false, notReadyMessage: expect.stringContaining(said) });
+    cluster.applySecret("operator", secret, { "client-id": "rbac", "client-secret": "x", token: "t" });
+    await until(() => expect(readiness("acme")).toBe("True Ready"));
+  });
+
+  test("a Secret that does not exist, and heals when it is created", async () => {
+    const { onboard, replica, readiness, condition, cluster } = start();
+    onboard("acme");
+    cluster.removeSecret("operator", "acme-newapi");
+    const tenants = replica();
+    await until(() => expect(readiness("acme")).toBe("False NewAPICredentialsMissing Stalled"));
+    expect(condition("acme", "NewAPIReady")?.message).toBe(
+      'Secret "acme-newapi" in namespace "operator" does not exist; create it with token.',
+    );
+    expect(tenants.get("acme")?.gateway).toBeUndefined();
+    cluster.applySecret("operator", "acme-newapi", { token: "t" });
+    await until(() => expect(readiness("acme")).toBe("True Ready"));
+  });
+
+  test("what the realm lacks blocks; what it advises does not", async () => {
+    const { onboard, replica, readiness, condition, keycloak, cluster } = start();
+    onboard("acme");
+    keycloak.problems = [
+      { reason: "MissingGroup", message: "Group /sme-users does not exist; create it.", blocking: true },
+      { reason: "NoLoginPath", message: "Nobody can log in for the first time.", blocking: false },
+    ];
+    const tenants = replica();
+    await until(() => expect(readiness("acme")).toBe("False MissingGroup Stalled"));
+    expect(tenants.get("acme")?.ready).toBe(false);
+    keycloak.problems = keycloak.problems.slice(1);
+    await until(() => expect(readiness("acme")).toBe("True Ready"));
+    expect(condition("acme", "NoLoginPath")).toMatchObject({ status: "True", reason: "NoLoginPath" });
+    expect(tenants.get("acme")?.ready).toBe(true);
+    expect(cluster.events.map((event) => `${event.type} ${event.reason}`)).toEqual([
+      "Warning MissingGroup",
+      "Normal Ready",
+    ]);
+  });
+
+  test("a refused credential, a missing right, a missing namespace", async () => {
+    const { onboard, replica, readiness, condition, gateway, cluster } = start();
+    onboard("acme", { namespaces: ["acme", "nowhere"] });
+    gateway.error = new TerminalError({
+      code: "GatewayUnauthorized",
+      message: "The gateway refuses our token; renew it.",
+    });
+    cluster.takeRights("acme", ["create secrets in acme"]);
+    const tenants = replica();
+    await until(() => expect(readiness("acme")).toBe("False GatewayUnauthorized Stalled"));
+    expect(condition("acme", "KubernetesReady")).toMatchObject({ status: "False", reason: "MissingPermission" });
+    expect(condition("acme", "KubernetesReady")?.message).toContain("create secrets in acme");
+    expect(condition("acme", "KubernetesReady")?.message).toContain('"nowhere" does not exist');
+    gateway.error = undefined;
+    cluster.takeRights("acme", []);
+    await until(() => expect(readiness("acme")).toBe("False NamespaceNotFound Stalled"));
+    // Nobody can be committed there, so nobody else has to wait.
+    expect(tenants.get("acme")?.ready).toBe(true);
+  });
+});
+
+describe("a neighbour that does not answer", () => {
+  test("shows on the Tenant, and flips nobody", async () => {
+    const { onboard, replica, readiness, condition, keycloak, store } = start();
+    onboard("acme");
+    const tenants = replica();
+    await until(() => expect(readiness("acme")).toBe("True Ready"));
+    keycloak.error = down;
+    await until(() => expect(readiness("acme")).toBe("False NeighbourUnavailable Reconciling"));
+    expect(condition("acme", "KeycloakReady")?.message).toContain("https://keycloak.example.com does not answer");
+    expect(tenants.get("acme")?.ready).toBe(true);
+    expect(store.mirror("acme")?.ready).toBe(true);
+    keycloak.error = undefined;
+    await until(() => expect(readiness("acme")).toBe("True Ready"));
+    expect(store.touches).toEqual(["acme *"]);
+  });
+
+  test("keeps a Tenant that was never found ready from being ready", async () => {
+    const { onboard, replica, readiness, keycloak } = start();
+    onboard("acme");
+    keycloak.error = down;
+    const tenants = replica();
+    await until(() => expect(readiness("acme")).toBe("False NeighbourUnavailable Reconciling"));
+    expect(tenants.get("acme")).toMatchObject({
+      ready: false,
+      notReadyMessage: expect.stringContaining("does not answer"),
+    });
+  });
+
+  test("holds back what it would have to be asked about, but not a stop", async () => {
+    const { onboard, replica, readiness, keycloak, cluster, store } = start();
+    onboard("acme");
+    const tenants = replica();
+    await until(() => expect(readiness("acme")).toBe("True Ready"));
+    keycloak.error = down;
+    const revision = tenants.get("acme")?.revision;
+    const wider = { allow: { groups: ["/admins"] }, suspend: true };
+    cluster.applyTenant("acme", tenantSpecInput("acme", wider));
+    await until(() => expect(tenants.get("acme")?.spec.suspend).toBe(true));
+    await settled(300);
+    expect(tenants.get("acme")).toMatchObject({ ready: true, revision, spec: { allow: { groups: [] } } });
+    expect(store.mirror("acme")?.accepted.allow.groups).toEqual(["/admins"]);
+    keycloak.error = undefined;
+    keycloak.problems = [{ reason: "PrivilegedGrant", message: "/admins makes administrators.", blocking: true }];
+    await until(() =>
+      expect(tenants.get("acme")).toMatchObject({ ready: false, spec: { allow: { groups: ["/admins"] } } }),
+    );
+  });
+
+  test("is asked once a second, however many tenants are behind it", async () => {
+    const { onboard, replica, keycloak, readiness } = start();
+    let asked = 0;
+    Object.defineProperty(keycloak, "error", {
+      get: () => {
+        asked += 1;
+        return down;
+      },
+    });
+    for (let index = 0; index < 20; index += 1) onboard(`t${index}`);
+    replica();
+    await until(() => expect(readiness("t0")).toBe("False NeighbourUnavailable Reconciling"));
+    await settled(500);
+    const before = asked;
+    await settled(2_000);
+    // Each question reads the property twice.
+    expect((asked - before) / 2).toBeLessThanOrEqual(3);
+    expect(asked).toBeGreaterThan(before);
+  });
+});
+
+describe("Postgres that does not answer", () => {
+  test("leaves everything as it is, and pays later", async () => {
+    const { onboard, replica, readiness, cluster, store } = start();
+    onboard("acme");
+    const tenants = replica();
+    await until(() => expect(readiness("acme")).toBe("True Ready"));
+    store.setDown(true);
+    cluster.applyTenant("acme", tenantSpecInput("acme", { suspend: true }));
+    onboard("late");
+    await until(() => expect(readiness("late")).toBe("False NeighbourUnavailable Reconciling"));
+    expect(tenants.get("late")).toBeUndefined();
+    expect(tenants.get("acme")?.spec.suspend).toBe(false);
+    store.setDown(false);
+    await until(() => expect(readiness("late")).toBe("True Ready"));
+    await until(() => expect(tenants.get("acme")?.spec.suspend).toBe(true));
+    await until(() => expect(store.touches).toContain(`acme ${tenants.get("acme")?.revision}`));
+  });
+
+  test("is stood in for by what the Tenants say was accepted", async () => {
+    const { onboard, replica, readiness, store } = start();
+    onboard("acme");
+    replica();
+    await until(() => expect(readiness("acme")).toBe("True Ready"));
+    store.setDown(true);
+    const fresh = replica();
+    await until(() => expect(fresh.byNamespace("acme")?.ready).toBe(true));
+  });
+});
+
+describe("a change that is not possible now", () => {
+  test("is not taken over while there are users, and sagas go on with the accepted spec", async () => {
+    const { onboard, replica, readiness, cluster, store } = start();
+    onboard("acme");
+    const tenants = replica();
+    await until(() => expect(readiness("acme")).toBe("True Ready"));
+    store.use("acme", { done: 2 }, ["acme"]);
+    const other = { keycloak: { ...tenantSpecInput("acme").keycloak, realm: "other" } };
+    cluster.applyTenant("acme", tenantSpecInput("acme", other));
+    await until(() => expect(readiness("acme")).toBe("False ChangeRefused Stalled"));
+    expect(cluster.tenant("acme")?.status).toMatchObject({
+      observedGeneration: 2,
+      accepted: { keycloak: { realm: "acme" } },
+      users: { total: 2, byState: { done: 2 } },
+    });
+    expect(tenants.get("acme")).toMatchObject({ ready: true, spec: { keycloak: { realm: "acme" } } });
+    cluster.applyTenant("acme", tenantSpecInput("acme"));
+    await until(() => expect(readiness("acme")).toBe("True Ready"));
+  });
+
+  test("a namespace of another Tenant stays that one's, and moves when it is let go", async () => {
+    const { onboard, replica, readiness, cluster, store } = start();
+    onboard("acme");
+    const tenants = replica();
+    await until(() => expect(readiness("acme")).toBe("True Ready"));
+    onboard("globex", { namespaces: ["globex", "acme"] });
+    await until(() => expect(readiness("globex")).toBe("False ClaimRefused Stalled"));
+    expect(tenants.byNamespace("acme")?.tenantID).toBe("acme");
+    expect(tenants.get("globex")).toMatchObject({ ready: true, spec: { namespaces: ["globex"] } });
+    cluster.applyTenant("acme", tenantSpecInput("acme", { namespaces: [] }));
+    await until(() => expect(readiness("globex")).toBe("True Ready"));
+    expect(tenants.byNamespace("acme")?.tenantID).toBe("globex");
+    expect(store.mirror("globex")?.namespaces).toEqual(["acme", "globex"]);
+    expect(store.mirror("acme")?.namespaces).toEqual([]);
+  });
+
+  test("two Tenants in one realm are both told that it is not theirs alone", async () => {
+    const { onboard, replica } = start();
+    const keycloak = { url: "https://keycloak.example.com", realm: "shared" };
+    onboard("acme", { keycloak: { ...keycloak, credentialsSecretName: "acme-keycloak" } });
+    const tenants = replica();
+    await until(() => expect(tenants.get("acme")?.realmIsExclusive).toBe(true));
+    onboard("globex", { keycloak: { ...keycloak, credentialsSecretName: "globex-keycloak" } });
+    await until(() => expect(tenants.get("acme")?.realmIsExclusive).toBe(false));
+    expect(tenants.get("globex")?.realmIsExclusive).toBe(false);
+  });
+});
+
+describe("a Tenant that is deleted", () => {
+  test("with users stays until the last of them is undone", async () => {
+    const { onboard, replica, readiness, condition, cluster, store } = start();
+    onboard("acme");
+    const tenants = replica();
+    await until(() => expect(readiness("acme")).toBe("True Ready"));
+    store.use("acme", { done: 1, deleting: 1 }, ["acme"]);
+    cluster.deleteTenant("acme");
+    await until(() => expect(readiness("acme")).toBe("False TenantInUse Stalled"));
+    expect(condition("acme", "Ready")?.message).toContain("1 deleting, 1 done");
+    expect(tenants.get("acme")).toMatchObject({
+      ready: false,
+      notReadyMessage: expect.stringContaining("being deleted"),
+    });
+    expect(tenants.get("acme")?.realm).toBeDefined();
+    store.use("acme", { deleting: 2 }, ["acme"]);
+    await until(() => expect(readiness("acme")).toBe("False TenantInUse Reconciling"));
+    store.use("acme", {}, []);
+    await until(() => expect(cluster.tenant("acme")).toBeUndefined());
+    await until(() => expect(tenants.get("acme")).toBeUndefined());
+    await until(() => expect(store.mirror("acme")).toBeUndefined());
+    expect(tenants.changes.at(-1)).toEqual({ tenantID: "acme", namespaces: ["acme"] });
+  });
+
+  test("and comes back under the same name with another id", async () => {
+    const { onboard, replica, readiness, cluster, store } = start();
+    onboard("acme");
+    replica();
+    await until(() => expect(readiness("acme")).toBe("True Ready"));
+    cluster.deleteTenant("acme");
+    await until(() => expect(cluster.tenant("acme")).toBeUndefined());
+    cluster.applyTenant("acme", { ...tenantSpecInput("acme"), tenantID: "acme-2" });
+    await until(() =>
+      expect(store.mirror("acme-2")).toMatchObject({ name: "acme", ready: true, namespaces: ["acme"] }),
+    );
+    expect(store.mirror("acme")).toBeUndefined();
+  });
+});
+
+test("the loop turns while the API server does not answer", async () => {
+  const { onboard, replica, cluster } = start();
+  onboard("acme");
+  const tenants = replica();
+  await until(() => expect(tenants.get("acme")?.ready).toBe(true));
+  cluster.break("listTenants", down);
+  await settled(400);
+  const turned = tenants.lastProgress();
+  await until(() => expect(tenants.lastProgress()).toBeGreaterThan(turned));
+  expect(tenants.get("acme")?.ready).toBe(true);
+});
