@@ -4,6 +4,8 @@ import type { Random } from "../lib/clock.ts";
 /** Runs jobs by key: a newer job of a key replaces one that waits; a job that throws runs again after a pause. */
 export interface Retries {
   run(key: string, job: (signal: AbortSignal) => Promise<void>): void;
+  /** Resolves when every job known now has been tried once. */
+  settled(): Promise<void>;
   stop(): Promise<void>;
 }
 
@@ -19,6 +21,8 @@ export function makeRetries(deps: {
   const failures = new Map<string, number>();
   const running = new Map<string, Promise<void>>();
   const timers = new Set<NodeJS.Timeout>();
+  /** Jobs not tried yet, by key, with those who wait for them. */
+  const untried = new Map<string, PromiseWithResolvers<void>>();
 
   function next(): void {
     if (stopping.signal.aborted) return;
@@ -26,6 +30,8 @@ export function makeRetries(deps: {
       if (running.size >= deps.concurrency) return;
       if (running.has(key)) continue;
       waiting.delete(key);
+      const tried = untried.get(key);
+      untried.delete(key);
       const done = job(stopping.signal).then(
         () => void failures.delete(key),
         (error: unknown) => again(key, job, error),
@@ -34,6 +40,7 @@ export function makeRetries(deps: {
         key,
         done.finally(() => {
           running.delete(key);
+          tried?.resolve();
           next();
         }),
       );
@@ -58,7 +65,11 @@ export function makeRetries(deps: {
   return {
     run(key, job) {
       waiting.set(key, job);
+      if (!untried.has(key)) untried.set(key, Promise.withResolvers());
       next();
+    },
+    settled: async () => {
+      await Promise.all([...running.values(), ...Array.from(untried.values(), ({ promise }) => promise)]);
     },
     stop: async () => {
       stopping.abort(new Error("shutting down"));

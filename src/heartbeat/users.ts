@@ -52,7 +52,12 @@ export function watchUsers(deps: UserWatchDeps): Watch {
         const now = signature(event.object);
         if (seen.get(uid) === now) return;
         seen.set(uid, now);
-        retries.run(uid, (signal) => sighted(sighting(event.object), signal));
+        const sight = sighting(event.object);
+        const take = () => retries.run(uid, (signal) => sighted(sight, signal));
+        // Who came before this deletion may be waiting for what it gives up (a rename is a new object, then a
+        // deletion): let them be noted first, so that the person is handed over and not undone.
+        if (sight.deleting) void retries.settled().then(take);
+        else take();
         return;
       }
       case "deleted":

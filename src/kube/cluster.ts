@@ -42,7 +42,10 @@ export interface Cluster {
   tenantUserCRD(signal: AbortSignal): Promise<CRDState>;
 
   getTenantUser(namespace: string, name: string, signal: AbortSignal): Promise<TenantUser | undefined>;
-  /** Server-side apply of the whole status as field manager `unified-rbac`, forced; guarded by uid. False: gone. */
+  /**
+   * Server-side apply of the whole status as field manager `unified-rbac`, forced; guarded by the resourceVersion that was
+   * read: ConflictError when the object moved since. False: gone.
+   */
   applyTenantUserStatus(user: TenantUser, status: TenantUserStatus, signal: AbortSignal): Promise<boolean>;
   /** Guarded by resourceVersion, which implies the uid. ConflictError when the object moved, is gone or going. */
   addFinalizer(user: TenantUser, signal: AbortSignal): Promise<TenantUser>;

@@ -66,6 +66,7 @@ export async function applyStatus(
   object: OwnObject,
   status: object,
   signal: AbortSignal,
+  attempts = ATTEMPTS,
 ): Promise<boolean> {
   const { name, namespace, uid } = object.metadata;
   let { resourceVersion } = object.metadata;
@@ -85,7 +86,7 @@ export async function applyStatus(
     try {
       return (await ask(connection, exchange, signal)) !== undefined;
     } catch (error) {
-      if (!(error instanceof ConflictError) || attempt === ATTEMPTS) throw error;
+      if (!(error instanceof ConflictError) || attempt >= attempts) throw error;
     }
     const live = await look(connection, object, signal);
     if (live === undefined || live.uid !== uid) return false;

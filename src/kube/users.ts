@@ -17,7 +17,9 @@ export function makeUsers(connection: Connection): Users {
       const answer = await ask(connection, { doing, request: { method: "GET", path } }, signal);
       return answer === undefined ? undefined : readUser(json(answer), `TenantUser ${namespace}/${name}`);
     },
-    applyTenantUserStatus: (user, status, signal) => applyStatus(connection, user, status, signal),
+    // Once: a worker that comes late must not cover the status of the one who took over. Whoever moved the object has
+    // touched its row, and is answered by the next claim.
+    applyTenantUserStatus: (user, status, signal) => applyStatus(connection, user, status, signal, 1),
     async addFinalizer(user, signal) {
       if (user.metadata.finalizers?.includes(FINALIZER)) return user;
       const answer = await addFinalizer(connection, user, signal);

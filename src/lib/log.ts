@@ -83,14 +83,16 @@ function cleanValue(key: string, value: unknown, depth: number): unknown {
   return Object.fromEntries(Object.entries(value).map(([name, entry]) => [name, cleanValue(name, entry, depth + 1)]));
 }
 
-function cleanError(error: Error, depth = 0): Record<string, unknown> {
-  const cause = error.cause instanceof Error && depth < DEEPEST ? cleanError(error.cause, depth + 1) : undefined;
+function cleanError(error: Error, depth = 0, expected = isSagaError(error)): Record<string, unknown> {
+  // What lies behind an error of ours was expected too: its message says enough.
+  const cause =
+    error.cause instanceof Error && depth < DEEPEST ? cleanError(error.cause, depth + 1, expected) : undefined;
   const shown = { name: error.name, message: redact(error.message), cause };
   if (isSagaError(error)) {
     return { ...shown, class: error.class, code: error.code, neighbour: error.neighbour, status: error.upstreamStatus };
   }
   const code = "code" in error && typeof error.code === "string" ? error.code : undefined;
-  return { ...shown, code, stack: frames(error.stack) };
+  return { ...shown, code, stack: expected ? undefined : frames(error.stack) };
 }
 
 /** Only the frames: a stack begins with the message, which may hold what must not be shown. */

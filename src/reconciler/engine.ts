@@ -8,12 +8,16 @@ import { type ClaimDeps, processClaim } from "./claim.ts";
 /** However far the next due row is, look at least this often: the heartbeat may be lost. */
 const LONGEST_SLEEP_MS = 30_000;
 
+const UNTIL_READY_MS = 100;
+
 export interface EngineDeps extends Omit<ClaimDeps, "clusterID" | "cluster"> {
   readonly pool: Pool;
   readonly cluster: ClaimDeps["cluster"];
   readonly clusterID: () => Promise<string>;
   /** How many claims are worked on at once. */
   readonly workers: number;
+  /** Whether the Tenants are known: before that, "no Tenant" would be said of everybody. */
+  readonly ready: () => boolean;
   readonly openSession: () => Promise<WorkerSession>;
   readonly clock: Clock;
   readonly log: Log;
@@ -71,6 +75,7 @@ export function makeEngine(deps: EngineDeps): Engine {
 
   /** Returns how long to sleep. */
   async function lookOnce(): Promise<number> {
+    if (!deps.ready()) return UNTIL_READY_MS;
     const free = workers - working.size;
     // A full house looks again when somebody leaves.
     if (free <= 0) return LONGEST_SLEEP_MS;

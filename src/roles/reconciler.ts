@@ -109,6 +109,7 @@ export async function runReconciler(config: ReconcilerConfig, log: Log, lifecycl
     steps: [keycloakStep, newapiStep, secretStep],
     breakers: makeBreakers(clock),
     workers: config.workers,
+    ready: () => tenants.loaded(),
     openSession: () => openWorkerSession(url, `unified-rbac worker ${config.identity}`),
     record: async (claim, recording) => {
       const next = await record(pool, claim, recording);

@@ -88,7 +88,7 @@ export function tenantReport(reported: TenantReported, now: Date): TenantStatus 
   if (ready.status !== "True") {
     const type = ready.turn === "person" ? CONDITION.Stalled : CONDITION.Reconciling;
     const reason = ready.reason === REASON.NeighbourUnavailable ? REASON.ProgressingWithRetry : ready.reason;
-    put(type, { status: "True", reason, message: ready.message });
+    put(type, { status: "True", reason, message: conditions[0]?.message ?? ready.message });
   }
   if (accepted?.suspend === true) {
     put(CONDITION.Suspended, {

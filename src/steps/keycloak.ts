@@ -23,6 +23,7 @@ async function up(context: UpContext, signal: AbortSignal): Promise<StepResult> 
       attributes: desired.attributes,
       requiredActions: desired.requiredActions,
       managedBefore: row.managed,
+      adopted: row.adopted,
     },
     row.keycloakUserID,
     context.adoption === "Never" ? { policy: "Never" } : { policy: "Unclaimed", allowedGroups: context.allowedGroups },

@@ -4,10 +4,19 @@
  *
  * Usage: node stack/product/node.ts <settings.json>
  */
-import { mkdirSync, readdirSync, readFileSync, readlinkSync, renameSync, rmSync, symlinkSync } from "node:fs";
+import {
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  readlinkSync,
+  renameSync,
+  rmSync,
+  symlinkSync,
+} from "node:fs";
 import { Agent, request } from "node:https";
 import { connect, createServer, type Socket } from "node:net";
-import { join } from "node:path";
+import { basename, join } from "node:path";
 import { text } from "node:stream/consumers";
 import { setTimeout as sleep } from "node:timers/promises";
 import * as z from "zod";
@@ -118,9 +127,9 @@ export function swapIn(mount: string, files: ReadonlyMap<string, string>): void 
     names.length === files.size && [...files].every(([name, value]) => readIfThere(join(mount, name)) === value);
   if (same) return;
   const old = linkTarget(join(mount, "..data"));
-  const fresh = `..${Date.now()}`;
-  mkdirSync(join(mount, fresh), { mode: 0o700 });
+  const fresh = basename(mkdtempSync(`${mount}/..`));
   for (const [name, value] of files) writeAtomically(join(mount, fresh, name), value, 0o600);
+  rmSync(join(mount, "..data_tmp"), { force: true });
   symlinkSync(fresh, join(mount, "..data_tmp"));
   renameSync(join(mount, "..data_tmp"), join(mount, "..data"));
   for (const name of files.keys()) if (!names.includes(name)) symlinkSync(join("..data", name), join(mount, name));

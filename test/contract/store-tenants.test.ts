@@ -1,5 +1,5 @@
 import { randomUUID } from "node:crypto";
-import pg from "pg";
+import { Client } from "pg";
 import { afterAll, afterEach, beforeAll, describe, expect, test } from "vitest";
 import { makePool, type Pool } from "../../src/store/pool.ts";
 import {
@@ -64,7 +64,7 @@ async function row(columns: Record<string, unknown>): Promise<string> {
 
 /** How often the webhooks were told while `work` ran. */
 async function told(work: () => Promise<unknown>): Promise<number> {
-  const client = new pg.Client({ connectionString: database.url });
+  const client = new Client({ connectionString: database.url });
   await client.connect();
   let count = 0;
   client.on("notification", () => void (count += 1));

@@ -125,7 +125,7 @@ export function makeFakeCluster(options: { now?: () => number } = {}): FakeClust
           creationTimestamp: new Date(now()).toISOString().replace(/\.\d+Z$/, "Z"),
           ...metadata,
           name,
-        } as LiveMetadata,
+        },
       },
       "added",
     );

@@ -1,4 +1,4 @@
-import fc from "fast-check";
+import * as fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { accept, type Acceptance, type Books, type Claimant, type MirroredTenant } from "../../../src/saga/accept.ts";
 import { sameJSON } from "../../../src/saga/revision.ts";

@@ -1,0 +1,29 @@
+# syntax=docker/dockerfile:1
+# One image for all three roles: `webhook`, `reconciler` and `migrate` are its arguments.
+
+FROM node:24-bookworm-slim AS build
+WORKDIR /build
+COPY package.json package-lock.json ./
+# The devDependency `node` is for machines without Node 24; here it would only be a second one.
+RUN npm ci --ignore-scripts
+COPY tsconfig.json tsconfig.build.json ./
+COPY src ./src
+RUN npm run build
+
+FROM node:24-bookworm-slim AS dependencies
+WORKDIR /build
+COPY package.json package-lock.json ./
+RUN npm ci --omit=dev --ignore-scripts
+
+FROM node:24-bookworm-slim
+ENV NODE_ENV=production
+WORKDIR /app
+COPY --from=dependencies /build/node_modules ./node_modules
+COPY --from=build /build/dist ./dist
+COPY package.json LICENSE* ./
+# No name, only a number: Kubernetes can see from it that it is not root.
+USER 65532:65532
+# 9443 admission, 8080 and 8081 health and metrics.
+EXPOSE 9443 8080 8081
+ENTRYPOINT ["node", "--enable-source-maps", "/app/dist/main.js"]
+CMD ["--help"]

@@ -1,0 +1,198 @@
+/** What is shipped in manifests/ and flux/, rendered by a real kubectl: the promises that a reviewer would look for. */
+import { execFileSync } from "node:child_process";
+import { join } from "node:path";
+import { beforeAll, describe, expect, it } from "vitest";
+import { parseAllDocuments } from "yaml";
+import * as z from "zod";
+import { parseConfig } from "../../src/lib/config.ts";
+import { SECRET_VERBS } from "../../src/kube/secrets.ts";
+import { findProgram } from "../../stack/obtain/found.ts";
+import { goParts, obtainGoPart } from "../../stack/obtain/go.ts";
+import { containerOf, readManifests } from "../../stack/product/manifests.ts";
+import { renderTenant } from "../../stack/tenant.ts";
+
+const ROOT = join(import.meta.dirname, "../..");
+const object = z.looseObject({
+  kind: z.string(),
+  metadata: z.looseObject({ name: z.string(), namespace: z.string().optional() }),
+});
+type Object = z.infer<typeof object>;
+const rules = z.array(
+  z.object({
+    apiGroups: z.array(z.string()),
+    resources: z.array(z.string()),
+    resourceNames: z.array(z.string()).optional(),
+    verbs: z.array(z.string()),
+  }),
+);
+
+let kubectl: string;
+beforeAll(async () => {
+  const part = goParts.find(({ name }) => name === "kubernetes");
+  const built =
+    part && findProgram("kubectl") === undefined ? (await obtainGoPart(part, () => {})).programs : undefined;
+  kubectl = findProgram("kubectl") ?? built?.get("kubectl") ?? "kubectl";
+}, 900_000);
+
+const render = (folder: string): string =>
+  execFileSync(kubectl, ["kustomize", join(ROOT, folder)], { encoding: "utf8", maxBuffer: 8 << 20 });
+const read = (text: string): Object[] => parseAllDocuments(text).map((document) => object.parse(document.toJS()));
+const rulesOf = (objects: readonly Object[], kind: string) =>
+  objects.filter((each) => each.kind === kind).flatMap((each) => rules.parse(each["rules"]));
+const keyOf = ({ kind, metadata }: Object): string => `${kind}/${metadata.namespace ?? ""}/${metadata.name}`;
+
+describe("the rights of the reconciler", () => {
+  it("reach no Secret outside its own namespace, and hold no wildcard", () => {
+    const objects = read(render("manifests/overlays/default"));
+    for (const rule of rulesOf(objects, "ClusterRole")) expect(rule.resources).not.toContain("secrets");
+    for (const each of objects.filter(({ kind }) => kind === "Role")) {
+      expect(each.metadata.namespace).toBe("unified-rbac-system");
+    }
+    const all = [...rulesOf(objects, "ClusterRole"), ...rulesOf(objects, "Role")];
+    for (const rule of all) {
+      expect([...rule.apiGroups, ...rule.resources, ...rule.verbs].filter((word) => word.includes("*"))).toEqual([]);
+    }
+  });
+
+  it("name the very objects that they are about", () => {
+    const objects = read(render("manifests/overlays/default"));
+    const named = [...rulesOf(objects, "ClusterRole"), ...rulesOf(objects, "Role")].flatMap(
+      (rule) => rule.resourceNames ?? [],
+    );
+    expect(named.toSorted()).toEqual(["tenantusers.catalyst.openova.io", "unified-rbac", "unified-rbac-webhook-tls"]);
+  });
+
+  it("hold no more than reading Secrets where cert-manager makes the certificate", () => {
+    const objects = read(render("manifests/overlays/cert-manager"));
+    expect(objects.filter(({ metadata }) => metadata.name === "unified-rbac-certificates")).toEqual([]);
+    expect(rulesOf(objects, "Role")).toEqual([
+      { apiGroups: [""], resources: ["secrets"], verbs: ["get", "list", "watch"] },
+    ]);
+  });
+});
+
+describe("the Deployment", () => {
+  const text = (): string => render("manifests/overlays/default");
+
+  it("gives every container a configuration that it accepts", () => {
+    const manifests = readManifests(text());
+    const facts = {
+      podName: "unified-rbac-0",
+      secrets: { "unified-rbac-database/url": "postgres://db/rbac" },
+      override: {},
+    };
+    for (const role of ["migrate", "webhook", "reconciler"] as const) {
+      const { args, env } = containerOf(manifests, role, facts);
+      expect(args).toEqual([role]);
+      expect(parseConfig(role, env).role).toBe(role);
+    }
+    const { env } = containerOf(manifests, "reconciler", facts);
+    expect(parseConfig("reconciler", env)).toMatchObject({
+      identity: "unified-rbac-0",
+      operatorNamespace: "unified-rbac-system",
+      webhookTLS: { secretName: manifests.tlsSecret.name, managed: true },
+    });
+  });
+
+  it("gives the token to the reconciler alone, and locks every container", () => {
+    const pod = z.object({
+      automountServiceAccountToken: z.literal(false),
+      securityContext: z.looseObject({ runAsNonRoot: z.literal(true) }),
+      initContainers: z.array(z.looseObject({})),
+      containers: z.array(z.looseObject({ name: z.string() })),
+    });
+    const app = read(text()).find(({ kind }) => kind === "Deployment");
+    const spec = z.object({ template: z.object({ spec: pod }) }).parse(app?.["spec"]).template.spec;
+    const holders = spec.containers.filter((each) => JSON.stringify(each["volumeMounts"]).includes('"token"'));
+    expect(holders.map(({ name }) => name)).toEqual(["reconciler"]);
+    for (const each of [...spec.initContainers, ...spec.containers]) {
+      expect(each["securityContext"]).toEqual({
+        allowPrivilegeEscalation: false,
+        readOnlyRootFilesystem: true,
+        capabilities: { drop: ["ALL"] },
+      });
+    }
+  });
+});
+
+describe("the webhook configurations", () => {
+  it("see TenantUsers only, pass over no-op updates, ignore failure and carry no CA", () => {
+    const found = read(render("manifests/overlays/default")).filter(({ kind }) =>
+      kind.endsWith("WebhookConfiguration"),
+    );
+    expect(found.map(({ kind }) => kind)).toEqual(["MutatingWebhookConfiguration", "ValidatingWebhookConfiguration"]);
+    for (const { metadata, ...rest } of found) {
+      expect(metadata.name).toBe("unified-rbac");
+      const [webhook, ...others] = z.array(z.looseObject({})).parse(rest["webhooks"]);
+      expect(others).toEqual([]);
+      expect(webhook).toMatchObject({
+        failurePolicy: "Ignore",
+        timeoutSeconds: 2,
+        rules: [{ resources: ["tenantusers"], operations: ["CREATE", "UPDATE"] }],
+        matchConditions: [{ expression: "request.operation != 'UPDATE' || object.spec != oldObject.spec" }],
+      });
+      expect(JSON.stringify(webhook)).not.toContain("caBundle");
+    }
+  });
+});
+
+it("the overlay of the local stack differs from the shipped one only in replicas and in where the webhook is", () => {
+  const [shipped, local] = ["default", "local"].map((name) => read(render(`manifests/overlays/${name}`)));
+  const before = new Map(shipped?.map((each) => [keyOf(each), JSON.stringify(each)]));
+  const changed = local?.filter((each) => before.get(keyOf(each)) !== JSON.stringify(each)).map(({ kind }) => kind);
+  expect(local).toHaveLength(before.size);
+  expect(changed?.toSorted()).toEqual(["Deployment", "MutatingWebhookConfiguration", "ValidatingWebhookConfiguration"]);
+});
+
+it.each(["manifests/overlays/monitoring", "flux/install", "flux/tenant"])("%s can be built", (folder) => {
+  expect(read(render(folder)).length).toBeGreaterThan(1);
+});
+
+describe("the onboarding of a tenant", () => {
+  const values = {
+    TENANT: "acme",
+    NAMESPACE: "tenant-acme",
+    GIT_URL: "https://git.example/acme.git",
+    KEYCLOAK_URL: "https://sso.example",
+    KEYCLOAK_REALM: "acme",
+    NEWAPI_URL: "https://llm.example",
+  };
+
+  it("opens the tenant's Secrets to us with exactly the verbs that the program uses", () => {
+    const role = read(renderTenant(values)).find(({ metadata }) => metadata.name === "unified-rbac-secrets");
+    expect(role?.["rules"]).toEqual([{ apiGroups: [""], resources: ["secrets"], verbs: [...SECRET_VERBS] }]);
+  });
+
+  it("lets Flux handle tenantusers for the tenant, and nothing else", () => {
+    const role = read(renderTenant(values)).find(
+      ({ kind, metadata }) => kind === "Role" && metadata.name === "flux-tenant",
+    );
+    expect(rules.parse(role?.["rules"]).map(({ resources }) => resources)).toEqual([["tenantusers"]]);
+  });
+
+  it("never forces, and orphans nobody's account by the removal of the Kustomization", () => {
+    const sync = read(renderTenant(values)).find(({ kind }) => kind === "Kustomization");
+    expect(sync?.["spec"]).toMatchObject({ force: false, wait: true, prune: true, deletionPolicy: "Orphan" });
+  });
+
+  it("fills in values, defaults and the platform's own patch", () => {
+    const tenant = read(renderTenant({ ...values, DELETION_GRACE: "0s" }, { allow: { groups: ["/devs"] } })).find(
+      ({ kind }) => kind === "Tenant",
+    );
+    expect(tenant?.["spec"]).toMatchObject({
+      tenantID: "acme",
+      namespaces: ["tenant-acme"],
+      deletionGrace: "0s",
+      keycloak: { realm: "acme", credentialsSecretName: "acme-keycloak" },
+      newapi: { publicBaseURL: "https://llm.example", credentialsSecretName: "acme-newapi", tier: "default" },
+      allow: { groups: ["/devs"] },
+    });
+  });
+
+  it("names every value that is missing", () => {
+    const { GIT_URL: _url, KEYCLOAK_REALM: _realm, ...rest } = values;
+    expect(() => renderTenant({ ...rest, GIT_URL: undefined, KEYCLOAK_REALM: undefined } as never)).toThrow(
+      "flux/tenant needs a value for KEYCLOAK_REALM, GIT_URL",
+    );
+  });
+});
