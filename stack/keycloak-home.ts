@@ -8,7 +8,8 @@ export function linkHome(installed: string, home: string): void {
   mkdirSync(join(home, "data"), { recursive: true });
   for (const entry of readdirSync(installed)) {
     if (entry === "data") continue;
-    rmSync(join(home, entry), { force: true });
+    // `recursive`, for rmSync takes a link to a folder for a folder; it removes the link alone.
+    rmSync(join(home, entry), { force: true, recursive: true });
     symlinkSync(join(installed, entry), join(home, entry));
   }
 }

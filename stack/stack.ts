@@ -78,10 +78,10 @@ export async function stopStack(name = "default"): Promise<void> {
   const dir = stackDir(name);
   if (!existsSync(dir)) return;
   await exclusively(dir, async () => {
-    // etcd last: without it the control plane waits instead of stopping. The data goes, so nobody needs long.
+    // etcd last: without it the control plane waits instead of stopping.
     const others = partNames.filter((part) => part !== "etcd");
-    await Promise.all(others.map((part) => ensureStopped(dir, part, stopSignal(part), 5_000)));
-    await ensureStopped(dir, "etcd", "SIGTERM", 5_000);
+    await Promise.all(others.map((part) => ensureStopped(dir, part, stopSignal(part))));
+    await ensureStopped(dir, "etcd", "SIGTERM");
     wipe(dir);
   });
 }

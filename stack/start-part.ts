@@ -40,14 +40,11 @@ export async function ensureStarted(context: Context, part: Part): Promise<"star
   return before ? "was running" : "started";
 }
 
-export async function ensureStopped(
-  dir: string,
-  part: Part["name"],
-  signal: NodeJS.Signals,
-  patience?: number,
-): Promise<void> {
+export async function ensureStopped(dir: string, part: Part["name"], signal: NodeJS.Signals): Promise<void> {
   const running = runningProcess(dir, part);
-  if (running) await terminate(running, signal, patience);
+  // The control plane lets its watchers finish, which they never do. It holds nothing that a kill would lose.
+  const patienceMs = part === "apiserver" || part === "etcd" ? 2_000 : 10_000;
+  if (running) await terminate(running, signal, patienceMs);
   // Children that left the process group, and what a killed run did not write down.
   await Promise.all(findMarked(startMark(dir, part)).map((stray) => terminate(stray, "SIGKILL")));
   forgetProcess(dir, part);

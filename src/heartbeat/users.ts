@@ -76,6 +76,9 @@ export function watchUsers(deps: UserWatchDeps): Watch {
 
   async function listed(objects: readonly Sighting[], signal: AbortSignal): Promise<void> {
     const clusterID = await deps.clusterID();
+    // First: the objects of a rebuilt cluster come for these very rows.
+    const foreign = await orphanForeignRows(pool, clusterID);
+    if (foreign > 0) log.warn(`${foreign} rows of another cluster became orphans; nothing of theirs is undone.`, {});
     const { strangers, missing } = await compareList(pool, clusterID, objects);
     for (const stranger of strangers) {
       retries.run(stranger.uid, (inner) => intake.consider(stranger.namespace, stranger.name, inner));
@@ -85,8 +88,6 @@ export function watchUsers(deps: UserWatchDeps): Watch {
       const object = await cluster.getTenantUser(row.namespace, row.name, signal);
       if (object?.metadata.uid !== row.uid) await touchObject(pool, row.uid);
     }
-    const foreign = await orphanForeignRows(pool, clusterID);
-    if (foreign > 0) log.warn(`${foreign} rows of another cluster became orphans; nothing of theirs is undone.`, {});
     deps.look();
   }
 

@@ -1,10 +1,11 @@
+import { forGoingDown } from "../saga/advance.ts";
 import { decide } from "../saga/decide.ts";
 import { patched } from "../saga/row.ts";
 import type { Claim } from "../store/claims.ts";
 import { perform } from "./perform.ts";
 import { say } from "./say.ts";
 import { look, view } from "./sight.ts";
-import { asSagaError, type ClaimDeps, type End, LeaseLost, tell, type Work } from "./work.ts";
+import { asSagaError, type ClaimDeps, type End, LeaseLost, tell, tenantOf, type Work } from "./work.ts";
 
 export type { ClaimDeps } from "./work.ts";
 
@@ -51,8 +52,12 @@ async function see(work: Work) {
 async function settle(work: Work, end: End, sight: Parameters<typeof say>[3]): Promise<void> {
   const said =
     end.situation === undefined || (await say(work, patched(work.claim.row, end.patch), end.situation, sight));
+  const down =
+    sight.kind === "present" && tenantOf(work) !== undefined ? forGoingDown(work.claim.row, sight.desired) : {};
   // A status that could not be written is the rest of this work: again in a second.
-  await letGo(work, said ? end : { ...end, dueAt: new Date(work.deps.clock.now() + 1000) });
+  const dueAt = said ? end.dueAt : new Date(work.deps.clock.now() + 1000);
+  await letGo(work, { ...end, patch: { ...down, ...end.patch }, dueAt });
+  if (end.frees === true) work.deps.released(work.claim.row.tenantID);
   if (end.situation?.kind === "ready" && end.events.length > 0) tell(work, "ready", "info", "Everything is in place.");
 }
 

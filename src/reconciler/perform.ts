@@ -4,7 +4,7 @@ import { TerminalError } from "../lib/errors.ts";
 import { afterBeginDown, afterEnd, afterFinish, afterOrphan, afterRelease } from "../saga/advance.ts";
 import type { Action, Sight } from "../saga/decide.ts";
 import type { Situation } from "../saga/report.ts";
-import { patched, type SagaRow } from "../saga/row.ts";
+import { patched, type RowPatch, type SagaRow } from "../saga/row.ts";
 import { failed } from "./failed.ts";
 import { deletedEvent, finishedEvents } from "./notices.ts";
 import { note, retrying } from "./say.ts";
@@ -44,7 +44,10 @@ export async function perform(work: Work, action: Action, sight: Sight): Promise
     case "orphan":
       return orphan(work, action.release, sight);
     case "begin-down":
-      await keep(work, afterBeginDown(action.objectUID, action.since, action.purgeAt).patch);
+      await keep(work, {
+        ...afterBeginDown(action.objectUID, action.since, action.purgeAt).patch,
+        ...lastPolicy(work.object),
+      });
       return "goOn";
     case "hand-over":
       return handOver(work, sight);
@@ -63,6 +66,13 @@ export async function perform(work: Work, action: Action, sight: Sight): Promise
     default:
       return action satisfies never;
   }
+}
+
+/** As the object has it when it goes: the last word, where it can be read. */
+function lastPolicy(object: LiveTenantUser | undefined): RowPatch {
+  // An object on its way out may have a spec of any shape.
+  const policy: unknown = (object?.spec as Partial<LiveTenantUser["spec"]> | undefined)?.deletionPolicy;
+  return policy === "Delete" || policy === "Retain" ? { deletionPolicy: policy } : {};
 }
 
 function quiet(dueAt: Date | null, situation?: Situation): End {
@@ -90,6 +100,7 @@ function rest(row: SagaRow, why: Extract<Action, { kind: "rest" }>["why"]): End 
 async function moveEmail(work: Work, email: string): Promise<End | "goOn"> {
   const { row } = work.claim;
   const binding = await work.deps.moveEmail(row, email);
+  if (binding === undefined) throw new LeaseLost();
   switch (binding.kind) {
     case "bound":
       work.claim = { ...work.claim, row: { ...row, email } };
@@ -131,7 +142,8 @@ async function orphan(work: Work, letGo: boolean, sight: Sight): Promise<End> {
     if (failure !== undefined) return failed(work, "release", failure, sight);
   }
   tell(work, "orphaned", "warn", "The object went without a deletion having been seen; nothing is undone.");
-  return { patch: afterOrphan(work.claim.row, nowOf(work)).patch, dueAt: null, situation: undefined, events: [] };
+  const { patch } = afterOrphan(work.claim.row, nowOf(work));
+  return { patch, dueAt: null, situation: undefined, events: [], frees: true };
 }
 
 /**
@@ -161,10 +173,10 @@ async function release(work: Work, debt: boolean, sight: Sight): Promise<End | "
     if (failure !== undefined) return failed(work, "release", failure, sight);
   }
   work.object = undefined;
+  const { patch, next } = afterRelease(row);
+  if (next.kind === "rest") return { patch, dueAt: null, situation: undefined, events: [], frees: true };
+  await keep(work, patch);
   deps.released(row.tenantID);
-  const advanced = afterRelease(row);
-  if (advanced.next.kind === "rest") return { patch: advanced.patch, dueAt: null, situation: undefined, events: [] };
-  await keep(work, advanced.patch);
   return "goOn";
 }
 

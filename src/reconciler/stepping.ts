@@ -41,12 +41,11 @@ async function take(
   if (step === undefined) throw new Error(`there is no step ${name}`);
   const origin = originOf(work, name);
   const began = deps.clock.now();
+  let advanced: Advanced;
   try {
-    const advanced = await act(step, AbortSignal.any([work.signal, AbortSignal.timeout(STEP_DEADLINE_MS)]));
+    advanced = await act(step, AbortSignal.any([work.signal, AbortSignal.timeout(STEP_DEADLINE_MS)]));
     if (origin !== undefined && deps.breakers.success(origin)) deps.recovered(work.claim.row.tenantID);
     deps.observe({ step: name, direction, outcome: "done", ms: deps.clock.now() - began });
-    await keep(work, advanced.patch);
-    return "goOn";
   } catch (error) {
     if (error instanceof LeaseLost) throw error;
     const failure = asSagaError(error, name);
@@ -54,6 +53,8 @@ async function take(
     deps.observe({ step: name, direction, outcome: failure.class, ms: deps.clock.now() - began });
     return failed(work, name, failure, sight);
   }
+  await keep(work, advanced.patch);
+  return "goOn";
 }
 
 function context(work: Work, step: StepName): StepContext {

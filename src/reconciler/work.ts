@@ -21,7 +21,8 @@ export interface ClaimDeps {
   readonly steps: readonly Step[];
   readonly breakers: Breakers;
   readonly record: (claim: Claim, recording: Recording) => Promise<Claim | undefined>;
-  readonly moveEmail: (row: SagaRow, email: string) => Promise<Binding>;
+  /** Undefined: the lease is lost. */
+  readonly moveEmail: (row: SagaRow, email: string) => Promise<Binding | undefined>;
   readonly firstWaiter: (tenantID: string, email: string) => Promise<Waiter | undefined>;
   readonly handOver: (claim: Claim, to: Waiter) => Promise<boolean>;
   /** Something was let go that others of this tenant may wait for. */
@@ -55,6 +56,8 @@ export interface End {
   /** What to say on the object; undefined: nothing. */
   readonly situation: Situation | undefined;
   readonly events: readonly UserEvent[];
+  /** The row holds its email and its place no longer: those who wait look again, once that is recorded. */
+  readonly frees?: boolean;
 }
 
 /** Thrown when a record finds its lease gone: somebody else works on this row now. */

@@ -8,7 +8,7 @@ import { makeLiveness } from "../ops/liveness.ts";
 import { makeMetrics } from "../ops/metrics.ts";
 import { makeOpsServer } from "../ops/server.ts";
 import { recordCandidate } from "../store/admissions.ts";
-import { makePool } from "../store/pool.ts";
+import { makePool, warm } from "../store/pool.ts";
 import { makeTenantDirectory } from "../store/tenantDirectory.ts";
 import { makeTLSFiles } from "../tls/files.ts";
 
@@ -44,6 +44,6 @@ export function runWebhook(config: WebhookConfig, log: Log, lifecycle: Lifecycle
     ],
     log,
   });
-  const postgres: Part = { name: "postgres", start: () => undefined, stop: () => pool.end() };
+  const postgres: Part = { name: "postgres", start: () => void warm(pool, 4), stop: () => pool.end() };
   return lifecycle.run([postgres, tenants, tls, admission, ops]);
 }

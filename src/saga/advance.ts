@@ -1,3 +1,4 @@
+import { sagaUUID, secretName } from "../api/names.ts";
 import { REASON } from "../api/reasons.ts";
 import type { SagaError } from "../lib/errors.ts";
 import type { Random } from "../lib/clock.ts";
@@ -57,13 +58,28 @@ export function remember(row: SagaRow, outcome: Outcome): readonly Outcome[] {
 /** The intent of a run that needs one, recorded before its first outside call; undefined when none is missing. */
 export function beforeUp(row: SagaRow, desired: Desired, run: Run): RowPatch | undefined {
   const rotation =
-    row.rotation === undefined && wantsRotation(row, desired)
+    row.rotation === undefined && run.step !== "secret" && wantsRotation(row, desired)
       ? { toGeneration: Math.max(desired.keyGeneration, row.keyGeneration), requestedAt: desired.rotateRequestedAt }
       : undefined;
+  const down = forGoingDown(row, desired);
+  const started = row.run?.generation === run.generation && row.run.reason === run.reason && sameSeen(row.run, run);
+  if (started && rotation === undefined && Object.keys(down).length === 0) return undefined;
+  return { run, ...down, ...(rotation === undefined ? {} : { rotation }) };
+}
+
+/**
+ * What going down must know, and the object may no longer tell by then. A Secret that is not made yet has its place
+ * noted before it is: one that was posted, and whose answer was lost, is found there.
+ */
+export function forGoingDown(row: SagaRow, desired: Desired): RowPatch {
   const policy = row.deletionPolicy === desired.deletionPolicy ? {} : { deletionPolicy: desired.deletionPolicy };
-  const started = row.run?.generation === run.generation && row.run.reason === run.reason;
-  if (started && rotation === undefined && Object.keys(policy).length === 0) return undefined;
-  return { run, ...policy, ...(rotation === undefined ? {} : { rotation }) };
+  const { namespace, name = secretName(sagaUUID(row.uuid)) } = desired.secret;
+  const known = row.secretUID !== undefined || (row.secretNamespace === namespace && row.secretName === name);
+  return { ...policy, ...(known ? {} : { secretNamespace: namespace, secretName: name }) };
+}
+
+function sameSeen(a: Run, b: Run): boolean {
+  return a.seen?.tenantRevision === b.seen?.tenantRevision && a.seen?.requestedAt === b.seen?.requestedAt;
 }
 
 export function afterUp(row: SagaRow, run: Run, result: StepResult): Advanced {
@@ -88,6 +104,7 @@ export function afterUp(row: SagaRow, run: Run, result: StepResult): Advanced {
       retryCount: 0,
       backoffUntil: null,
       failedSince: null,
+      blockedOn: null,
     },
     next: { kind: "goOn" },
   };
@@ -96,6 +113,7 @@ export function afterUp(row: SagaRow, run: Run, result: StepResult): Advanced {
 /** Everything is done: the run ends, and what it has seen is handled. */
 export function afterFinish(row: SagaRow, run: Run, desired: Desired, tenant: TenantView, now: Date): Advanced {
   const rotation = run.rotated === true ? row.rotation : undefined;
+  const seen = run.seen ?? row.handled ?? { tenantRevision: tenant.revision, requestedAt: desired.requestedAt };
   const keyGeneration = row.handled === undefined ? desired.keyGeneration : row.keyGeneration;
   return {
     patch: {
@@ -109,9 +127,13 @@ export function afterFinish(row: SagaRow, run: Run, desired: Desired, tenant: Te
       lastError: null,
       handled: {
         generation: desired.generation,
-        tenantRevision: tenant.revision,
-        requestedAt: desired.requestedAt,
-        rotateRequestedAt: rotation?.requestedAt ?? row.handled?.rotateRequestedAt ?? desired.rotateRequestedAt,
+        tenantRevision: seen.tenantRevision,
+        requestedAt: seen.requestedAt,
+        // The first sight of a person rotates nothing; later only what was rotated is handled.
+        rotateRequestedAt:
+          row.handled === undefined
+            ? desired.rotateRequestedAt
+            : (rotation?.requestedAt ?? row.handled.rotateRequestedAt),
         key: run.key ?? "unverified",
         // What the gateway could not follow stays visible until it is wanted as it was made.
         tier: following(run, row.handled?.tier, desired.tier),
@@ -141,12 +163,15 @@ export function afterFailure(
   now: Date,
   random: Random,
 ): Advanced {
-  const lastError = describe(error, step, now);
+  const said = describe(error, step, now);
+  const repeated = row.lastError?.code === said.code && row.lastError.step === step;
+  // What waits for the same is said once: a new time alone would be a write of the status at every look.
+  const unchanged = repeated && row.lastError?.class === "waiting" && row.lastError.message === said.message;
+  const lastError = error.class === "waiting" && unchanged ? row.lastError : said;
   if (error.class === "waiting") {
     const at = new Date(now.getTime() + backoffMs(Math.min(FAILED_AFTER, row.retryCount + 1), undefined, random));
     return { patch: { lastError, backoffUntil: at }, next: { kind: "retry", at } };
   }
-  const repeated = row.lastError?.code === lastError.code && row.lastError.step === step;
   const history = repeated
     ? row.history
     : remember(row, {
@@ -179,11 +204,18 @@ export function afterFailure(
       history,
       retryCount,
       backoffUntil: at,
-      ...(row.run === undefined ? {} : { run: { ...row.run, attempt: row.run.attempt + 1 } }),
+      blockedOn: null,
+      ...(row.run === undefined ? {} : { run: again(row.run, error) }),
       ...(failed ? { state: "failed", failedSince: row.failedSince ?? now } : {}),
     },
     next: { kind: "retry", at },
   };
+}
+
+/** The same step once more; an account that is gone is made by the step before. */
+function again(run: Run, error: SagaError): Run {
+  const step = error.code === REASON.AccountGone ? "newapi" : run.step;
+  return { ...run, step, attempt: run.attempt + 1 };
 }
 
 export function afterBeginDown(objectUID: string, since: Date, purgeAt: Date | undefined): Advanced {

@@ -113,7 +113,8 @@ function decideUp(view: View, sight: Extract<Sight, { kind: "present" }>, now: D
   if (row.blockedOn === fingerprint(desired, tenant)) return { kind: "rest", why: "blocked" };
   if (row.backoffUntil !== undefined && row.backoffUntil > now) return { kind: "sleep", until: row.backoffUntil };
   if (desired.suspend) return { kind: "suspend" };
-  if (sight.refusal !== undefined) return { kind: "refuse", refusal: sight.refusal };
+  const refused = sight.refusal ?? otherPin(row, desired);
+  if (refused !== undefined) return { kind: "refuse", refusal: refused };
   const run = nextRun(row, desired, tenant);
   if (run === undefined) return { kind: "rest", why: "done" };
   if (!tenant.ready) {
@@ -134,15 +135,24 @@ function decideUp(view: View, sight: Extract<Sight, { kind: "present" }>, now: D
   return { kind: "up", step: run.step, run: { ...run, step: run.step } };
 }
 
+/** The uuid is chosen once: a pin that is added or changed later must be it. */
+function otherPin(row: SagaRow, desired: Desired): Refusal | undefined {
+  if (desired.pin === undefined || desired.pin === row.uuid) return undefined;
+  return {
+    reason: REASON.UUIDNotYours,
+    message: `spec.userUUID ${desired.pin} is not this person's, which is ${row.uuid}; remove it, or set it to that.`,
+  };
+}
+
 type NextRun = Omit<Run, "step"> & { readonly step: StepName | "finish" };
 
 /**
- * The run in hand, or the one that has become necessary, or none. A run is always about the newest generation: a newer
- * one starts it again from the first step, which finds its work done.
+ * The run in hand, or the one that has become necessary, or none. A run is always about the newest generation, Tenant
+ * and request: a newer one starts it again from the first step, which finds its work done.
  */
 function nextRun(row: SagaRow, desired: Desired, tenant: TenantView): NextRun | undefined {
   const { run, handled } = row;
-  if (run !== undefined && run.generation === desired.generation) {
+  if (run !== undefined && isCurrent(run, row, desired, tenant)) {
     return { ...run, step: run.done ? "finish" : run.step };
   }
   const begin = (reason: RunReason): NextRun => ({
@@ -151,14 +161,30 @@ function nextRun(row: SagaRow, desired: Desired, tenant: TenantView): NextRun | 
     step: STEPS[0],
     attempt: 0,
     done: false,
+    seen: { tenantRevision: tenant.revision, requestedAt: desired.requestedAt },
+    // A run that is begun anew must not rotate what it has rotated.
+    rotated: run?.rotated,
   });
   if (run !== undefined) return begin(run.reason);
   if (handled === undefined || row.reached !== "done") return begin("create");
+  // Refused without a run, and no longer: the Tenant allows again what it had allowed before.
+  if (row.state === "failed") return begin("tenant");
   if (handled.generation !== desired.generation) return begin("edit");
   if (handled.tenantRevision !== tenant.revision) return begin("tenant");
   if (desired.requestedAt !== undefined && handled.requestedAt !== desired.requestedAt) return begin("requested");
   if (wantsRotation(row, desired)) return begin("rotate");
   return undefined;
+}
+
+function isCurrent(run: Run, row: SagaRow, desired: Desired, tenant: TenantView): boolean {
+  if (run.generation !== desired.generation) return false;
+  const seen = run.seen ?? row.handled;
+  if (seen !== undefined) {
+    if (seen.tenantRevision !== tenant.revision) return false;
+    if (desired.requestedAt !== undefined && seen.requestedAt !== desired.requestedAt) return false;
+  }
+  // The gateway's step is behind it: a rotation that is wanted now begins with a step that can do it.
+  return row.rotation !== undefined || run.step !== "secret" || !wantsRotation(row, desired);
 }
 
 /** A higher `spec.key.generation`, or a new value of the rotate annotation; the first sight of a person rotates nothing. */

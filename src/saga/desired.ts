@@ -8,6 +8,8 @@ import { DEFAULT_SECRET_KEYS, type LiveTenantUser } from "../api/tenantUser.ts";
 export interface Desired {
   readonly generation: number;
   readonly email: string;
+  /** `spec.userUUID`. */
+  readonly pin: string | undefined;
   readonly enabled: boolean;
   readonly suspend: boolean;
   readonly displayName: string | undefined;
@@ -50,6 +52,7 @@ export function desire(object: LiveTenantUser, tenant: TenantSpec): Desired {
   return {
     generation: metadata.generation,
     email: canonicalEmail(spec.email),
+    pin: spec.userUUID,
     enabled: spec.enabled,
     suspend: spec.suspend || tenant.suspend,
     displayName: spec.displayName,

@@ -55,6 +55,8 @@ export function report(reported: Reported, now: Date): TenantUserStatus {
   }
   if (row !== undefined) for (const step of STEPS) put(STEP_CONDITION[step], stepVerdict(row, desired, step));
 
+  // Its place is known before the Secret is.
+  const secret = row?.secretUID === undefined ? undefined : row.secretName;
   const nextAt = situation.kind === "retrying" || situation.kind === "deleting" ? situation.nextAt : undefined;
   return definedOnly<TenantUserStatus>({
     observedGeneration: generation,
@@ -65,8 +67,8 @@ export function report(reported: Reported, now: Date): TenantUserStatus {
       row?.newapiUserID === undefined
         ? undefined
         : definedOnly({ userID: row.newapiUserID, username: row.newapiUsername }),
-    secretName: row?.secretName,
-    binding: row?.secretName === undefined ? undefined : { name: row.secretName },
+    secretName: secret,
+    binding: secret === undefined ? undefined : { name: secret },
     key:
       row === undefined || row.reached !== "done"
         ? undefined
@@ -145,6 +147,10 @@ function readiness({ row, desired, situation, previous, generation }: Reported):
         : { status: "False", reason: REASON.Progressing, message: error?.message ?? "Under way." };
     }
     case "waiting":
+      // A neighbour that does not answer shows on the Tenant; it makes nobody unready who was.
+      if (situation.reason === REASON.NeighbourUnavailable && before?.status === "True") {
+        return { status: "True", reason: before.reason, message: before.message };
+      }
       return { status: "False", reason: situation.reason, message: situation.message };
     case "stalled":
       return { status: "False", reason: situation.reason, message: situation.message };

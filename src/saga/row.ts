@@ -35,13 +35,19 @@ export interface Run {
   readonly notes?: readonly string[] | undefined;
   /** The run rotated the key. */
   readonly rotated?: boolean | undefined;
+  /** What it was begun under; absent in a run that only mends what a finished one had seen. */
+  readonly seen?: Seen | undefined;
+}
+
+/** What the object's generation does not tell, and a run carries out all the same. */
+export interface Seen {
+  readonly tenantRevision: string;
+  readonly requestedAt?: string | undefined;
 }
 
 /** What the last finished run has seen: anything newer is work. */
-export interface Handled {
+export interface Handled extends Seen {
   readonly generation: number;
-  readonly tenantRevision: string;
-  readonly requestedAt?: string | undefined;
   readonly rotateRequestedAt?: string | undefined;
   /** What the gateway said of the key after it was written. `unverified`: the Tenant does not want it asked. */
   readonly key: "works" | "unverified" | "exhausted";

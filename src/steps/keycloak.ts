@@ -42,7 +42,8 @@ async function up(context: UpContext, signal: AbortSignal): Promise<StepResult> 
   return {
     learned: {
       keycloakUserID: ensured.userID,
-      adopted: row.adopted || ensured.adopted,
+      // One that we made in the place of an adopted one that is gone is ours to delete.
+      adopted: !ensured.created && (row.adopted || ensured.adopted),
       managed: { ...row.managed, ...ensured.managed },
     },
     notes: ensured.usernameKept

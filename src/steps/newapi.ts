@@ -38,7 +38,7 @@ async function up(context: UpContext, signal: AbortSignal): Promise<StepResult> 
   if (!desired.enabled && (row.enabled || created)) {
     if (await gateway.disable(account.userID, row.uuid, signal)) wrote({ action: "disabled", target: account.userID });
   }
-  if (row.rotation !== undefined && !created) {
+  if (row.rotation !== undefined && row.run?.rotated !== true && !created) {
     // As long as the gateway's key is the one in the Secret, the rotation has not happened; a key that nobody has
     // been given is as good as new.
     const inSecret = await storedKey(context, desired, signal);

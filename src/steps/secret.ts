@@ -135,7 +135,13 @@ async function removeOldPlace(context: UpContext, wanted: SecretBody, signal: Ab
   const { secretNamespace, secretName: name, secretUID } = row;
   if (secretNamespace === undefined || name === undefined || secretUID === undefined) return;
   if (secretNamespace === wanted.namespace && name === wanted.name) return;
-  await cluster.deleteSecret(secretNamespace, name, secretUID, signal);
+  try {
+    await cluster.deleteSecret(secretNamespace, name, secretUID, signal);
+  } catch (error) {
+    // By now another Secret has the name: ours is gone, and that one is not ours to touch.
+    if (error instanceof ConflictError) return;
+    throw error;
+  }
   wrote({ action: "deleted", target: `${secretNamespace}/${name}` });
 }
 

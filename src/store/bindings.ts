@@ -279,9 +279,10 @@ async function putWaiting(client: PoolClient, applicant: Applicant, why: Reason)
 
 /**
  * The row of a living object takes a new address. It waits while another living object holds that address; two that
- * want each other's would wait for ever, which is refused naming both.
+ * want each other's would wait for ever, which is refused naming both. Fenced by the row's version; undefined: somebody
+ * else works on the row by now.
  */
-export async function moveEmail(pool: Pool, row: SagaRow, email: string): Promise<Binding> {
+export async function moveEmail(pool: Pool, row: SagaRow, email: string): Promise<Binding | undefined> {
   const client = await pool.connect();
   try {
     await client.query("begin");
@@ -297,7 +298,13 @@ export async function moveEmail(pool: Pool, row: SagaRow, email: string): Promis
   }
 }
 
-async function takeEmail(client: PoolClient, row: SagaRow, email: string): Promise<Binding> {
+async function takeEmail(client: PoolClient, row: SagaRow, email: string): Promise<Binding | undefined> {
+  const fence = await client.query({
+    name: "fence-row",
+    text: "select 1 from user_provision_state where sme_user_uuid = $1 and version = $2 for update",
+    values: [row.uuid, row.version],
+  });
+  if (fence.rowCount === 0) return undefined;
   const { rows } = await client.query<RawRow>({
     name: "rows-of-email",
     text: `select * from user_provision_state where sme_tenant_id = $1 and email = $2 and confirmed_at is not null`,

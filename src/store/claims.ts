@@ -112,6 +112,13 @@ export async function record(pool: Pool, claim: Claim, recording: Recording): Pr
 
 async function recordRow(db: Queryable, claim: Claim, { patch, lease }: Recording): Promise<Claim | undefined> {
   const { clauses, values } = assignments(patch, 5);
+  if (lease !== "keep") {
+    // Whoever touched the row meanwhile wants it looked at now, whatever this claim has to wait for.
+    const pause = clauses.findIndex((clause) => clause.startsWith("backoff_until = "));
+    if (pause >= 0) {
+      clauses[pause] = `backoff_until = case when touches > $4 then null else $${5 + pause}::timestamptz end`;
+    }
+  }
   const leaseClauses =
     lease === "keep"
       ? ["lease_until = now() + make_interval(secs => $4)"]

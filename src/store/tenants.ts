@@ -71,6 +71,12 @@ export function sameRecord({ namespaces: _granted, ...mirror }: StoredTenant, wa
 }
 
 /**
+ * Replicas write the mirror one after the other: `on conflict` covers one unique key, and names, ids and namespaces are
+ * all unique. Taken in the statement itself, so that it ends with it.
+ */
+const MIRROR_LOCK = 0x75726274;
+
+/**
  * Writes the mirror when it differs; true when it did. It looks first: the trigger that tells every webhook fires for
  * a statement, also for one that changes no row.
  */
@@ -84,8 +90,9 @@ export async function mirrorTenant(db: Queryable, tenant: TenantRecord): Promise
   if (rows[0] !== undefined && accepted.success && sameRecord(stored(rows[0], accepted.data), tenant)) return false;
   await db.query({
     name: "mirror-tenant",
-    text: `insert into tenants (tenant_id, object_uid, name, object_created_at, accepted, revision, ready, problems)
-           values ($1, $2, $3, $4, $5, $6, $7, $8)
+    text: `with turn as materialized (select pg_advisory_xact_lock($9))
+           insert into tenants (tenant_id, object_uid, name, object_created_at, accepted, revision, ready, problems)
+           select $1, $2::uuid, $3, $4::timestamptz, $5::jsonb, $6, $7::boolean, $8::jsonb from turn
            on conflict (tenant_id) do update set object_uid = excluded.object_uid, name = excluded.name,
              object_created_at = excluded.object_created_at, accepted = excluded.accepted,
              revision = excluded.revision, ready = excluded.ready, problems = excluded.problems, updated_at = now()`,
@@ -98,6 +105,7 @@ export async function mirrorTenant(db: Queryable, tenant: TenantRecord): Promise
       tenant.revision,
       tenant.ready,
       JSON.stringify(tenant.problems),
+      MIRROR_LOCK,
     ],
   });
   return true;
@@ -118,13 +126,14 @@ export async function grantNamespaces(
   if (sameJSON(granted.toSorted(), namespaces.toSorted())) return false;
   await db.query({
     name: "grant-namespaces",
-    text: `with left_out as (
-             delete from tenant_namespaces where tenant_id = $1 and namespace <> all ($2::text[])
+    text: `with turn as materialized (select pg_advisory_xact_lock($3)),
+           left_out as (
+             delete from tenant_namespaces using turn where tenant_id = $1 and namespace <> all ($2::text[])
            )
-           insert into tenant_namespaces (namespace, tenant_id) select distinct unnest($2::text[]), $1
+           insert into tenant_namespaces (namespace, tenant_id) select distinct unnest($2::text[]), $1 from turn
            on conflict (namespace) do update set tenant_id = excluded.tenant_id
              where tenant_namespaces.tenant_id <> excluded.tenant_id`,
-    values: [tenantID, namespaces],
+    values: [tenantID, namespaces, MIRROR_LOCK],
   });
   return true;
 }

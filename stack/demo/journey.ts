@@ -114,7 +114,8 @@ function writeOf(
   which: "first" | "last",
 ): Moment | undefined {
   const uuid = person?.status?.userUUID;
-  const ours = (write: Written): boolean => write.uuid === uuid && write.step === step && write.at >= push.at - push.tookMs;
+  const ours = (write: Written): boolean =>
+    write.uuid === uuid && write.step === step && write.at >= push.at - push.tookMs;
   const found = which === "first" ? writes.find(ours) : writes.findLast(ours);
   if (found === undefined) return undefined;
   return { at: found.at, ...(found.target === undefined ? {} : { detail: `${found.action} ${found.target}` }) };

@@ -98,10 +98,14 @@ export async function observe(
   const { rows } = await pool.query<{ seq: string }>("select coalesce(max(seq), 0) as seq from audit");
   let seq = rows[0]?.seq ?? "0";
   const readBooks = async (): Promise<void> => {
-    const news = await pool.query<{ seq: string; uuid: string; step: string; action: string; target: string; at: Date }>(
-      `select seq, sme_user_uuid as uuid, step, action, target, at from audit where seq > $1 order by seq`,
-      [seq],
-    );
+    const news = await pool.query<{
+      seq: string;
+      uuid: string;
+      step: string;
+      action: string;
+      target: string;
+      at: Date;
+    }>(`select seq, sme_user_uuid as uuid, step, action, target, at from audit where seq > $1 order by seq`, [seq]);
     for (const { at, ...row } of news.rows) {
       seq = row.seq;
       writes.push({ ...row, target: row.target ?? undefined, at: at.getTime() });

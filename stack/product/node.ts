@@ -13,6 +13,7 @@ import {
   renameSync,
   rmSync,
   symlinkSync,
+  unlinkSync,
 } from "node:fs";
 import { Agent, request } from "node:https";
 import { connect, createServer, type Socket } from "node:net";
@@ -133,7 +134,7 @@ export function swapIn(mount: string, files: ReadonlyMap<string, string>): void 
   symlinkSync(fresh, join(mount, "..data_tmp"));
   renameSync(join(mount, "..data_tmp"), join(mount, "..data"));
   for (const name of files.keys()) if (!names.includes(name)) symlinkSync(join("..data", name), join(mount, name));
-  for (const name of names) if (!files.has(name)) rmSync(join(mount, name));
+  for (const name of names) if (!files.has(name)) unlinkSync(join(mount, name));
   if (old !== undefined) rmSync(join(mount, old), { recursive: true, force: true });
 }
 

@@ -9,7 +9,7 @@ import { SECRET_VERBS } from "../../src/kube/secrets.ts";
 import { findProgram } from "../../stack/obtain/found.ts";
 import { goParts, obtainGoPart } from "../../stack/obtain/go.ts";
 import { containerOf, readManifests } from "../../stack/product/manifests.ts";
-import { renderTenant } from "../../stack/tenant.ts";
+import { renderTenant, substitute } from "../../stack/tenant.ts";
 
 const ROOT = join(import.meta.dirname, "../..");
 const object = z.looseObject({
@@ -72,10 +72,8 @@ describe("the rights of the reconciler", () => {
 });
 
 describe("the Deployment", () => {
-  const text = (): string => render("manifests/overlays/default");
-
   it("gives every container a configuration that it accepts", () => {
-    const manifests = readManifests(text());
+    const manifests = readManifests(render("manifests/overlays/default"));
     const facts = {
       podName: "unified-rbac-0",
       secrets: { "unified-rbac-database/url": "postgres://db/rbac" },
@@ -101,7 +99,7 @@ describe("the Deployment", () => {
       initContainers: z.array(z.looseObject({})),
       containers: z.array(z.looseObject({ name: z.string() })),
     });
-    const app = read(text()).find(({ kind }) => kind === "Deployment");
+    const app = read(render("manifests/overlays/default")).find(({ kind }) => kind === "Deployment");
     const spec = z.object({ template: z.object({ spec: pod }) }).parse(app?.["spec"]).template.spec;
     const holders = spec.containers.filter((each) => JSON.stringify(each["volumeMounts"]).includes('"token"'));
     expect(holders.map(({ name }) => name)).toEqual(["reconciler"]);
@@ -190,9 +188,8 @@ describe("the onboarding of a tenant", () => {
   });
 
   it("names every value that is missing", () => {
-    const { GIT_URL: _url, KEYCLOAK_REALM: _realm, ...rest } = values;
-    expect(() => renderTenant({ ...rest, GIT_URL: undefined, KEYCLOAK_REALM: undefined } as never)).toThrow(
-      "flux/tenant needs a value for KEYCLOAK_REALM, GIT_URL",
+    expect(() => substitute("${TENANT} ${GIT_URL} ${GIT_SECRET:=${NAMESPACE}-git}", { TENANT: "acme" })).toThrow(
+      "flux/tenant needs a value for GIT_URL, NAMESPACE",
     );
   });
 });

@@ -118,7 +118,7 @@ describe("the mirror", () => {
 
   test("may be written by many at once", async () => {
     const acme = record("acme");
-    await Promise.all(Array.from({ length: 8 }, () => mirrorTenant(pool, acme)));
+    await Promise.all(Array.from({ length: 24 }, () => mirrorTenant(pool, acme)));
     await Promise.all(Array.from({ length: 8 }, () => grantNamespaces(pool, "acme", ["one", "two"])));
     expect(await loadTenants(pool)).toEqual([{ ...acme, namespaces: ["one", "two"] }]);
   });
