@@ -15,7 +15,7 @@ import { callGateway, type Credentials, type Events, keycloakUser, listen, readC
 import { makeScreen, seconds } from "./demo/screen.ts";
 import { readStackEnv, startStack, type StackEnv } from "./index.ts";
 import { connectKube, type Kube, kubectl } from "./kube.ts";
-import { cloneRepository, type Clone } from "./git.ts";
+import { cloneRepository, type Clone, openClone } from "./git.ts";
 import { onboardTenant, type OnboardedTenant } from "./onboard.ts";
 import { startProduct } from "./product/index.ts";
 
@@ -204,10 +204,13 @@ async function showEvent({ observer, events }: Scene, type: "sme.user.created" |
   screen.line(`    ${JSON.stringify(event?.data)}`);
 }
 
+/** As one types it from where the demo was started. */
+const here = (path: string): string => relative(process.cwd(), path) || ".";
+
 async function playOn(env: StackEnv, tenant: OnboardedTenant): Promise<void> {
-  const here = (path: string): string => relative(process.cwd(), path) || ".";
   const dir = join(env.STACK_DIR, "data", "clones", tenant.id);
-  if (!existsSync(dir)) await cloneRepository(tenant.remote, dir);
+  // One that is there may hold somebody's work: only its login is renewed.
+  await (existsSync(dir) ? openClone : cloneRepository)(tenant.remote, dir);
   const down = stackName === "default" ? "make stack-down" : `make stack-down STACK_NAME=${stackName}`;
   screen.heading("Everything stays up. To play on:");
   screen.line(`

@@ -124,10 +124,14 @@ async function makeRepository(env: StackEnv, id: string): Promise<TenantGit> {
   const flux = await gitea.user(`${id}-flux`);
   await gitea.collaborator(id, REPOSITORY, person.login, "write");
   await gitea.collaborator(id, REPOSITORY, flux.login, "read");
-  const token = await gitea.token(flux, "flux", ["read:repository"]);
-  const remote = { url: `${env.GITEA_URL}/${id}/${REPOSITORY}.git`, ...person };
+  const [reading, writing] = await Promise.all([
+    gitea.token(flux, "flux", ["read:repository"]),
+    // Checked faster than a password, which git sends with each of its requests.
+    gitea.token(person, "git", ["write:repository"]),
+  ]);
+  const remote = { url: `${env.GITEA_URL}/${id}/${REPOSITORY}.git`, login: person.login, password: writing };
   await seed(remote, id);
-  return { remote, reader: { username: flux.login, password: token } };
+  return { remote, reader: { username: flux.login, password: reading } };
 }
 
 /** Flux refuses a path that is not there, and git keeps no empty folder: the last person may go, this file stays. */

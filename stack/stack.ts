@@ -8,6 +8,7 @@ import { obtain } from "./obtain/index.ts";
 import { partOf, parts } from "./parts/index.ts";
 import { partNames, type Context, type PartName } from "./parts/part.ts";
 import { stackDir } from "./paths.ts";
+import { stopProducts } from "./product/index.ts";
 import { runTasks } from "./progress.ts";
 import { ensureStarted, ensureStopped, stopSignal } from "./start-part.ts";
 import { prepareState, readState, recordedProcess, runningProcess, wipe, type State } from "./state.ts";
@@ -78,6 +79,7 @@ export async function stopStack(name = "default"): Promise<void> {
   const dir = stackDir(name);
   if (!existsSync(dir)) return;
   await exclusively(dir, async () => {
+    await stopProducts({ STACK_DIR: dir });
     // etcd last: without it the control plane waits instead of stopping.
     const others = partNames.filter((part) => part !== "etcd");
     await Promise.all(others.map((part) => ensureStopped(dir, part, stopSignal(part))));

@@ -106,3 +106,17 @@ export function classifyStatus(
     message: `${neighbour} gave an answer that is not its own (${answer.status}) to ${doing}${said}`,
   });
 }
+
+/** Whether anybody answers at this address and is not overwhelmed: any status but 429 and 5xx. Never throws. */
+export async function answers(url: string, signal: AbortSignal): Promise<boolean> {
+  try {
+    const response = await fetch(url, {
+      redirect: "manual",
+      signal: AbortSignal.any([signal, AbortSignal.timeout(CALL_DEADLINE_MS / 2)]),
+    });
+    await response.body?.cancel();
+    return response.status < 500 && response.status !== 429;
+  } catch {
+    return false;
+  }
+}

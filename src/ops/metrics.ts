@@ -14,8 +14,6 @@ export interface Metrics {
   becameReady(seconds: number): void;
   /** "Look now", and where it came from. */
   look(source: "heartbeat" | "local" | "timer" | "watch"): void;
-  /** One outside call. `status`: 2xx, 3xx, 4xx, 5xx or none. */
-  call(made: { neighbour: string; status: string; seconds: number }): void;
   /** What stands in the store, read from it now and then; each call replaces all earlier values. */
   standing(now: Standing): void;
   breakers(open: Readonly<Record<string, number>>): void;
@@ -38,7 +36,7 @@ export interface Standing {
 
 const PREFIX = "unified_rbac_";
 const FAST = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2];
-const CALLS = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10];
+const ATTEMPTS = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10];
 const JOURNEY = [0.5, 1, 2, 5, 10, 20, 30, 60, 120, 300, 900, 3600];
 
 /** Its own registry, so that two can live in one test. */
@@ -70,11 +68,9 @@ export function makeMetrics(role: "webhook" | "reconciler", options: { runtime?:
   }
 
   const steps = counter("step_total", "Attempts of steps.", ["step", "direction", "outcome"]);
-  const stepSeconds = histogram("step_duration_seconds", "Time of an attempt.", CALLS, ["step", "direction"]);
+  const stepSeconds = histogram("step_duration_seconds", "Time of an attempt.", ATTEMPTS, ["step", "direction"]);
   const ready = histogram("time_to_ready_seconds", "From creation of an object to its first Ready.", JOURNEY);
   const looks = counter("looks_total", "Looks for due work.", ["source"]);
-  const calls = counter("calls_total", "Calls to neighbours.", ["neighbour", "status"]);
-  const callSeconds = histogram("call_duration_seconds", "Time of a call.", CALLS, ["neighbour"]);
   const users = gauge("users", "Rows by state.", ["state"]);
   const errors = gauge("users_in_error", "Rows by the code of their error.", ["code"]);
   const waiting = gauge("objects_waiting", "Objects that wait for a row.", ["reason"]);
@@ -93,10 +89,6 @@ export function makeMetrics(role: "webhook" | "reconciler", options: { runtime?:
     },
     becameReady: (seconds) => ready.observe(seconds),
     look: (source) => looks.inc({ source }),
-    call(made) {
-      calls.inc({ neighbour: made.neighbour, status: made.status });
-      callSeconds.observe({ neighbour: made.neighbour }, made.seconds);
-    },
     standing(now) {
       replace(users, "state", now.users);
       replace(errors, "code", now.errors);
@@ -122,7 +114,6 @@ function nothing(registry: Registry): Metrics {
     step: ignore,
     becameReady: ignore,
     look: ignore,
-    call: ignore,
     standing: ignore,
     breakers: ignore,
     certificateExpires: ignore,

@@ -25,6 +25,7 @@ export interface TenantAccess {
 export interface TenantRegistry {
   get(tenantID: string): TenantAccess | undefined;
   byNamespace(namespace: string): TenantAccess | undefined;
+  all(): readonly TenantAccess[];
   /** True once the first list of Tenants was taken in: before that, "no Tenant" is not known. */
   loaded(): boolean;
 }

@@ -1,11 +1,10 @@
-import { forGoingDown } from "../saga/advance.ts";
 import { decide } from "../saga/decide.ts";
 import { patched } from "../saga/row.ts";
 import type { Claim } from "../store/claims.ts";
 import { perform } from "./perform.ts";
 import { say } from "./say.ts";
 import { look, view } from "./sight.ts";
-import { asSagaError, type ClaimDeps, type End, LeaseLost, tell, tenantOf, type Work } from "./work.ts";
+import { asSagaError, type ClaimDeps, type End, LeaseLost, tell, type Work } from "./work.ts";
 
 export type { ClaimDeps } from "./work.ts";
 
@@ -14,7 +13,7 @@ export type { ClaimDeps } from "./work.ts";
  * the claim go. Never throws for what a neighbour did; throws when Postgres fails (the lease then ends by itself).
  */
 export async function processClaim(deps: ClaimDeps, claim: Claim, signal: AbortSignal): Promise<void> {
-  const work: Work = { deps, signal, claim, object: undefined, audit: [], carry: {} };
+  const work: Work = { deps, signal, claim, object: undefined, heir: undefined, audit: [], carry: {} };
   try {
     await run(work);
   } catch (error) {
@@ -52,11 +51,11 @@ async function see(work: Work) {
 async function settle(work: Work, end: End, sight: Parameters<typeof say>[3]): Promise<void> {
   const said =
     end.situation === undefined || (await say(work, patched(work.claim.row, end.patch), end.situation, sight));
-  const down =
-    sight.kind === "present" && tenantOf(work) !== undefined ? forGoingDown(work.claim.row, sight.desired) : {};
+  // Also one who is suspended or stalled may be deleted: what then happens to the accounts stands in the row.
+  const policy = sight.kind === "present" ? { deletionPolicy: sight.desired.deletionPolicy } : {};
   // A status that could not be written is the rest of this work: again in a second.
   const dueAt = said ? end.dueAt : new Date(work.deps.clock.now() + 1000);
-  await letGo(work, { ...end, patch: { ...down, ...end.patch }, dueAt });
+  await letGo(work, { ...end, patch: { ...policy, ...end.patch }, dueAt });
   if (end.frees === true) work.deps.released(work.claim.row.tenantID);
   if (end.situation?.kind === "ready" && end.events.length > 0) tell(work, "ready", "info", "Everything is in place.");
 }

@@ -9,6 +9,7 @@ import { type ClaimDeps, processClaim } from "./claim.ts";
 const LONGEST_SLEEP_MS = 30_000;
 
 const UNTIL_READY_MS = 100;
+const CROWDED_MS = 250;
 
 export interface EngineDeps extends Omit<ClaimDeps, "clusterID" | "cluster"> {
   readonly pool: Pool;
@@ -38,6 +39,7 @@ export function makeEngine(deps: EngineDeps): Engine {
   const { pool, clock, log, workers } = deps;
   const stopping = new AbortController();
   const working = new Set<Promise<void>>();
+  const inHand = new Map<string, number>();
   let session: WorkerSession | undefined;
   let looking: Promise<void> | undefined;
   let again = false;
@@ -81,14 +83,19 @@ export function makeEngine(deps: EngineDeps): Engine {
     if (free <= 0) return LONGEST_SLEEP_MS;
     const current = await liveSession();
     const clusterID = await deps.clusterID();
-    const claims = await claimDue(pool, current.owner, free);
+    const claims = await claimDue(pool, current.owner, free, inHand, Math.max(1, Math.floor(workers / 2)));
     for (const claim of claims) work(claim, current, clusterID);
+    // Somebody who leaves looks again.
     if (claims.length === free) return LONGEST_SLEEP_MS;
-    return (await earliestDueMs(pool)) ?? LONGEST_SLEEP_MS;
+    // With work in hand, what is due may be held back for its tenant: again when somebody leaves, or soon.
+    const earliest = (await earliestDueMs(pool)) ?? LONGEST_SLEEP_MS;
+    return working.size > 0 ? Math.max(CROWDED_MS, earliest) : earliest;
   }
 
   function work(claim: Claim, current: WorkerSession, clusterID: string): void {
     const signal = AbortSignal.any([stopping.signal, current.lost]);
+    const { tenantID } = claim.row;
+    inHand.set(tenantID, (inHand.get(tenantID) ?? 0) + 1);
     const job = processClaim({ ...deps, clusterID }, claim, signal)
       .catch((error: unknown) => {
         // Postgres failed under it: the lease ends by itself, and the row is still due.
@@ -96,6 +103,9 @@ export function makeEngine(deps: EngineDeps): Engine {
       })
       .finally(() => {
         working.delete(job);
+        const left = (inHand.get(tenantID) ?? 1) - 1;
+        if (left > 0) inHand.set(tenantID, left);
+        else inHand.delete(tenantID);
         look();
       });
     working.add(job);

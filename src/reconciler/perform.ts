@@ -150,11 +150,11 @@ async function orphan(work: Work, letGo: boolean, sight: Sight): Promise<End> {
  * The deleted holder gives its saga to the one who waits for the email; from then on the row is the newcomer's. Should
  * the release of the old object fail, the watch finds one that is going and has no row, and lets it go.
  */
-async function handOver(work: Work, sight: Sight): Promise<"goOn"> {
+async function handOver(work: Work, sight: Sight): Promise<never> {
   const { deps, object, signal } = work;
   const { row } = work.claim;
-  const to = await deps.firstWaiter(row.tenantID, row.email);
-  if (to === undefined) return "goOn";
+  const to = work.heir;
+  if (to === undefined) throw new Error("a saga was to be handed over to nobody");
   if (!(await deps.handOver(work.claim, to))) throw new LeaseLost();
   tell(work, "handed-over", "info", `The person passed to ${to.namespace}/${to.name}.`);
   if (sight.kind === "deleting" && object !== undefined) {

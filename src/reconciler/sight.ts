@@ -4,6 +4,7 @@ import type { LiveTenantUser } from "../api/tenantUser.ts";
 import type { Sight, TenantView, View } from "../saga/decide.ts";
 import { desire, refusal } from "../saga/desired.ts";
 import type { StepName } from "../saga/row.ts";
+import type { Waiter } from "../store/bindings.ts";
 import { tenantOf, type Work } from "./work.ts";
 
 /** The object that holds the row, as it is now. */
@@ -34,18 +35,34 @@ const NO_TENANT: TenantSpec = tenantSpec.parse({
 /** Everything that deciding needs to know. */
 export async function view(work: Work, sight: Sight): Promise<View> {
   const { row } = work.claim;
-  const { cluster, clusterID, firstWaiter } = work.deps;
+  const { cluster, clusterID } = work.deps;
   const beginning = sight.kind === "deleting" && row.deleting === undefined;
-  const undoing = row.deleting !== undefined;
+  work.heir = row.deleting === undefined ? undefined : await heir(work);
   return {
     row,
     sight,
     tenant: tenantView(work),
     clusterID,
     crd: beginning ? await cluster.tenantUserCRD(work.signal) : "unknown",
-    waiter: undoing && (await firstWaiter(row.tenantID, row.email)) !== undefined,
+    waiter: work.heir !== undefined,
     closed: closed(work),
   };
+}
+
+/** The first of those who wait for the email, if it lives: given to one that is gone, the accounts would stay for ever. */
+async function heir({ deps, signal, claim: { row } }: Work): Promise<Waiter | undefined> {
+  for (;;) {
+    const first = await deps.firstWaiter(row.tenantID, row.email);
+    if (first === undefined) return undefined;
+    const object = await deps.cluster.getTenantUser(first.namespace, first.name, signal);
+    if (object?.metadata.uid === first.uid) {
+      if (object.metadata.deletionTimestamp !== undefined) return undefined;
+      // One with a pin of its own is another person on the same address: it comes when this one is gone.
+      const pin = object.spec.userUUID;
+      return pin === undefined || pin === row.uuid ? first : undefined;
+    }
+    await deps.forgetWaiter(first.uid);
+  }
 }
 
 export function tenantView(work: Work): TenantView | undefined {

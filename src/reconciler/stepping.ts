@@ -44,7 +44,7 @@ async function take(
   let advanced: Advanced;
   try {
     advanced = await act(step, AbortSignal.any([work.signal, AbortSignal.timeout(STEP_DEADLINE_MS)]));
-    if (origin !== undefined && deps.breakers.success(origin)) deps.recovered(work.claim.row.tenantID);
+    if (origin !== undefined) deps.breakers.success(origin);
     deps.observe({ step: name, direction, outcome: "done", ms: deps.clock.now() - began });
   } catch (error) {
     if (error instanceof LeaseLost) throw error;

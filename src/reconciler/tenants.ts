@@ -294,6 +294,7 @@ export function makeTenants(deps: TenantDeps): Tenants {
   return {
     get: (tenantID) => byID.get(tenantID),
     byNamespace: (namespace) => byNamespace.get(namespace),
+    all: () => [...byID.values()],
     loaded: () => loaded,
     onChange: (callback) => void callbacks.push(callback),
     look: () => alarm.ring(),

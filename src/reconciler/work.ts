@@ -13,6 +13,7 @@ import type { Binding, Waiter } from "../store/bindings.ts";
 import type { Claim, Recording } from "../store/claims.ts";
 import type { TenantAccess, TenantRegistry } from "./access.ts";
 import type { Breakers } from "./breakers.ts";
+import type { Crowd } from "./crowd.ts";
 
 export interface ClaimDeps {
   readonly cluster: Cluster;
@@ -24,11 +25,13 @@ export interface ClaimDeps {
   /** Undefined: the lease is lost. */
   readonly moveEmail: (row: SagaRow, email: string) => Promise<Binding | undefined>;
   readonly firstWaiter: (tenantID: string, email: string) => Promise<Waiter | undefined>;
+  /** One who waits no more: its object is gone. */
+  readonly forgetWaiter: (uid: string) => Promise<void>;
   readonly handOver: (claim: Claim, to: Waiter) => Promise<boolean>;
   /** Something was let go that others of this tenant may wait for. */
   readonly released: (tenantID: string) => void;
-  /** A neighbour of this tenant answers again after having been down. */
-  readonly recovered: (tenantID: string) => void;
+  /** Runs what calls a neighbour, with not too many at that origin at once. */
+  readonly crowd: Crowd;
   readonly observe: (outcome: { step: StepName; direction: "up" | "down"; outcome: string; ms: number }) => void;
   readonly clock: Clock;
   readonly random: Random;
@@ -43,6 +46,8 @@ export interface Work {
   claim: Claim;
   /** Read once per claim: what changes meanwhile touches the row, and the next claim reads it. */
   object: LiveTenantUser | undefined;
+  /** Who gets the saga of an object that goes, as last looked. */
+  heir: Waiter | undefined;
   /** Outside writes since the last record. */
   audit: AuditEntry[];
   readonly carry: StepContext["carry"];

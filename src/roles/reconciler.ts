@@ -5,6 +5,7 @@ import { makeRetries } from "../heartbeat/retries.ts";
 import { watchSecrets } from "../heartbeat/secrets.ts";
 import { makeTicker } from "../heartbeat/ticker.ts";
 import { watchUsers } from "../heartbeat/users.ts";
+import { answers } from "../lib/http.ts";
 import { makeRealm } from "../keycloak/client.ts";
 import { fromKubeconfig, inCluster } from "../kube/access.ts";
 import { makeCluster } from "../kube/client.ts";
@@ -22,6 +23,7 @@ import { makeLiveness } from "../ops/liveness.ts";
 import { makeMetrics } from "../ops/metrics.ts";
 import { makeOpsServer } from "../ops/server.ts";
 import { makeBreakers } from "../reconciler/breakers.ts";
+import { makeCrowd } from "../reconciler/crowd.ts";
 import { makeEngine } from "../reconciler/engine.ts";
 import { makeIntake } from "../reconciler/intake.ts";
 import { makeOutboxPump } from "../reconciler/outboxPump.ts";
@@ -30,7 +32,7 @@ import { makeTenants } from "../reconciler/tenants.ts";
 import { keycloakStep } from "../steps/keycloak.ts";
 import { newapiStep } from "../steps/newapi.ts";
 import { secretStep } from "../steps/secret.ts";
-import { firstWaiter, handOver, moveEmail } from "../store/bindings.ts";
+import { firstWaiter, forgetApplicant, handOver, moveEmail } from "../store/bindings.ts";
 import { record } from "../store/claims.ts";
 import { makePool } from "../store/pool.ts";
 import { touchUnsettled } from "../store/sightings.ts";
@@ -101,13 +103,28 @@ export async function runReconciler(config: ReconcilerConfig, log: Log, lifecycl
   const reconsider = (tenantID: string | undefined): void =>
     retries.run(`waiting/${tenantID ?? ""}`, (signal) => intake.reconsider(tenantID, signal));
 
+  const breakers = makeBreakers({
+    clock,
+    random,
+    probe: (origin) => answers(origin, lifecycle.signal),
+    recovered: (origin) => {
+      log.info("a neighbour answers again", { origin, outcome: "recovered" });
+      for (const { tenantID, spec } of tenants.all()) {
+        if (![spec.keycloak.url, spec.newapi.url].some((address) => new URL(address).origin === origin)) continue;
+        retries.run(`recovered/${tenantID}`, async () => {
+          await touchUnsettled(pool, tenantID, RECOVERY_SPREAD_MS);
+          engine.look();
+        });
+      }
+    },
+  });
   const engine = makeEngine({
     pool,
     cluster,
     clusterID,
     tenants,
     steps: [keycloakStep, newapiStep, secretStep],
-    breakers: makeBreakers(clock),
+    breakers,
     workers: config.workers,
     ready: () => tenants.loaded(),
     openSession: () => openWorkerSession(url, `unified-rbac worker ${config.identity}`),
@@ -118,17 +135,13 @@ export async function runReconciler(config: ReconcilerConfig, log: Log, lifecycl
     },
     moveEmail: (row, email) => moveEmail(pool, row, email),
     firstWaiter: (tenantID, email) => firstWaiter(pool, tenantID, email),
+    forgetWaiter: (uid) => forgetApplicant(pool, uid),
     handOver: (claim, to) => handOver(pool, claim, to),
     released: (tenantID) => {
       reconsider(tenantID);
       tenants.look();
     },
-    recovered: (tenantID) => {
-      retries.run(`recovered/${tenantID}`, async () => {
-        await touchUnsettled(pool, tenantID, RECOVERY_SPREAD_MS);
-        engine.look();
-      });
-    },
+    crowd: makeCrowd(),
     observe: ({ step, outcome, ms, direction }) => metrics.step({ step, direction, outcome, seconds: ms / 1000 }),
     clock,
     random,
@@ -160,7 +173,10 @@ export async function runReconciler(config: ReconcilerConfig, log: Log, lifecycl
     pool,
     everyMs: config.heartbeatMs,
     reconsider: (signal) => intake.reconsider(undefined, signal),
-    standing: (standing) => metrics.standing(standing),
+    standing: (standing) => {
+      metrics.standing(standing);
+      metrics.breakers({ origin: breakers.open().length });
+    },
     clock,
     log,
   });
@@ -188,7 +204,7 @@ export async function runReconciler(config: ReconcilerConfig, log: Log, lifecycl
     makeHeartbeatConsumer({ bus, look: look("heartbeat") }),
     outbox,
     { name: "sights", start: () => undefined, stop: () => retries.stop() },
-    { name: "engine", start: () => engine.start(), stop: () => engine.stop() },
+    { name: "engine", start: () => engine.start(), stop: () => engine.stop().finally(() => breakers.stop()) },
     {
       name: "tenants",
       start: () => {

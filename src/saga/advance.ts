@@ -71,7 +71,7 @@ export function beforeUp(row: SagaRow, desired: Desired, run: Run): RowPatch | u
  * What going down must know, and the object may no longer tell by then. A Secret that is not made yet has its place
  * noted before it is: one that was posted, and whose answer was lost, is found there.
  */
-export function forGoingDown(row: SagaRow, desired: Desired): RowPatch {
+function forGoingDown(row: SagaRow, desired: Desired): RowPatch {
   const policy = row.deletionPolicy === desired.deletionPolicy ? {} : { deletionPolicy: desired.deletionPolicy };
   const { namespace, name = secretName(sagaUUID(row.uuid)) } = desired.secret;
   const known = row.secretUID !== undefined || (row.secretNamespace === namespace && row.secretName === name);

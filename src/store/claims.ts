@@ -16,15 +16,25 @@ export interface Claim {
   readonly owner: number;
 }
 
+/** How many rows of each tenant this worker has in hand. */
+export type InHand = ReadonlyMap<string, number>;
+
 /**
- * Claims up to `limit` due rows, fair across tenants: one of each tenant before a second of any. A lease whose owner's
+ * Claims up to `limit` due rows, fair across tenants: one of each tenant before a second of any, and none beyond
+ * `mostPerTenant` with those in hand, so that one tenant's slow neighbour never takes every worker. A lease whose owner's
  * advisory lock is free is dead at once. One statement; rows that others are claiming are skipped.
  */
-export async function claimDue(db: Queryable, owner: number, limit: number): Promise<Claim[]> {
+export async function claimDue(
+  db: Queryable,
+  owner: number,
+  limit: number,
+  inHand: InHand = new Map(),
+  mostPerTenant = limit,
+): Promise<Claim[]> {
   const { rows } = await db.query<RawRow>({
     name: "claim-due",
     text: CLAIM_DUE,
-    values: [owner, limit, LEASE_SECONDS, WORKER_LOCKS],
+    values: [owner, limit, LEASE_SECONDS, WORKER_LOCKS, [...inHand.keys()], [...inHand.values()], mostPerTenant],
   });
   return rows.map((raw) => ({ row: sagaRow(raw), owner }));
 }
@@ -42,20 +52,22 @@ with recursive tenant as (
   select objid::bigint as owner from pg_locks
   where locktype = 'advisory' and classid = $4::bigint::oid and objsubid = 2
     and database = (select oid from pg_database where datname = current_database())
+), busy as (
+  select * from unnest($5::text[], $6::int[]) as b (tenant_id, n)
 ), due as (
   select d.sme_user_uuid, d.turn, d.due_at
-  from tenant cross join lateral (
+  from tenant left join busy on busy.tenant_id = tenant.sme_tenant_id cross join lateral (
     select s.sme_user_uuid, s.due_at, row_number() over (order by s.due_at) as turn
     from (
       select i.sme_user_uuid, i.due_at from user_provision_state i
       where i.sme_tenant_id = tenant.sme_tenant_id and i.due_at <= now()
         and (i.lease_until is null or i.lease_until < now()
              or not exists (select 1 from living where living.owner = i.lease_owner))
-      order by i.due_at limit $2
+      order by i.due_at limit least($2, greatest(0, $7::int - coalesce(busy.n, 0)))
     ) s
   ) d
   where tenant.sme_tenant_id is not null
-  order by d.turn, d.due_at limit $2
+  order by d.turn + coalesce(busy.n, 0), d.due_at limit $2
 ), locked as (
   select s.sme_user_uuid from user_provision_state s join due using (sme_user_uuid)
   where s.due_at <= now()

@@ -130,12 +130,7 @@ async function follow(observer: Observer, push: Push, screen: Screen, stages: re
   await observer.until(
     () => stages.every((stage) => count(stage) === names.length),
     () => {
-      for (let stage = stages[told]; stage !== undefined && one !== undefined; stage = stages[told]) {
-        const seen = stage.reached(one);
-        if (seen === undefined) break;
-        screen.stage(Math.max(0, seen.at - push.at), stage.what, seen.detail);
-        told += 1;
-      }
+      if (one !== undefined) told = tell(stages, told, one, push, screen);
       const next = stages.find((stage) => count(stage) < names.length);
       if (next === undefined) return screen.clear();
       const tally = one === undefined ? ` (${count(next)} of ${names.length})` : "";
@@ -145,6 +140,15 @@ async function follow(observer: Observer, push: Push, screen: Screen, stages: re
     () => stuckAt(observer, push, stages),
   );
   if (one === undefined) table(push, screen, stages);
+}
+
+/** Shows the stages that have been reached since the last look, in their order. Gives how many were shown by now. */
+function tell(stages: readonly Stage[], told: number, name: string, push: Push, screen: Screen): number {
+  const stage = stages[told];
+  const seen = stage?.reached(name);
+  if (stage === undefined || seen === undefined) return told;
+  screen.stage(Math.max(0, seen.at - push.at), stage.what, seen.detail);
+  return tell(stages, told + 1, name, push, screen);
 }
 
 function table({ names, at }: Push, screen: Screen, stages: readonly Stage[]): void {

@@ -23,9 +23,10 @@ export async function readCredentials(kube: Kube, namespace: string, name: strin
   const found = await kube.get(`/api/v1/namespaces/${namespace}/secrets/${name}`);
   if (found === undefined) return undefined;
   const { data } = secretShape.parse(found);
-  const plain = (value: string): string => Buffer.from(value, "base64").toString("utf8");
   return { secret: name, baseURL: plain(data["base-url"]), apiKey: plain(data["api-key"]) };
 }
+
+const plain = (base64: string): string => Buffer.from(base64, "base64").toString("utf8");
 
 const modelsAnswer = z.object({ data: z.array(z.object({ id: z.string() })) });
 

@@ -9,11 +9,13 @@ import * as z from "zod";
 export interface Answer {
   readonly status: number;
   readonly body: Readonly<Record<string, unknown>>;
+  /** What kubectl would print after "Warning:". */
+  readonly warnings: readonly string[];
 }
 
 export interface ApiServer {
-  /** `body` is sent as JSON; `type` is its content type. */
-  send(method: string, path: string, body?: unknown, type?: string): Promise<Answer>;
+  /** `body` is sent as JSON; `type` is its content type; `as` is the user to impersonate. */
+  send(method: string, path: string, body?: unknown, type?: string, as?: string): Promise<Answer>;
   close(): void;
 }
 
@@ -32,17 +34,33 @@ export async function connectApiServer(kubeconfig: string): Promise<ApiServer> {
   const agent = new Agent({ keepAlive: true, maxSockets: 8, ca, cert, key, rejectUnauthorized });
 
   return {
-    async send(method, path, body, type = "application/json") {
+    async send(method, path, body, type = "application/json", as) {
       const sent = httpsRequest(new URL(path, server), {
         method,
         agent,
-        headers: { ...credentials, accept: "application/json", ...(body !== undefined && { "content-type": type }) },
+        headers: {
+          ...credentials,
+          accept: "application/json",
+          ...(body !== undefined && { "content-type": type }),
+          ...(as !== undefined && { "impersonate-user": as }),
+        },
         signal: AbortSignal.timeout(10_000),
       });
       sent.end(body === undefined ? undefined : JSON.stringify(body));
       const [answer] = z.tuple([z.instanceof(IncomingMessage)]).parse(await once(sent, "response"));
-      return { status: answer.statusCode ?? 0, body: object.parse(await json(answer)) };
+      return {
+        status: answer.statusCode ?? 0,
+        body: object.parse(await json(answer)),
+        warnings: warningsIn(answer.headers.warning),
+      };
     },
     close: () => agent.destroy(),
   };
+}
+
+/** `299 - "text"`, several separated by commas; quotes inside a text are escaped. */
+function warningsIn(header: string | undefined): string[] {
+  return [...(header ?? "").matchAll(/\d{3} \S+ "((?:[^"\\]|\\.)*)"/g)].map(([, text = ""]) =>
+    text.replaceAll(/\\(.)/g, "$1"),
+  );
 }

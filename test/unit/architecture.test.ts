@@ -1,0 +1,108 @@
+/** The way of the data, kept by a test: a folder imports from those below it and from itself only. */
+import { readdirSync, readFileSync } from "node:fs";
+import { dirname, join, relative, resolve } from "node:path";
+import { describe, expect, it } from "vitest";
+
+const SRC = resolve(import.meta.dirname, "../../src");
+
+const LAYER: Readonly<Record<string, number>> = {
+  lib: 0,
+  api: 0,
+  saga: 1,
+  store: 2,
+  kube: 2,
+  keycloak: 2,
+  newapi: 2,
+  bus: 2,
+  tls: 2,
+  steps: 3,
+  reconciler: 4,
+  admission: 5,
+  heartbeat: 5,
+  ops: 5,
+  cli: 5,
+  roles: 6,
+  "main.ts": 6,
+};
+
+/** Neighbours of one layer that may know each other: each line is a decision. */
+const ALLOWED_BESIDE = new Set(["api -> lib", "main.ts -> roles"]);
+/** Types only: a step and the engine speak of neighbours by their interfaces. */
+const PURE = ["api", "saga"];
+const EFFECTS = /^node:(fs|net|http|https|http2|child_process|dgram|tls)/;
+
+interface Import {
+  readonly file: string;
+  readonly from: string;
+  readonly specifier: string;
+  readonly to: string | undefined;
+}
+
+function imports(): Import[] {
+  return readdirSync(SRC, { recursive: true, encoding: "utf8" })
+    .filter((file) => file.endsWith(".ts"))
+    .flatMap((file) => {
+      const text = readFileSync(join(SRC, file), "utf8");
+      const found = text.matchAll(
+        /(?:^|\n)\s*(?:import|export)\b[^;]*?from\s+"([^"]+)"|import\("([^"]+)"\)|^import "([^"]+)"/gm,
+      );
+      return Array.from(found, (match): Import => {
+        const specifier = match[1] ?? match[2] ?? match[3] ?? "";
+        const target = specifier.startsWith(".") ? relative(SRC, resolve(SRC, dirname(file), specifier)) : undefined;
+        return { file, from: top(file), specifier, to: target === undefined ? undefined : top(target) };
+      });
+    });
+}
+
+const top = (file: string): string => file.split("/")[0] ?? file;
+
+describe("the layers of src", () => {
+  const all = imports();
+
+  it("know every folder", () => {
+    expect([...new Set(all.map(({ from }) => from))].filter((folder) => LAYER[folder] === undefined)).toEqual([]);
+    expect(all.length).toBeGreaterThan(300);
+  });
+
+  it("import from below and from their own folder only", () => {
+    const wrong = all.filter(({ from, to }) => {
+      if (to === undefined || from === to || ALLOWED_BESIDE.has(`${from} -> ${to}`)) return false;
+      return (LAYER[to] ?? 99) >= (LAYER[from] ?? -1);
+    });
+    expect(wrong.map(({ file, specifier }) => `${file} imports ${specifier}`)).toEqual([]);
+  });
+
+  it("keep api and saga free of effects; only the generator writes files", () => {
+    const wrong = all.filter(
+      ({ from, file, specifier }) => PURE.includes(from) && EFFECTS.test(specifier) && file !== "api/generate.ts",
+    );
+    expect(wrong.map(({ file, specifier }) => `${file} imports ${specifier}`)).toEqual([]);
+  });
+
+  it("give admission neither steps, nor a Kubernetes client, nor the reconciler", () => {
+    const reached = new Set<string>();
+    const visit = (file: string): void => {
+      if (reached.has(file)) return;
+      reached.add(file);
+      for (const entry of all.filter((one) => one.file === file && one.to !== undefined)) {
+        visit(relative(SRC, resolve(SRC, dirname(file), entry.specifier)));
+      }
+    };
+    visit("roles/webhook.ts");
+    const forbidden = [...reached].filter((file) =>
+      ["steps", "kube", "reconciler", "keycloak", "newapi"].includes(top(file)),
+    );
+    expect(forbidden).toEqual([]);
+    expect(reached.has("admission/server.ts")).toBe(true);
+  });
+
+  it("let only config.ts read the environment and only main.ts end the process", () => {
+    const texts = new Map(
+      [...new Set(all.map(({ file }) => file))].map((file) => [file, readFileSync(join(SRC, file), "utf8")] as const),
+    );
+    const environment = [...texts].filter(([, text]) => text.includes("process.env")).map(([file]) => file);
+    const exits = [...texts].filter(([, text]) => text.includes("process.exit(")).map(([file]) => file);
+    expect(environment).toEqual(["main.ts"]);
+    expect(exits).toEqual(["main.ts"]);
+  });
+});

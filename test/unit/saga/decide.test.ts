@@ -1,0 +1,381 @@
+import { describe, expect, test } from "vitest";
+import { decide, fingerprint, RELEASE_AFTER_MS, type View } from "../../../src/saga/decide.ts";
+import { desire } from "../../../src/saga/desired.ts";
+import type { SagaRow } from "../../../src/saga/row.ts";
+import {
+  ABSENT,
+  deletingRow,
+  doneRow,
+  handled,
+  NOW,
+  OBJECT_UID,
+  sagaRow,
+  seconds,
+  sightOf,
+  tenant,
+  tenantUser,
+  tenantView,
+  view,
+} from "../../support/builders.ts";
+
+const next = (given: Partial<View> = {}, now = NOW) => decide(view(given), now);
+const done = { kind: "rest", why: "done" };
+const run = (given: Partial<NonNullable<SagaRow["run"]>> = {}) => ({
+  reason: "create" as const,
+  generation: 1,
+  step: "keycloak" as const,
+  attempt: 0,
+  done: false,
+  seen: { tenantRevision: "r1", requestedAt: undefined },
+  ...given,
+});
+
+describe("what is not to be touched", () => {
+  test.each([
+    ["a voided row rests", { row: sagaRow({ voided: true }) }, "voided"],
+    ["a row whose object was never seen rests", { row: sagaRow({ confirmed: false }) }, "unconfirmed"],
+    [
+      "an unconfirmed row rests even when its object is being deleted",
+      { row: sagaRow({ confirmed: false }), sight: sightOf(tenantUser().deleting().build()) },
+      "unconfirmed",
+    ],
+    ["a deleted row rests", { row: sagaRow({ state: "deleted" }), sight: ABSENT }, "ended"],
+    ["a retained row rests", { row: doneRow({ state: "retained" }), sight: ABSENT }, "ended"],
+    ["an orphan rests while its object is away", { row: doneRow({ state: "orphaned" }), sight: ABSENT }, "ended"],
+  ] satisfies [string, Partial<View>, string][])("%s", (_sentence, given, why) => {
+    expect(next(given)).toEqual({ kind: "rest", why });
+  });
+
+  test("an object that is gone without a deletion makes an orphan, and nothing is undone", () => {
+    expect(next({ row: doneRow(), sight: ABSENT })).toEqual({ kind: "orphan", release: false });
+  });
+
+  test("a terminal error rests until something of its fingerprint changes", () => {
+    const user = tenantUser();
+    const blockedOn = fingerprint(desire(user.build(), tenant()), tenantView());
+    const row = sagaRow({ state: "failed", blockedOn });
+    expect(next({ row })).toEqual({ kind: "rest", why: "blocked" });
+    expect(next({ row, sight: sightOf(user.withGeneration(2).build()) })).toMatchObject({ kind: "up" });
+    expect(next({ row, sight: sightOf(user.requestedAt("again").build()) })).toMatchObject({ kind: "up" });
+    expect(next({ row, tenant: tenantView({ revision: "r2" }) })).toMatchObject({ kind: "up" });
+  });
+
+  test("a suspended person is left alone, also with work in hand", () => {
+    const sight = sightOf(tenantUser().withSpec({ suspend: true }).build());
+    expect(next({ sight })).toEqual({ kind: "suspend" });
+    expect(next({ sight, row: doneRow({ run: run({ step: "secret", reason: "drift" }) }) })).toEqual({
+      kind: "suspend",
+    });
+  });
+
+  test("a suspended Tenant suspends everybody", () => {
+    expect(next({ sight: sightOf(tenantUser().build(), tenant({ suspend: true })) })).toEqual({ kind: "suspend" });
+  });
+
+  test("suspending does not hold up a deletion", () => {
+    expect(
+      next({
+        sight: sightOf(tenantUser().withSpec({ suspend: true }).deleting().build()),
+        row: doneRow(),
+        crd: "present",
+      }),
+    ).toMatchObject({
+      kind: "begin-down",
+    });
+  });
+});
+
+describe("what waits", () => {
+  test("without a Tenant it waits, and says so", () => {
+    expect(next({ tenant: undefined })).toMatchObject({ kind: "wait", reason: "NoTenant", until: undefined });
+  });
+
+  test("while the Tenant is not ready it waits with the Tenant's own sentence", () => {
+    expect(next({ tenant: tenantView({ ready: false, message: "No group." }) })).toMatchObject({
+      kind: "wait",
+      reason: "TenantNotReady",
+      message: "No group.",
+    });
+  });
+
+  test("one who has everything does not wait for a Tenant that is not ready", () => {
+    expect(next({ row: doneRow(), tenant: tenantView({ ready: false }) })).toEqual(done);
+  });
+
+  test("a pause after a failure is slept through", () => {
+    expect(next({ row: sagaRow({ backoffUntil: seconds(5) }) })).toEqual({ kind: "sleep", until: seconds(5) });
+    expect(next({ row: sagaRow({ backoffUntil: seconds(5) }) }, seconds(5))).toMatchObject({ kind: "up" });
+  });
+
+  test("behind a closed neighbour it waits for the probe; a step at another neighbour goes on", () => {
+    const closed = { keycloak: seconds(1) };
+    expect(next({ closed })).toMatchObject({ kind: "wait", reason: "NeighbourUnavailable", until: seconds(1) });
+    const row = sagaRow({ reached: "kc_created", run: run({ step: "newapi" }) });
+    expect(next({ closed, row })).toMatchObject({ kind: "up", step: "newapi" });
+  });
+});
+
+describe("what is refused", () => {
+  test("what the Tenant does not allow, before anything is done", () => {
+    const sight = sightOf(
+      tenantUser()
+        .withSpec({ groups: ["admins"] })
+        .build(),
+    );
+    expect(next({ sight })).toMatchObject({ kind: "refuse", refusal: { reason: "NotAllowed" } });
+  });
+
+  test("a pin that is added later and is not the person's uuid", () => {
+    const sight = sightOf(
+      tenantUser().withGeneration(2).withSpec({ userUUID: "0a000000-0000-4000-8000-00000000000a" }).build(),
+    );
+    expect(next({ row: doneRow(), sight })).toMatchObject({ kind: "refuse", refusal: { reason: "UUIDNotYours" } });
+  });
+
+  test("a pin that is the person's uuid is no matter", () => {
+    const row = doneRow();
+    expect(next({ row, sight: sightOf(tenantUser().withSpec({ userUUID: row.uuid }).build()) })).toEqual(done);
+  });
+
+  test("one who is no longer refused is worked on again, although nothing else has changed", () => {
+    expect(next({ row: doneRow({ state: "failed", blockedOn: "1|r0||" }) })).toMatchObject({
+      kind: "up",
+      run: { reason: "tenant" },
+    });
+  });
+});
+
+describe("going up", () => {
+  test("begins with Keycloak and tells what it was begun under", () => {
+    expect(next({ sight: sightOf(tenantUser().requestedAt("t1").build()) })).toMatchObject({
+      kind: "up",
+      step: "keycloak",
+      run: { reason: "create", generation: 1, seen: { tenantRevision: "r1", requestedAt: "t1" } },
+    });
+  });
+
+  test("an object without our finalizer gets it before any outside call", () => {
+    expect(next({ sight: sightOf(tenantUser().withoutFinalizer().build()) })).toEqual({ kind: "add-finalizer" });
+  });
+
+  test("a changed email moves before any outside call, and compares without capitals", () => {
+    const to = (email: string) => sightOf(tenantUser().withGeneration(2).withSpec({ email }).build());
+    expect(next({ row: doneRow(), sight: to("Grace@Example.com") })).toEqual({
+      kind: "move-email",
+      email: "grace@example.com",
+    });
+    expect(next({ row: doneRow(), sight: to(" ADA@example.com ") })).toMatchObject({ kind: "up", step: "keycloak" });
+  });
+
+  test("the run in hand goes on at its step", () => {
+    expect(
+      next({ row: sagaRow({ reached: "newapi_created", run: run({ step: "secret", attempt: 3 }) }) }),
+    ).toMatchObject({
+      kind: "up",
+      step: "secret",
+      run: { attempt: 3 },
+    });
+  });
+
+  test("a run whose steps are through is finished", () => {
+    expect(
+      next({ row: sagaRow({ reached: "secret_applied", run: run({ step: "secret", done: true }) }) }),
+    ).toMatchObject({ kind: "finish" });
+  });
+
+  test.each([
+    ["a newer generation", { sight: sightOf(tenantUser().withGeneration(2).build()) }],
+    ["a newer Tenant", { tenant: tenantView({ revision: "r2" }) }],
+    ["a newer request", { sight: sightOf(tenantUser().requestedAt("t2").build()) }],
+  ] satisfies [string, Partial<View>][])("%s begins the run in hand anew", (_what, given) => {
+    const row = doneRow({ run: run({ reason: "edit", step: "secret" }) });
+    expect(next({ row, ...given })).toMatchObject({
+      kind: "up",
+      step: "keycloak",
+      run: { reason: "edit", attempt: 0 },
+    });
+  });
+
+  test.each([
+    ["an edit", { sight: sightOf(tenantUser().withGeneration(2).build()) }, "edit"],
+    ["a changed Tenant", { tenant: tenantView({ revision: "r2" }) }, "tenant"],
+    ["a request", { sight: sightOf(tenantUser().requestedAt("t1").build()) }, "requested"],
+    [
+      "a higher key generation",
+      {
+        sight: sightOf(
+          tenantUser()
+            .withSpec({ key: { generation: 1 } })
+            .build(),
+        ),
+      },
+      "rotate",
+    ],
+    ["the rotate annotation", { sight: sightOf(tenantUser().rotateRequestedAt("t1").build()) }, "rotate"],
+  ] satisfies [string, Partial<View>, string][])("%s is work for one who has everything", (_what, given, reason) => {
+    expect(next({ row: doneRow(), ...given })).toMatchObject({ kind: "up", step: "keycloak", run: { reason } });
+  });
+
+  test.each([
+    ["nothing new", {}],
+    [
+      "a lower key generation",
+      {
+        row: doneRow({ keyGeneration: 3 }),
+        sight: sightOf(
+          tenantUser()
+            .withSpec({ key: { generation: 2 } })
+            .build(),
+        ),
+      },
+    ],
+    [
+      "a request that was handled",
+      {
+        row: doneRow({ handled: handled({ requestedAt: "t1" }) }),
+        sight: sightOf(tenantUser().requestedAt("t1").build()),
+      },
+    ],
+    ["a request whose annotation was taken away", { row: doneRow({ handled: handled({ requestedAt: "t1" }) }) }],
+    [
+      "a rotation that was handled",
+      {
+        row: doneRow({ handled: handled({ rotateRequestedAt: "t1" }) }),
+        sight: sightOf(tenantUser().rotateRequestedAt("t1").build()),
+      },
+    ],
+  ] satisfies [string, Partial<View>][])("%s is no work", (_what, given) => {
+    expect(next({ row: doneRow(), ...given })).toEqual(done);
+  });
+
+  test("a rotation wanted while only the Secret is being mended begins with the gateway's turn", () => {
+    const row = doneRow({ run: run({ reason: "drift", step: "secret", seen: undefined }) });
+    expect(next({ row, sight: sightOf(tenantUser().rotateRequestedAt("t1").build()) })).toMatchObject({
+      kind: "up",
+      step: "keycloak",
+    });
+  });
+
+  test("mending the Secret alone is enough when nothing else is new", () => {
+    const row = doneRow({ run: run({ reason: "drift", step: "secret", seen: undefined }) });
+    expect(next({ row })).toMatchObject({ kind: "up", step: "secret" });
+  });
+});
+
+describe("going down", () => {
+  const gone = sightOf(tenantUser().deleting(seconds(-5)).build());
+  const down = (row: SagaRow, given: Partial<View> = {}, now = NOW) =>
+    next({ row, sight: gone, crd: "present", ...given }, now);
+
+  test("is noted first, whatever else there is to do", () => {
+    const row = doneRow({ run: run({ reason: "edit" }), blockedOn: "x", backoffUntil: seconds(60), state: "failed" });
+    expect(down(row, { tenant: undefined, closed: { keycloak: seconds(1) } })).toEqual({
+      kind: "begin-down",
+      objectUID: OBJECT_UID,
+      since: NOW,
+      purgeAt: undefined,
+    });
+  });
+
+  test("takes its grace from the Tenant, counted from the deletion", () => {
+    expect(down(doneRow(), { tenant: tenantView({ deletionGraceMs: 60_000 }) })).toMatchObject({
+      purgeAt: seconds(55),
+    });
+  });
+
+  test.each(["terminating", "gone"] as const)("is not believed while the CRD is %s: let go, undo nothing", (crd) => {
+    expect(down(doneRow(), { crd })).toEqual({ kind: "orphan", release: true });
+  });
+
+  test("never runs under another cluster's id", () => {
+    expect(down(doneRow({ clusterID: "another" }))).toEqual({ kind: "orphan", release: true });
+    expect(down(deletingRow({ clusterID: "another" }))).toEqual({ kind: "rest", why: "ended" });
+  });
+
+  test("goes Secret, gateway, Keycloak, deleted, let go", () => {
+    expect(down(deletingRow())).toEqual({ kind: "down", step: "secret", how: "remove" });
+    expect(down(deletingRow({}, { undone: ["secret"] }))).toEqual({ kind: "down", step: "newapi", how: "remove" });
+    expect(down(deletingRow({}, { undone: ["secret", "newapi"] }))).toEqual({
+      kind: "down",
+      step: "keycloak",
+      how: "remove",
+    });
+    const all = { undone: ["secret", "newapi", "keycloak"] as const };
+    expect(down(deletingRow({}, all))).toEqual({ kind: "deleted" });
+    expect(down(deletingRow({ state: "deleted" }, all))).toEqual({ kind: "release", debt: false });
+  });
+
+  test("goes on when somebody stripped the finalizer meanwhile", () => {
+    expect(down(deletingRow({}, { undone: ["secret"] }), { sight: ABSENT })).toMatchObject({
+      kind: "down",
+      step: "newapi",
+    });
+  });
+
+  test("needs no Tenant", () => {
+    expect(down(deletingRow(), { tenant: undefined })).toMatchObject({ kind: "down" });
+  });
+
+  test("waits behind a closed neighbour, but not for one that is not needed", () => {
+    expect(down(deletingRow({}, { undone: ["secret"] }), { closed: { newapi: seconds(1) } })).toMatchObject({
+      kind: "wait",
+      until: seconds(1),
+    });
+    expect(down(deletingRow(), { closed: { newapi: seconds(1) } })).toMatchObject({ kind: "down", step: "secret" });
+  });
+
+  test("with Retain everything stays, then it is let go", () => {
+    expect(down(deletingRow({ deletionPolicy: "Retain" }))).toEqual({ kind: "retain" });
+    expect(down(deletingRow({ deletionPolicy: "Retain", state: "retained" }))).toEqual({
+      kind: "release",
+      debt: false,
+    });
+  });
+
+  test("hands over to the one who waits for the email, but not what is to be retained", () => {
+    expect(down(deletingRow(), { waiter: true })).toEqual({ kind: "hand-over" });
+    expect(down(deletingRow({ deletionPolicy: "Retain" }), { waiter: true })).toEqual({ kind: "retain" });
+  });
+
+  test("an ended row lets an object of its uid go, and is not deleted twice", () => {
+    expect(down(doneRow({ state: "retained" }))).toEqual({ kind: "release", debt: false });
+    expect(down(doneRow({ state: "orphaned" }))).toEqual({ kind: "release", debt: false });
+  });
+
+  test("after ten minutes of failing the object is let go, and the rest is a debt that is still paid", () => {
+    const late = new Date(NOW.getTime() + RELEASE_AFTER_MS);
+    const row = deletingRow({ backoffUntil: new Date(late.getTime() + 60_000) }, { undone: ["secret"] });
+    expect(down(row, {}, late)).toEqual({ kind: "release", debt: true });
+    const released = deletingRow({}, { undone: ["secret"], released: true });
+    expect(down(released, { sight: ABSENT }, late)).toEqual({ kind: "down", step: "newapi", how: "remove" });
+  });
+
+  test("a long pause does not hold the object beyond those ten minutes", () => {
+    const letGoAt = new Date(NOW.getTime() + RELEASE_AFTER_MS);
+    const row = deletingRow({ backoffUntil: seconds(3600) });
+    expect(down(row, {}, seconds(1))).toEqual({ kind: "sleep", until: letGoAt });
+  });
+
+  describe("with grace", () => {
+    const purgeAt = seconds(3600).toISOString();
+    const locked = ["secret", "newapi", "keycloak"] as const;
+
+    test("locks first, in the same order, then lets the object go", () => {
+      expect(down(deletingRow({}, { purgeAt }))).toEqual({ kind: "down", step: "secret", how: "lock" });
+      expect(down(deletingRow({}, { purgeAt, locked: ["secret"] }))).toEqual({
+        kind: "down",
+        step: "newapi",
+        how: "lock",
+      });
+      expect(down(deletingRow({}, { purgeAt, locked }))).toEqual({ kind: "release", debt: false });
+    });
+
+    test("sleeps until the purge, then undoes everything for good", () => {
+      const row = deletingRow({}, { purgeAt, locked, released: true });
+      expect(down(row, { sight: ABSENT })).toEqual({ kind: "sleep", until: seconds(3600) });
+      expect(down(row, { sight: ABSENT }, seconds(3600))).toEqual({ kind: "down", step: "secret", how: "remove" });
+      const purged = deletingRow({}, { purgeAt, locked, released: true, undone: [...locked] });
+      expect(down(purged, { sight: ABSENT }, seconds(3600))).toEqual({ kind: "deleted" });
+    });
+  });
+});
