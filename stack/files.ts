@@ -16,6 +16,9 @@ export function readIfThere(path: string): string | undefined {
   }
 }
 
-export function lastLines(path: string, count: number): string {
-  return (readIfThere(path) ?? "").trimEnd().split("\n").slice(-count).join("\n");
+/** The end of a log, and of it nothing from before the last line that begins with `since`. */
+export function lastLines(path: string, count: number, since?: string): string {
+  const lines = (readIfThere(path) ?? "").trimEnd().split("\n");
+  const start = since === undefined ? 0 : lines.findLastIndex((line) => line.startsWith(since)) + 1;
+  return lines.slice(Math.max(start, lines.length - count)).join("\n");
 }

@@ -22,6 +22,7 @@ function command(name: string, description: string, action: (options: Options) =
 
 command("obtain", "fetch and build the parts, without starting anything", async () => {
   await obtain();
+  console.log("Every part is there.");
 });
 
 command("up", "start the stack, or what of it has died", async ({ name }) => {

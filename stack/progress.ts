@@ -30,6 +30,7 @@ export async function runTasks(tasks: readonly Task[], log?: (line: string) => v
         const remark = await task.run({ detail: () => {}, begin: () => void (began = performance.now()) });
         say(`${task.title}: ${remark} (${seconds(began)})`);
       } catch (error) {
+        say(`${task.title}: failed (${seconds(began)})`);
         failures.push(error);
       }
     }),

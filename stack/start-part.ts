@@ -12,6 +12,8 @@ import { forgetProcess, recordProcess, runningProcess } from "./state.ts";
 /** Keycloak on a machine that builds beside it needs most of a minute. */
 const patienceMs = 180_000;
 
+const startLine = "--- started by the stack";
+
 /** Starts the part unless it runs, waits until it answers, and sets it up. Tells which of the two it was. */
 export async function ensureStarted(context: Context, part: Part): Promise<"started" | "was running"> {
   const { dir } = context;
@@ -22,7 +24,7 @@ export async function ensureStarted(context: Context, part: Part): Promise<"star
     // A run that was killed between starting a program and writing that down left it behind.
     await Promise.all(findMarked(startMark(dir, part.name)).map((stray) => terminate(stray, "SIGKILL")));
     await part.prepare?.(context);
-    appendFileSync(log, `--- started by the stack at ${new Date().toISOString()}\n`);
+    appendFileSync(log, `${startLine} at ${new Date().toISOString()}\n`);
     running = await launch(part.command(context), log, startMark(dir, part.name));
     recordProcess(dir, part.name, running);
   }
@@ -34,7 +36,7 @@ export async function ensureStarted(context: Context, part: Part): Promise<"star
   );
   if (!ready) {
     const what = isAlive(watched) ? `does not answer after ${patienceMs / 1000} s` : "ended instead of starting";
-    throw new Error(`${part.title} ${what}. The last lines of ${log}:\n${lastLines(log, 20)}`);
+    throw new Error(`${part.title} ${what}. The last lines of ${log}:\n${lastLines(log, 20, startLine)}`);
   }
   await part.settle?.(context);
   return before ? "was running" : "started";

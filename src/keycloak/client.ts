@@ -3,6 +3,7 @@ import type { Clock } from "../lib/clock.ts";
 import type { Sensitive } from "../lib/sensitive.ts";
 import { checkRealm } from "./check.ts";
 import type { Server } from "./connection.ts";
+import { drifted } from "./drift.ts";
 import { ensureUser, type Parts } from "./ensure.ts";
 import { makeFacts } from "./facts.ts";
 import { makeGroups } from "./groups.ts";
@@ -48,6 +49,7 @@ export function makeRealm(config: RealmConfig): Realm {
     releaseUser: (uuid, tenantID, userID, managed, signal) =>
       releaseUser(session(signal, uuid), { uuid, tenantID, userID }, managed),
     invite: (userID, actions, signal) => invite(session(signal), userID, actions),
+    drifted: (users, signal) => drifted(parts, session(signal), users),
     check: (request, signal) =>
       checkRealm({ ...parts, clientID: config.clientID, tokens }, session(signal), request, signal),
   };

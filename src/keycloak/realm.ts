@@ -89,6 +89,11 @@ export interface Realm {
   releaseUser(uuid: string, tenantID: string, userID: string, managed: ManagedSet, signal: AbortSignal): Promise<void>;
   /** Sends the execute-actions mail. Not idempotent upstream: the saga records the intent first. */
   invite(userID: string, actions: readonly string[], signal: AbortSignal): Promise<void>;
+  /**
+   * The uuids of those who are no longer as wanted, or gone. Reads in pages, writes nothing. Groups and roles that
+   * somebody else added are not looked for.
+   */
+  drifted(users: readonly DesiredUser[], signal: AbortSignal): Promise<string[]>;
   /** What stands in the way of this tenant's users; empty when all is well. */
   check(request: RealmCheck, signal: AbortSignal): Promise<RealmProblem[]>;
 }

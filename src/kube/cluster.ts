@@ -42,6 +42,8 @@ export interface Cluster {
   tenantUserCRD(signal: AbortSignal): Promise<CRDState>;
 
   getTenantUser(namespace: string, name: string, signal: AbortSignal): Promise<TenantUser | undefined>;
+  /** All of one namespace, in pages; one that does not fit its schema is left out. */
+  listTenantUsers(namespace: string, signal: AbortSignal): Promise<TenantUser[]>;
   /**
    * Server-side apply of the whole status as field manager `unified-rbac`, forced; guarded by the resourceVersion that was
    * read: ConflictError when the object moved since. False: gone.
@@ -58,6 +60,8 @@ export interface Cluster {
   setTenantFinalizer(tenant: Tenant, present: boolean, signal: AbortSignal): Promise<void>;
 
   getSecret(namespace: string, name: string, signal: AbortSignal): Promise<SecretObject | undefined>;
+  /** Our own (by label managed-by) of one namespace, in pages. */
+  listOwnSecrets(namespace: string, signal: AbortSignal): Promise<SecretObject[]>;
   /** POST; 409 (somebody was first) is a ConflictError. Returns what was stored (uid, resourceVersion). */
   createSecret(body: SecretBody, signal: AbortSignal): Promise<SecretObject>;
   /** PUT with uid and resourceVersion of `current`; its foreign labels and annotations must be in `body` already. */

@@ -1,5 +1,5 @@
 /** The few ways in which an answer of the API server becomes a value or an error. */
-import type * as z from "zod";
+import * as z from "zod";
 import { REASON } from "../api/reasons.ts";
 import { ConflictError, type SagaError, TerminalError, TransientError } from "../lib/errors.ts";
 import type { HttpAnswer } from "../lib/http.ts";
@@ -74,4 +74,29 @@ export function moved(what: string, cause?: unknown): ConflictError {
     message: `${what} changed since it was read; look again.`,
     cause,
   });
+}
+
+const PAGE = 500;
+
+const page = z.looseObject({
+  metadata: z.looseObject({ continue: z.string().optional() }),
+  items: z.array(z.unknown()).nullish(),
+});
+
+/** A whole collection, in pages. Throws what `demand` throws; the items are as the API server gave them. */
+export async function listAll(
+  connection: Connection,
+  collection: { readonly doing: string; readonly path: string; readonly query?: Readonly<Record<string, string>> },
+  signal: AbortSignal,
+): Promise<unknown[]> {
+  const { doing, path } = collection;
+  const all: unknown[] = [];
+  let next: string | undefined;
+  do {
+    const query = { ...collection.query, limit: String(PAGE), ...(next ? { continue: next } : {}) };
+    const answer = read(page, await demand(connection, { doing, request: { method: "GET", path, query } }, signal), doing);
+    all.push(...(answer.items ?? []));
+    next = answer.metadata.continue;
+  } while (next);
+  return all;
 }

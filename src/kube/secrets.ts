@@ -1,13 +1,13 @@
 /** Secrets of tenants: plain create, replace and delete, each guarded so that a foreign one is never touched. */
 import * as z from "zod";
-import { FIELD_MANAGER, objectMeta } from "../api/meta.ts";
+import { FIELD_MANAGER, LABEL_MANAGED_BY, objectMeta } from "../api/meta.ts";
 import { REASON } from "../api/reasons.ts";
 import { TransientError } from "../lib/errors.ts";
 import type { Cluster, SecretBody, SecretObject } from "./cluster.ts";
 import type { ApiRequest, Connection } from "./connection.ts";
-import { ask, demand, moved, read } from "./exchange.ts";
+import { ask, demand, listAll, moved, read } from "./exchange.ts";
 
-type Secrets = Pick<Cluster, "getSecret" | "createSecret" | "replaceSecret" | "deleteSecret" | "missingSecretRights">;
+type Secrets = Pick<Cluster, "getSecret" | "listOwnSecrets" | "createSecret" | "replaceSecret" | "deleteSecret" | "missingSecretRights">;
 
 /** Every verb that is used on Secrets in a tenant's namespace; its Role has exactly these. */
 export const SECRET_VERBS = ["get", "list", "watch", "create", "update", "delete"] as const;
@@ -37,6 +37,12 @@ export function makeSecrets(connection: Connection): Secrets {
 
   return {
     getSecret: (namespace, name, signal) => readSecret(connection, namespace, name, signal),
+    async listOwnSecrets(namespace, signal) {
+      const doing = `list secrets in ${namespace}`;
+      const query = { labelSelector: `${LABEL_MANAGED_BY}=${FIELD_MANAGER}` };
+      const items = await listAll(connection, { doing, path: secretPath(namespace), query }, signal);
+      return items.flatMap((item) => secret.safeParse(item).data ?? []);
+    },
     createSecret: (body, signal) => createSecret(connection, body, "Opaque", signal),
     replaceSecret: (current, body, signal) => replaceSecret(connection, current, body, signal),
     async deleteSecret(namespace, name, uid, signal) {

@@ -4,10 +4,10 @@ import { FINALIZER } from "../api/meta.ts";
 import { liveTenantUser, type TenantUser } from "../api/tenantUser.ts";
 import type { Cluster } from "./cluster.ts";
 import { type Connection, json } from "./connection.ts";
-import { ask, moved, readOwn } from "./exchange.ts";
-import { addFinalizer, applyStatus, label, objectPath, removeFinalizer } from "./objects.ts";
+import { ask, listAll, moved, readOwn } from "./exchange.ts";
+import { addFinalizer, applyStatus, collectionPath, label, objectPath, removeFinalizer } from "./objects.ts";
 
-type Users = Pick<Cluster, "getTenantUser" | "applyTenantUserStatus" | "addFinalizer" | "removeFinalizer">;
+type Users = Pick<Cluster, "getTenantUser" | "listTenantUsers" | "applyTenantUserStatus" | "addFinalizer" | "removeFinalizer">;
 
 export function makeUsers(connection: Connection): Users {
   return {
@@ -16,6 +16,11 @@ export function makeUsers(connection: Connection): Users {
       const doing = `get tenantusers ${namespace}/${name}`;
       const answer = await ask(connection, { doing, request: { method: "GET", path } }, signal);
       return answer === undefined ? undefined : readUser(json(answer), `TenantUser ${namespace}/${name}`);
+    },
+    async listTenantUsers(namespace, signal) {
+      const path = collectionPath("TenantUser", namespace);
+      const items = await listAll(connection, { doing: `list tenantusers in ${namespace}`, path }, signal);
+      return items.flatMap((item) => liveTenantUser.safeParse(item).data ?? []);
     },
     // Once: a worker that comes late must not cover the status of the one who took over. Whoever moved the object has
     // touched its row, and is answered by the next claim.

@@ -130,9 +130,9 @@ function finish(work: Work, run: Extract<Action, { kind: "finish" }>["run"], sig
   const tenant = tenantView(work);
   if (sight.kind !== "present" || tenant === undefined) throw new Error("a run finished without its object");
   const now = nowOf(work);
-  const { patch } = afterFinish(row, run, sight.desired, tenant, now);
+  const { patch, next } = afterFinish(row, run, sight.desired, tenant, now);
   const events = finishedEvents(patched(row, patch), run, row.rotation?.requestedAt, now);
-  return { patch, dueAt: null, situation: { kind: "ready" }, events };
+  return { patch, dueAt: next.kind === "retry" ? next.at : null, situation: { kind: "ready" }, events };
 }
 
 async function orphan(work: Work, letGo: boolean, sight: Sight): Promise<End> {

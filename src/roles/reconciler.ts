@@ -24,6 +24,7 @@ import { makeMetrics } from "../ops/metrics.ts";
 import { makeOpsServer } from "../ops/server.ts";
 import { makeBreakers } from "../reconciler/breakers.ts";
 import { makeCrowd } from "../reconciler/crowd.ts";
+import { makeDrift } from "../reconciler/drift.ts";
 import { makeEngine } from "../reconciler/engine.ts";
 import { makeIntake } from "../reconciler/intake.ts";
 import { makeOutboxPump } from "../reconciler/outboxPump.ts";
@@ -181,12 +182,15 @@ export async function runReconciler(config: ReconcilerConfig, log: Log, lifecycl
     log,
   });
 
+  const drift = makeDrift({ pool, cluster, tenants, everyMs: config.driftMs, look: look("timer"), clock, log });
+
   let userWatch: Watch | undefined;
   let tenantLoop: Promise<void> = Promise.resolve();
   const liveness = makeLiveness(clock);
   liveness.register({ name: "tenants", lastProgress: () => tenants.lastProgress(), allowedMs: 2 * MINUTE_MS });
   liveness.register({ name: "engine", lastProgress: () => engine.lastProgress(), allowedMs: 2 * MINUTE_MS });
   liveness.register({ name: "outbox", lastProgress: () => outbox.lastProgress(), allowedMs: 2 * MINUTE_MS });
+  liveness.register({ name: "drift", lastProgress: () => drift.lastProgress(), allowedMs: 3 * MINUTE_MS });
   liveness.register({
     name: "ticker",
     lastProgress: () => ticker.lastProgress(),
@@ -237,6 +241,7 @@ export async function runReconciler(config: ReconcilerConfig, log: Log, lifecycl
       },
     },
     sweeper,
+    drift,
     ticker,
     makeOpsServer({
       address: config.ops,

@@ -3,9 +3,10 @@ import { REASON } from "../api/reasons.ts";
 import type { SagaError } from "../lib/errors.ts";
 import type { Random } from "../lib/clock.ts";
 import { backoffMs, FAILED_AFTER } from "./backoff.ts";
-import { fingerprint, type TenantView, wantsRotation } from "./decide.ts";
+import { fingerprint, RELEASE_AFTER_MS, type TenantView, wantsRotation } from "./decide.ts";
 import type { Desired } from "./desired.ts";
 import {
+  patched,
   type Deleting,
   type LastError,
   type Outcome,
@@ -115,43 +116,42 @@ export function afterFinish(row: SagaRow, run: Run, desired: Desired, tenant: Te
   const rotation = run.rotated === true ? row.rotation : undefined;
   const seen = run.seen ?? row.handled ?? { tenantRevision: tenant.revision, requestedAt: desired.requestedAt };
   const keyGeneration = row.handled === undefined ? desired.keyGeneration : row.keyGeneration;
-  return {
-    patch: {
-      state: "done",
-      reached: "done",
-      run: null,
-      retryCount: 0,
-      backoffUntil: null,
-      failedSince: null,
-      blockedOn: null,
-      lastError: null,
-      handled: {
-        generation: desired.generation,
-        tenantRevision: seen.tenantRevision,
-        requestedAt: seen.requestedAt,
-        // The first sight of a person rotates nothing; later only what was rotated is handled.
-        rotateRequestedAt:
-          row.handled === undefined
-            ? desired.rotateRequestedAt
-            : (rotation?.requestedAt ?? row.handled.rotateRequestedAt),
-        key: run.key ?? "unverified",
-        // What the gateway could not follow stays visible until it is wanted as it was made.
-        tier: following(run, row.handled?.tier, desired.tier),
-        email: following(run, row.handled?.email, desired.email),
-        notes: run.notes ?? [],
-      },
-      keyGeneration: rotation?.toGeneration ?? keyGeneration,
-      ...(rotation === undefined ? {} : { rotation: null, keyRotatedAt: now }),
-      history: remember(row, {
-        at: now.toISOString(),
-        generation: desired.generation,
-        state: "done",
-        reason: desired.enabled ? REASON.Ready : REASON.Disabled,
-        message: FINISHED[run.reason],
-      }),
+  const patch: RowPatch = {
+    state: "done",
+    reached: "done",
+    run: null,
+    retryCount: 0,
+    backoffUntil: null,
+    failedSince: null,
+    blockedOn: null,
+    lastError: null,
+    handled: {
+      generation: desired.generation,
+      tenantRevision: seen.tenantRevision,
+      requestedAt: seen.requestedAt,
+      // The first sight of a person rotates nothing; later only what was rotated is handled.
+      rotateRequestedAt:
+        row.handled === undefined
+          ? desired.rotateRequestedAt
+          : (rotation?.requestedAt ?? row.handled.rotateRequestedAt),
+      key: run.key ?? "unverified",
+      // What the gateway could not follow stays visible until it is wanted as it was made.
+      tier: following(run, row.handled?.tier, desired.tier),
+      email: following(run, row.handled?.email, desired.email),
+      notes: run.notes ?? [],
     },
-    next: { kind: "rest" },
+    keyGeneration: rotation?.toGeneration ?? keyGeneration,
+    ...(rotation === undefined ? {} : { rotation: null, keyRotatedAt: now }),
+    history: remember(row, {
+      at: now.toISOString(),
+      generation: desired.generation,
+      state: "done",
+      reason: desired.enabled ? REASON.Ready : REASON.Disabled,
+      message: FINISHED[run.reason],
+    }),
   };
+  // A rotation that was asked for while another was under way is still to be done.
+  return { patch, next: wantsRotation(patched(row, patch), desired) ? { kind: "retry", at: now } : { kind: "rest" } };
 }
 
 /** An attempt at a step failed. Terminal: until something of the fingerprint changes. Everything else: again, later. */
@@ -170,7 +170,7 @@ export function afterFailure(
   const lastError = error.class === "waiting" && unchanged ? row.lastError : said;
   if (error.class === "waiting") {
     const at = new Date(now.getTime() + backoffMs(Math.min(FAILED_AFTER, row.retryCount + 1), undefined, random));
-    return { patch: { lastError, backoffUntil: at }, next: { kind: "retry", at } };
+    return { patch: { lastError, backoffUntil: at }, next: { kind: "retry", at: noLaterThanRelease(row, at, now) } };
   }
   const history = repeated
     ? row.history
@@ -208,13 +208,20 @@ export function afterFailure(
       ...(row.run === undefined ? {} : { run: again(row.run, error) }),
       ...(failed ? { state: "failed", failedSince: row.failedSince ?? now } : {}),
     },
-    next: { kind: "retry", at },
+    next: { kind: "retry", at: noLaterThanRelease(row, at, now) },
   };
+}
+
+/** However long the neighbour wants us to wait, the object is let go in time. */
+function noLaterThanRelease({ deleting }: SagaRow, at: Date, now: Date): Date {
+  if (deleting === undefined || deleting.released) return at;
+  const letGoAt = new Date(new Date(deleting.since).getTime() + RELEASE_AFTER_MS);
+  return letGoAt > now && letGoAt < at ? letGoAt : at;
 }
 
 /** The same step once more; an account that is gone is made by the step before. */
 function again(run: Run, error: SagaError): Run {
-  const step = error.code === REASON.AccountGone ? "newapi" : run.step;
+  const step = error.code === REASON.AccountGone && run.step === "secret" ? "newapi" : run.step;
   return { ...run, step, attempt: run.attempt + 1 };
 }
 

@@ -134,7 +134,8 @@ function readiness({ row, desired, situation, previous, generation }: Reported):
       };
     }
     case "retrying": {
-      const failed = row?.state === "failed";
+      // A key that was seen dead is not called ready for another moment.
+      const failed = row?.state === "failed" || row?.lastError?.code === REASON.GatewayUnauthorized;
       if (!failed && before?.status === "True")
         return { status: "True", reason: before.reason, message: before.message };
       const error = row?.lastError;

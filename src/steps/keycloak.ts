@@ -1,5 +1,7 @@
 import type { StepResult } from "../saga/advance.ts";
-import type { RowPatch } from "../saga/row.ts";
+import type { DesiredUser } from "../keycloak/realm.ts";
+import type { Desired } from "../saga/desired.ts";
+import type { RowPatch, SagaRow } from "../saga/row.ts";
 import type { Step, StepContext, UpContext } from "./step.ts";
 
 /** The user in the tenant's realm: ours by both marks, adopted only by the Tenant's leave. */
@@ -9,22 +11,7 @@ async function up(context: UpContext, signal: AbortSignal): Promise<StepResult> 
   const { row, desired, wrote } = context;
   const realm = context.realm();
   const ensured = await realm.ensureUser(
-    {
-      uuid: row.uuid,
-      tenantID: row.tenantID,
-      email: desired.email,
-      enabled: desired.enabled,
-      firstName: desired.firstName,
-      lastName: desired.lastName,
-      displayName: desired.displayName,
-      groups: desired.groups,
-      defaultGroups: desired.defaultGroups,
-      realmRoles: desired.realmRoles,
-      attributes: desired.attributes,
-      requiredActions: desired.requiredActions,
-      managedBefore: row.managed,
-      adopted: row.adopted,
-    },
+    desiredUser(row, desired),
     row.keycloakUserID,
     context.adoption === "Never" ? { policy: "Never" } : { policy: "Unclaimed", allowedGroups: context.allowedGroups },
     signal,
@@ -49,6 +36,26 @@ async function up(context: UpContext, signal: AbortSignal): Promise<StepResult> 
     notes: ensured.usernameKept
       ? ["keycloak: The realm keeps user names (editUsernameAllowed is off), so the user name stayed as it was."]
       : [],
+  };
+}
+
+/** What the object asks for, in Keycloak's words. */
+export function desiredUser(row: Pick<SagaRow, "uuid" | "tenantID" | "managed" | "adopted">, desired: Desired): DesiredUser {
+  return {
+    uuid: row.uuid,
+    tenantID: row.tenantID,
+    email: desired.email,
+    enabled: desired.enabled,
+    firstName: desired.firstName,
+    lastName: desired.lastName,
+    displayName: desired.displayName,
+    groups: desired.groups,
+    defaultGroups: desired.defaultGroups,
+    realmRoles: desired.realmRoles,
+    attributes: desired.attributes,
+    requiredActions: desired.requiredActions,
+    managedBefore: row.managed,
+    adopted: row.adopted,
   };
 }
 

@@ -72,16 +72,13 @@ export async function observe(
   let flux = "";
   let failure: unknown;
 
-  const first = (times: Map<string, number>, revision: string | undefined, at: number): void => {
-    const commit = revision?.split(":").at(-1);
-    if (commit !== undefined && !times.has(commit)) times.set(commit, at);
-  };
   const onSource = ({ object, at }: Sight): void => {
-    if (object.metadata.name === GIT_REPOSITORY) first(fetched, source.parse(object).status?.artifact?.revision, at);
+    if (object.metadata.name === GIT_REPOSITORY)
+      noteFirst(fetched, source.parse(object).status?.artifact?.revision, at);
   };
   const onKustomization = ({ object, at }: Sight): void => {
     const { status } = kustomization.parse(object);
-    first(applied, status?.lastAppliedRevision, at);
+    noteFirst(applied, status?.lastAppliedRevision, at);
     flux = (status?.conditions ?? []).map(({ type, message }) => `${type}: ${message}`).join("\n");
   };
   const onPerson = ({ object, gone, at }: Sight): void => {
@@ -155,4 +152,10 @@ export async function observe(
       }
     },
   };
+}
+
+/** Flux names a revision like main@sha1:<commit>. */
+function noteFirst(times: Map<string, number>, revision: string | undefined, at: number): void {
+  const commit = revision?.split(":").at(-1);
+  if (commit !== undefined && !times.has(commit)) times.set(commit, at);
 }

@@ -4,7 +4,7 @@ import { join } from "node:path";
 import { runTasks, type Reporter } from "../progress.ts";
 import { cacheEntry } from "./cache.ts";
 import { goCacheKey, goParts, goVersion, obtainGoPart, programsToBuild, type GoPart } from "./go.ts";
-import { obtainKeycloak, type Keycloak } from "./keycloak.ts";
+import { keycloakCacheKey, obtainKeycloak, type Keycloak } from "./keycloak.ts";
 import { postgresHome } from "./postgres.ts";
 import { missingPrerequisites } from "./prerequisites.ts";
 
@@ -52,6 +52,8 @@ export async function obtain(log?: (line: string) => void): Promise<Obtained> {
       },
     };
   });
+  // Nothing to wait for, nothing to show.
+  const quiet = await isAllThere();
   await runTasks(
     [
       ...goTasks,
@@ -70,7 +72,7 @@ export async function obtain(log?: (line: string) => void): Promise<Obtained> {
         },
       },
     ],
-    log,
+    quiet ? () => {} : log,
   );
   if (!keycloak) throw new Error("Keycloak was not obtained");
   const entry = (name: string): string => entries.get(name) ?? "";
@@ -85,7 +87,13 @@ export async function obtain(log?: (line: string) => void): Promise<Obtained> {
 
 const partsForGo = (): string[] => goParts.filter((part) => programsToBuild(part).length > 0).map(({ title }) => title);
 
+async function isAllThere(): Promise<boolean> {
+  if (!existsSync(cacheEntry(keycloakCacheKey()))) return false;
+  return (await Promise.all(goParts.map(isCached))).every(Boolean);
+}
+
 async function isCached(part: GoPart): Promise<boolean> {
   const wanted = programsToBuild(part);
+  if (wanted.length === 0) return true;
   return existsSync(cacheEntry(goCacheKey(part, wanted, await goVersion(part))));
 }

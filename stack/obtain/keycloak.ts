@@ -28,15 +28,19 @@ const buildOptions = ["--db=dev-file", "--cache=local", "--health-enabled=false"
 
 const readLock = (): Artifact => JSON.parse(readFileSync(join(lockDir("keycloak"), "lock.json"), "utf8")) as Artifact;
 
+/** The Java is part of it: Keycloak's build and the copied database are made by the one that will run them. */
+export const keycloakCacheKey = (): string =>
+  cacheKey("keycloak", {
+    artifact: JSON.stringify(readLock()),
+    options: buildOptions.join(" "),
+    java: ask(javaBinary(), ["-version"]) ?? "",
+    recipe: "1",
+  });
+
 export async function obtainKeycloak(detail: (text: string) => void): Promise<Keycloak> {
   const artifact = readLock();
   const java = javaBinary();
-  const key = cacheKey("keycloak", {
-    artifact: JSON.stringify(artifact),
-    options: buildOptions.join(" "),
-    java: ask(java, ["-version"]) ?? "",
-    recipe: "1",
-  });
+  const key = keycloakCacheKey();
   const entry = await cached(key, detail, (draft) => build(artifact, java, draft, detail));
   return open(entry, java);
 }

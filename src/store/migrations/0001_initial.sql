@@ -31,7 +31,6 @@ create table user_provision_state (
   due_at           timestamptz,
   backoff_until    timestamptz,
   failed_since     timestamptz,
-  next_check_at    timestamptz,
   -- Counts every "look at this row"; a look that came during a run is not lost when the run is recorded.
   touches          bigint not null default 0,
 
@@ -71,8 +70,6 @@ create index user_provision_state_candidate on user_provision_state (object_uid)
 create index user_provision_state_email on user_provision_state (sme_tenant_id, email);
 create index user_provision_state_unconfirmed on user_provision_state (created_at)
   where confirmed_at is null and voided_at is null;
-create index user_provision_state_check on user_provision_state (sme_tenant_id, next_check_at)
-  where next_check_at is not null;
 
 -- Objects that cannot have a row yet.
 create table waiting (
@@ -98,6 +95,12 @@ create table tenants (
   ready              boolean not null default false,
   problems           jsonb not null default '[]',
   updated_at         timestamptz not null default now()
+);
+
+-- When the people of a tenant are next compared with what its neighbours hold; whoever moves it on does it.
+create table drift_checks (
+  tenant_id  text primary key,
+  next_at    timestamptz not null
 );
 
 create table tenant_namespaces (

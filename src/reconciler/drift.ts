@@ -1,0 +1,141 @@
+import { setTimeout as sleep } from "node:timers/promises";
+import type { Pool } from "pg";
+import { DEFAULT_SECRET_KEYS, type LiveTenantUser } from "../api/tenantUser.ts";
+import type { Cluster, SecretObject } from "../kube/cluster.ts";
+import type { Clock } from "../lib/clock.ts";
+import type { Part } from "../lib/lifecycle.ts";
+import type { Log } from "../lib/log.ts";
+import { Sensitive } from "../lib/sensitive.ts";
+import { desire, refusal } from "../saga/desired.ts";
+import type { SagaRow } from "../saga/row.ts";
+import { desiredUser } from "../steps/keycloak.ts";
+import { settledSagas, takeDriftCheck, touchDrifted } from "../store/drift.ts";
+import type { TenantAccess, TenantRegistry } from "./access.ts";
+
+/** How often this process asks whether a tenant's turn has come. */
+const LOOK_EVERY_MS = 5_000;
+/** Keys are tried one after the other, over at most this part of the interval. */
+const KEYS_WITHIN = 0.5;
+const LONGEST_PAUSE_MS = 250;
+
+export interface DriftDeps {
+  readonly pool: Pool;
+  readonly cluster: Pick<Cluster, "listTenantUsers" | "listOwnSecrets">;
+  readonly tenants: TenantRegistry;
+  /** How often each tenant is compared with its neighbours. */
+  readonly everyMs: number;
+  readonly look: () => void;
+  readonly clock: Clock;
+  readonly log: Log;
+}
+
+export interface Drift extends Part {
+  lastProgress(): number;
+}
+
+/** A person, as wanted and as recorded. */
+interface Pair {
+  readonly row: SagaRow;
+  readonly object: LiveTenantUser;
+}
+
+/**
+ * Compares what neighbours hold with what Git asks for, a tenant at a time: Keycloak in pages per realm, each key at
+ * the gateway once. Writes nothing outside, and nothing at all when nothing differs; who differs is made due.
+ */
+export function makeDrift(deps: DriftDeps): Drift {
+  const { pool, cluster, tenants, log, clock } = deps;
+  const stopping = new AbortController();
+  const { signal } = stopping;
+  let progress = clock.now();
+  let loop: Promise<void> = Promise.resolve();
+
+  async function run(): Promise<void> {
+    while (!signal.aborted) {
+      for (const tenant of tenants.all()) {
+        progress = clock.now();
+        if (signal.aborted || !tenant.ready || tenant.spec.suspend) continue;
+        try {
+          if (await takeDriftCheck(pool, tenant.tenantID, deps.everyMs)) await compare(tenant);
+        } catch (error) {
+          if (!signal.aborted) log.info("A comparison was given up; the next one does it.", { name: tenant.name, error });
+        }
+      }
+      progress = clock.now();
+      await sleep(LOOK_EVERY_MS, undefined, { signal }).catch(() => undefined);
+    }
+  }
+
+  async function compare(tenant: TenantAccess): Promise<void> {
+    const pairs = await pairsOf(tenant);
+    if (pairs.length === 0) return;
+    const users = pairs.map(({ row, object }) => desiredUser(row, desire(object, tenant.spec)));
+    await touch("keycloak", tenant, (await tenant.realm?.drifted(users, signal)) ?? []);
+    if (tenant.spec.newapi.verifyKey) await tryKeys(tenant, pairs);
+  }
+
+  /** Finished people whose object is as it was when they were finished: others have work of their own to come. */
+  async function pairsOf(tenant: TenantAccess): Promise<Pair[]> {
+    const rows = await settledSagas(pool, tenant.tenantID);
+    if (rows.length === 0) return [];
+    const objects = new Map<string, LiveTenantUser>();
+    for (const namespace of new Set(rows.flatMap((row) => row.namespace ?? []))) {
+      for (const object of await cluster.listTenantUsers(namespace, signal)) {
+        const live = object as LiveTenantUser;
+        objects.set(live.metadata.uid, live);
+      }
+    }
+    return rows.flatMap((row) => {
+      const object = row.objectUID === undefined ? undefined : objects.get(row.objectUID);
+      if (object === undefined || object.metadata.deletionTimestamp !== undefined) return [];
+      if (row.handled?.generation !== object.metadata.generation) return [];
+      const desired = desire(object, tenant.spec);
+      return desired.suspend || refusal(desired, tenant.spec) !== undefined ? [] : [{ row, object }];
+    });
+  }
+
+  async function tryKeys(tenant: TenantAccess, pairs: readonly Pair[]): Promise<void> {
+    const { gateway } = tenant;
+    if (gateway === undefined) return;
+    const secrets = new Map<string, SecretObject>();
+    for (const namespace of new Set(pairs.flatMap(({ row }) => row.secretNamespace ?? []))) {
+      for (const secret of await cluster.listOwnSecrets(namespace, signal)) {
+        if (secret.metadata.uid !== undefined) secrets.set(secret.metadata.uid, secret);
+      }
+    }
+    const pause = Math.min(LONGEST_PAUSE_MS, (deps.everyMs * KEYS_WITHIN) / pairs.length);
+    for (const { row, object } of pairs) {
+      if (!row.enabled) continue;
+      const secret = row.secretUID === undefined ? undefined : secrets.get(row.secretUID);
+      const entry = object.spec.secret?.keys?.apiKey ?? DEFAULT_SECRET_KEYS.apiKey;
+      const value = secret?.data?.[entry];
+      if (value === undefined) {
+        await touch("secret", tenant, [row.uuid]);
+        continue;
+      }
+      const verdict = await gateway.verifyKey(new Sensitive(Buffer.from(value, "base64").toString("utf8")), signal);
+      if (verdict !== row.handled?.key) await touch("newapi", tenant, [row.uuid]);
+      progress = clock.now();
+      await sleep(pause, undefined, { signal });
+    }
+  }
+
+  async function touch(from: "keycloak" | "newapi" | "secret", tenant: TenantAccess, uuids: readonly string[]): Promise<void> {
+    if (uuids.length === 0) return;
+    log.info("People differ from what Git asks for.", { name: tenant.name, step: from, outcome: "drift", count: uuids.length });
+    await touchDrifted(pool, uuids, from);
+    deps.look();
+  }
+
+  return {
+    name: "drift",
+    lastProgress: () => progress,
+    start: () => {
+      loop = run();
+    },
+    stop: async () => {
+      stopping.abort(new Error("shutting down"));
+      await loop;
+    },
+  };
+}

@@ -1,0 +1,44 @@
+import { type Queryable, type RawRow, sagaRow } from "./sagas.ts";
+import type { SagaRow, StepName } from "../saga/row.ts";
+
+/**
+ * True for exactly one of all replicas, once an interval: the check of this tenant is then the caller's to do. The next
+ * one is due after the interval, a fifth sooner or later, so that tenants do not march in step.
+ */
+export async function takeDriftCheck(db: Queryable, tenantID: string, intervalMs: number): Promise<boolean> {
+  const { rowCount } = await db.query({
+    name: "take-drift-check",
+    text: `insert into drift_checks (tenant_id, next_at) values ($1, now() + make_interval(secs => $2::float8 / 1000 * random()))
+           on conflict (tenant_id) do update
+             set next_at = now() + make_interval(secs => $2::float8 / 1000 * (0.8 + 0.4 * random()))
+             where drift_checks.next_at <= now()
+           returning xmax`,
+    values: [tenantID, intervalMs],
+  });
+  return (rowCount ?? 0) > 0;
+}
+
+/** The tenant's finished people that nobody works on. */
+export async function settledSagas(db: Queryable, tenantID: string): Promise<SagaRow[]> {
+  const { rows } = await db.query<RawRow>({
+    name: "settled-sagas",
+    text: `select * from user_provision_state
+           where sme_tenant_id = $1 and state = 'done' and run is null and deleting is null
+             and confirmed_at is not null and voided_at is null and handled is not null`,
+    values: [tenantID],
+  });
+  return rows.map(sagaRow);
+}
+
+/** These people are no longer as they were made: from this step on everything is ensured again. */
+export async function touchDrifted(db: Queryable, uuids: readonly string[], from: StepName): Promise<number> {
+  const { rowCount } = await db.query({
+    name: "touch-drifted",
+    text: `update user_provision_state set due_at = now(), touches = touches + 1,
+             run = coalesce(run, jsonb_build_object('reason', 'drift', 'generation', handled->'generation',
+                                                    'step', $2::text, 'attempt', 0, 'done', false))
+           where sme_user_uuid = any($1::uuid[]) and state = 'done' and deleting is null and handled is not null`,
+    values: [uuids, from],
+  });
+  return rowCount ?? 0;
+}
