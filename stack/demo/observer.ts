@@ -93,7 +93,8 @@ export async function observe(
   };
 
   const { rows } = await pool.query<{ seq: string }>("select coalesce(max(seq), 0) as seq from audit");
-  let seq = rows[0]?.seq ?? "0";
+  const before = rows[0]?.seq ?? "0";
+  const known = new Set<string>();
   const readBooks = async (): Promise<void> => {
     const news = await pool.query<{
       seq: string;

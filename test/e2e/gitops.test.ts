@@ -104,19 +104,32 @@ describe("a tenant's repository", () => {
   });
 
   it("shows why a manifest was rejected in the message of its Kustomization", async () => {
-    expect(await complaint("users/bad.yaml", tenant.manifest("bad", { email: "not an address" }))).toContain("X");
-  });
-
-  it("shows why a person was refused in the message of its Kustomization", async () => {
-    expect(await complaint("users/bad.yaml", tenant.manifest("bad", { groups: ["/admins"] }))).toContain("X");
-  });
-
-  it("shows which file is not YAML in the message of its Kustomization", async () => {
-    expect(await complaint("users/bad.yaml", "kind: TenantUser\n  spec: {")).toContain("X");
+    expect(await complaint("users/bad.yaml", tenant.manifest("bad", { email: "not an address" }))).toBe(
+      `TenantUser/${tenant.namespace}/bad dry-run failed (Invalid): TenantUser.catalyst.openova.io "bad" is invalid: ` +
+        `spec.email: Invalid value: "not an address": must be one email address such as ada@example.com, ` +
+        `in plain ASCII; write an international domain in its xn-- form\n`,
+    );
   });
 
   it("shows a field that does not exist in the message of its Kustomization", async () => {
     const text = tenant.manifest("bad").replace("spec:", "spec:\n  emial: x@example.com");
-    expect(await complaint("users/bad.yaml", text)).toContain("X");
+    expect(await complaint("users/bad.yaml", text)).toMatch(
+      /^TenantUser\/\S+\/bad dry-run failed: .*: \.spec\.emial: field not declared in schema$/m,
+    );
+  });
+
+  it("shows which file is not YAML, and where, in the message of its Kustomization", async () => {
+    expect(await complaint("users/bad.yaml", "kind: TenantUser\n  spec: {")).toMatch(
+      /users\/bad\.yaml: MalformedYAMLError: yaml: line 2: mapping values are not allowed in this context$/,
+    );
+  });
+
+  it("shows who was refused in the message of its Kustomization, at once, and why on the object", async () => {
+    const refused = complaint("users/bad.yaml", tenant.manifest("bad", { groups: ["/admins"] }));
+    const { message } = await tenant.says("bad", "Stalled", "True", "NotAllowed");
+    expect(message).toBe(
+      'Group "/admins" is not allowed for this tenant; remove it, or ask the platform to add it to allow.groups of the Tenant.',
+    );
+    expect(await refused).toMatch(/failed early due to stalled resources: \[TenantUser\/\S+\/bad status: 'Failed'\]$/);
   });
 });

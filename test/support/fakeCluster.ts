@@ -3,7 +3,7 @@
  * them, and nothing that it has not.
  */
 import { randomUUID } from "node:crypto";
-import { API_VERSION, FINALIZER, KINDS, type ObjectMeta } from "../../src/api/meta.ts";
+import { API_VERSION, FIELD_MANAGER, FINALIZER, KINDS, LABEL_MANAGED_BY, type ObjectMeta } from "../../src/api/meta.ts";
 import { liveTenant, type LiveTenant, type TenantSpecInput } from "../../src/api/tenant.ts";
 import { liveTenantUser, type LiveTenantUser, type TenantUserSpecInput } from "../../src/api/tenantUser.ts";
 import type {
@@ -230,6 +230,12 @@ export function makeFakeCluster(options: { now?: () => number } = {}): FakeClust
 
     getTenantUser: (namespace, name, signal) =>
       call("getTenantUser", signal, () => userOf(objects.get(userPath(namespace, name)))),
+    listTenantUsers: (namespace, signal) =>
+      call("listTenantUsers", signal, () =>
+        [...objects]
+          .filter(([path]) => path.startsWith(userPath(namespace, "")))
+          .flatMap(([, stored]) => userOf(stored) ?? []),
+      ),
     applyTenantUserStatus: (user, status, signal) =>
       call("applyTenantUserStatus", signal, () => applyStatus(place(user), user.metadata, status)),
     addFinalizer: (user, signal) =>
@@ -254,6 +260,13 @@ export function makeFakeCluster(options: { now?: () => number } = {}): FakeClust
 
     getSecret: (namespace, name, signal) =>
       call("getSecret", signal, () => secretOf(objects.get(secretPath(namespace, name)))),
+    listOwnSecrets: (namespace, signal) =>
+      call("listOwnSecrets", signal, () =>
+        [...objects]
+          .filter(([path]) => path.startsWith(secretPath(namespace, "")))
+          .flatMap(([, stored]) => secretOf(stored) ?? [])
+          .filter(({ metadata }) => metadata.labels?.[LABEL_MANAGED_BY] === FIELD_MANAGER),
+      ),
     createSecret: (body, signal) =>
       call("createSecret", signal, () => {
         const path = secretPath(body.namespace, body.name);
