@@ -2,8 +2,8 @@ import type { Pool, PoolClient } from "pg";
 import { candidateUUID, isUUIDv4 } from "../api/names.ts";
 import type { Reason } from "../api/reasons.ts";
 import { REASON } from "../api/reasons.ts";
-import { rollback } from "./claims.ts";
 import { type RawRow, type Queryable, sagaRow } from "./sagas.ts";
+import { inTransaction } from "./transaction.ts";
 import type { SagaRow } from "../saga/row.ts";
 
 /** An object that asks for a row. */
@@ -39,21 +39,13 @@ export async function bind(
   // Outside the transaction: a lock on a tenant must not wait for a neighbour.
   const known = await knownRows(pool, applicant);
   const carried = known.length === 0 ? await upstream() : undefined;
-  const client = await pool.connect();
-  try {
-    await client.query("begin");
+  return inTransaction(pool, async (client) => {
     await lockTenant(client, applicant.tenantID);
     const binding = await choose(client, applicant, carried);
     if (binding.kind === "bound") await client.query("delete from waiting where object_uid = $1", [applicant.uid]);
     else await putWaiting(client, applicant, binding.reason);
-    await client.query("commit");
     return binding;
-  } catch (error) {
-    await rollback(client);
-    throw error;
-  } finally {
-    client.release();
-  }
+  });
 }
 
 export async function lockTenant(client: PoolClient, tenantID: string): Promise<void> {
@@ -283,19 +275,11 @@ async function putWaiting(client: PoolClient, applicant: Applicant, why: Reason)
  * else works on the row by now.
  */
 export async function moveEmail(pool: Pool, row: SagaRow, email: string): Promise<Binding | undefined> {
-  const client = await pool.connect();
-  try {
-    await client.query("begin");
+  return inTransaction(pool, async (client) => {
     await lockTenant(client, row.tenantID);
     const binding = await takeEmail(client, row, email);
-    await client.query("commit");
     return binding;
-  } catch (error) {
-    await rollback(client);
-    throw error;
-  } finally {
-    client.release();
-  }
+  });
 }
 
 async function takeEmail(client: PoolClient, row: SagaRow, email: string): Promise<Binding | undefined> {
@@ -423,9 +407,7 @@ export async function handOver(
   claim: { readonly row: SagaRow; readonly owner: number },
   to: Waiter,
 ): Promise<boolean> {
-  const client = await pool.connect();
-  try {
-    await client.query("begin");
+  return inTransaction(pool, async (client) => {
     await lockTenant(client, claim.row.tenantID);
     const purged = claim.row.deleting?.undone.includes("keycloak") ?? false;
     const moved = await client.query({
@@ -450,12 +432,6 @@ export async function handOver(
       ],
     });
     await client.query("delete from waiting where object_uid = $1", [to.uid]);
-    await client.query("commit");
     return (moved.rowCount ?? 0) > 0;
-  } catch (error) {
-    await rollback(client);
-    throw error;
-  } finally {
-    client.release();
-  }
+  });
 }

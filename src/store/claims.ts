@@ -1,9 +1,10 @@
-import type { Pool, PoolClient } from "pg";
+import type { Pool } from "pg";
 import type { UserEvent } from "../api/userEvent.ts";
 import type { RowPatch, SagaRow } from "../saga/row.ts";
 import { appendAudit, type AuditEntry } from "./audit.ts";
 import { enqueueEvent } from "./outbox.ts";
 import { assignments, type Queryable, type RawRow, sagaRow } from "./sagas.ts";
+import { inTransaction } from "./transaction.ts";
 
 /** A lease outlives the deadline of every call made under it (10 s), so that two never act at once. */
 export const LEASE_SECONDS = 30;
@@ -104,22 +105,13 @@ export interface Recording {
  */
 export async function record(pool: Pool, claim: Claim, recording: Recording): Promise<Claim | undefined> {
   if (recording.audit.length === 0 && recording.events.length === 0) return recordRow(pool, claim, recording);
-  const client = await pool.connect();
-  try {
-    await client.query("begin");
+  return inTransaction(pool, async (client) => {
     const next = await recordRow(client, claim, recording);
-    if (next !== undefined) {
-      await appendAudit(client, recording.audit);
-      for (const event of recording.events) await enqueueEvent(client, event);
-    }
-    await client.query("commit");
+    if (next === undefined) return undefined;
+    await appendAudit(client, recording.audit);
+    for (const event of recording.events) await enqueueEvent(client, event);
     return next;
-  } catch (error) {
-    await rollback(client);
-    throw error;
-  } finally {
-    client.release();
-  }
+  });
 }
 
 async function recordRow(db: Queryable, claim: Claim, { patch, lease }: Recording): Promise<Claim | undefined> {
@@ -153,9 +145,4 @@ async function recordRow(db: Queryable, claim: Claim, { patch, lease }: Recordin
   if (raw === undefined) return undefined;
   // What was touched since the claim counts as unseen until the next claim.
   return { owner: claim.owner, row: { ...sagaRow(raw), touches: claim.row.touches } };
-}
-
-export async function rollback(client: PoolClient): Promise<void> {
-  // The connection may be the very thing that broke; the server rolls back with it.
-  await client.query("rollback").catch(() => undefined);
 }

@@ -1,7 +1,7 @@
 import type { Pool } from "pg";
 import type { UserEvent } from "../api/userEvent.ts";
-import { rollback } from "./claims.ts";
 import type { Queryable } from "./sagas.ts";
+import { inTransaction } from "./transaction.ts";
 
 /** Puts an event into the outbox, in the transaction of what it tells of. The same id twice is once. */
 export async function enqueueEvent(db: Queryable, event: UserEvent): Promise<void> {
@@ -22,35 +22,26 @@ export async function drainOutbox(
   limit: number,
   send: (event: UserEvent) => Promise<void>,
 ): Promise<number> {
-  const client = await pool.connect();
-  const sent: string[] = [];
   let failure: unknown;
-  try {
-    await client.query("begin");
-    const { rows } = await client.query<{ seq: string; payload: UserEvent }>({
+  const sent = await inTransaction(pool, async (client) => {
+    const { rows } = await client.query<{ seq: number; payload: UserEvent }>({
       name: "unsent-events",
       text: "select seq, payload from outbox where sent_at is null order by seq limit $1 for update skip locked",
       values: [limit],
     });
+    const done: number[] = [];
     for (const row of rows) {
       try {
         await send(row.payload);
-        sent.push(String(row.seq));
+        done.push(row.seq);
       } catch (error) {
         failure = error;
         break;
       }
     }
-    if (sent.length > 0) {
-      await client.query("update outbox set sent_at = now() where seq = any($1::bigint[])", [sent]);
-    }
-    await client.query("commit");
-  } catch (error) {
-    await rollback(client);
-    throw error;
-  } finally {
-    client.release();
-  }
+    if (done.length > 0) await client.query("update outbox set sent_at = now() where seq = any($1::bigint[])", [done]);
+    return done;
+  });
   if (failure !== undefined) throw failure;
   return sent.length;
 }

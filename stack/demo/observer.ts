@@ -103,9 +103,14 @@ export async function observe(
       action: string;
       target: string;
       at: Date;
-    }>(`select seq, sme_user_uuid as uuid, step, action, target, at from audit where seq > $1 order by seq`, [seq]);
-    for (const { at, ...row } of news.rows) {
-      seq = row.seq;
+    }>(
+      // All of them each time: one with a lower number can be committed after one with a higher.
+      "select seq, sme_user_uuid as uuid, step, action, target, at from audit where seq > $1 order by seq",
+      [before],
+    );
+    for (const { at, seq, ...row } of news.rows) {
+      if (known.has(seq)) continue;
+      known.add(seq);
       writes.push({ ...row, target: row.target ?? undefined, at: at.getTime() });
     }
     const unrecorded = [...people.values()].filter(({ recordedAt }) => recordedAt === undefined);
