@@ -116,7 +116,7 @@ async function clearAway(scene: Scene): Promise<void> {
   if (left.length > 0) screen.line(`  an earlier run was cut off: its ${left.length} people go first`);
   await observer.until(
     () => still() === 0,
-    () => screen.waiting(`waiting for ${still()} people of an earlier run to go`),
+    () => still() > 0 && screen.waiting(`waiting for ${still()} people of an earlier run to go`),
     120_000,
     () => `${still()} people of an earlier run are still there: see kubectl get tenantusers -A`,
   );

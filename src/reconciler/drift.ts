@@ -58,7 +58,8 @@ export function makeDrift(deps: DriftDeps): Drift {
         try {
           if (await takeDriftCheck(pool, tenant.tenantID, deps.everyMs)) await compare(tenant);
         } catch (error) {
-          if (!signal.aborted) log.info("A comparison was given up; the next one does it.", { name: tenant.name, error });
+          if (!signal.aborted)
+            log.info("A comparison was given up; the next one does it.", { name: tenant.name, error });
         }
       }
       progress = clock.now();
@@ -120,9 +121,18 @@ export function makeDrift(deps: DriftDeps): Drift {
     }
   }
 
-  async function touch(from: "keycloak" | "newapi" | "secret", tenant: TenantAccess, uuids: readonly string[]): Promise<void> {
+  async function touch(
+    from: "keycloak" | "newapi" | "secret",
+    tenant: TenantAccess,
+    uuids: readonly string[],
+  ): Promise<void> {
     if (uuids.length === 0) return;
-    log.info("People differ from what Git asks for.", { name: tenant.name, step: from, outcome: "drift", count: uuids.length });
+    log.info("People differ from what Git asks for.", {
+      name: tenant.name,
+      step: from,
+      outcome: "drift",
+      count: uuids.length,
+    });
     await touchDrifted(pool, uuids, from);
     deps.look();
   }

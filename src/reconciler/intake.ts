@@ -70,7 +70,10 @@ export function makeIntake(deps: IntakeDeps): Intake {
         maxUsers: tenant.spec.limits?.maxUsers,
         clusterID: await deps.clusterID(),
       },
-      async () => (tenant.ready ? tenant.realm?.uuidByEmail(email, tenant.tenantID, signal) : undefined),
+      async (pin) => {
+        const found = await tenant.realm?.findUser(pin, tenant.tenantID, signal);
+        return found === undefined ? undefined : pin;
+      },
     );
     if (binding.kind === "bound") {
       log.info(binding.returned ? "A person is back." : "A new person.", {

@@ -3,10 +3,10 @@ import { WaitingError } from "../lib/errors.ts";
 import { type Advanced, afterDown, afterUp, beforeUp } from "../saga/advance.ts";
 import type { Sight } from "../saga/decide.ts";
 import type { Run, StepName } from "../saga/row.ts";
-import type { Step, StepContext, UpContext } from "../steps/step.ts";
+import { CarriesUUID, type Step, type StepContext, type UpContext } from "../steps/step.ts";
 import { failed } from "./failed.ts";
 import { originOf } from "./sight.ts";
-import { asSagaError, type End, keep, LeaseLost, tenantOf, type Work } from "./work.ts";
+import { asSagaError, type End, keep, LeaseLost, tell, tenantOf, type Work } from "./work.ts";
 
 /** All calls of one step end before the lease does (30 s from the last record). */
 const STEP_DEADLINE_MS = 25_000;
@@ -48,7 +48,11 @@ async function take(
     deps.observe({ step: name, direction, outcome: "done", ms: deps.clock.now() - began });
   } catch (error) {
     if (error instanceof LeaseLost) throw error;
-    const failure = asSagaError(error, name);
+    if (error instanceof CarriesUUID && (await deps.takeOver(work.claim, error.uuid))) {
+      tell(work, "taken-over", "info", `The account was made under uuid ${error.uuid}; the person goes on under it.`);
+      throw new LeaseLost();
+    }
+    const failure = asSagaError(error instanceof CarriesUUID ? error.refusal : error, name);
     if (origin !== undefined && failure.class === "transient" && !work.signal.aborted) deps.breakers.failure(origin);
     deps.observe({ step: name, direction, outcome: failure.class, ms: deps.clock.now() - began });
     return failed(work, name, failure, sight);

@@ -28,6 +28,8 @@ export interface ClaimDeps {
   /** One who waits no more: its object is gone. */
   readonly forgetWaiter: (uid: string) => Promise<void>;
   readonly handOver: (claim: Claim, to: Waiter) => Promise<boolean>;
+  /** False: somebody living holds that uuid. */
+  readonly takeOver: (claim: Claim, uuid: string) => Promise<boolean>;
   /** Something was let go that others of this tenant may wait for. */
   readonly released: (tenantID: string) => void;
   /** Runs what calls a neighbour, with not too many at that origin at once. */

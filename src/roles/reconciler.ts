@@ -138,6 +138,7 @@ export async function runReconciler(config: ReconcilerConfig, log: Log, lifecycl
     firstWaiter: (tenantID, email) => firstWaiter(pool, tenantID, email),
     forgetWaiter: (uid) => forgetApplicant(pool, uid),
     handOver: (claim, to) => handOver(pool, claim, to),
+    takeOver: (claim, uuid) => takeOver(pool, claim, uuid),
     released: (tenantID) => {
       reconsider(tenantID);
       tenants.look();

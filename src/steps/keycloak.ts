@@ -1,8 +1,10 @@
+import { REASON } from "../api/reasons.ts";
+import { WaitingError } from "../lib/errors.ts";
 import type { StepResult } from "../saga/advance.ts";
-import type { DesiredUser } from "../keycloak/realm.ts";
+import type { Adoption, DesiredUser, EnsuredUser } from "../keycloak/realm.ts";
 import type { Desired } from "../saga/desired.ts";
 import type { RowPatch, SagaRow } from "../saga/row.ts";
-import type { Step, StepContext, UpContext } from "./step.ts";
+import { CarriesUUID, type Step, type StepContext, type UpContext } from "./step.ts";
 
 /** The user in the tenant's realm: ours by both marks, adopted only by the Tenant's leave. */
 export const keycloakStep: Step = { name: "keycloak", up, down };
@@ -10,12 +12,7 @@ export const keycloakStep: Step = { name: "keycloak", up, down };
 async function up(context: UpContext, signal: AbortSignal): Promise<StepResult> {
   const { row, desired, wrote } = context;
   const realm = context.realm();
-  const ensured = await realm.ensureUser(
-    desiredUser(row, desired),
-    row.keycloakUserID,
-    context.adoption === "Never" ? { policy: "Never" } : { policy: "Unclaimed", allowedGroups: context.allowedGroups },
-    signal,
-  );
+  const ensured = await ensure(context, signal);
   if (ensured.created || ensured.adopted || ensured.changed) {
     const action = ensured.created ? "created" : ensured.adopted && !row.adopted ? "adopted" : "updated";
     wrote({ action, target: ensured.userID });
@@ -39,8 +36,28 @@ async function up(context: UpContext, signal: AbortSignal): Promise<StepResult> 
   };
 }
 
+async function ensure(
+  { row, desired, realm, adoption, allowedGroups }: UpContext,
+  signal: AbortSignal,
+): Promise<EnsuredUser> {
+  const policy: Adoption = adoption === "Never" ? { policy: "Never" } : { policy: "Unclaimed", allowedGroups };
+  try {
+    return await realm().ensureUser(desiredUser(row, desired), row.keycloakUserID, policy, signal);
+  } catch (error) {
+    if (!(error instanceof WaitingError) || error.code !== REASON.EmailInUse || row.keycloakUserID !== undefined)
+      throw error;
+    // Somebody of this tenant has the address under another uuid: it may be this very person, from before the
+    // database was lost.
+    const uuid = await realm().uuidByEmail(desired.email, row.tenantID, signal);
+    throw uuid === undefined || uuid === row.uuid ? error : new CarriesUUID(uuid, error);
+  }
+}
+
 /** What the object asks for, in Keycloak's words. */
-export function desiredUser(row: Pick<SagaRow, "uuid" | "tenantID" | "managed" | "adopted">, desired: Desired): DesiredUser {
+export function desiredUser(
+  row: Pick<SagaRow, "uuid" | "tenantID" | "managed" | "adopted">,
+  desired: Desired,
+): DesiredUser {
   return {
     uuid: row.uuid,
     tenantID: row.tenantID,

@@ -1,4 +1,5 @@
 import type { Cluster } from "../kube/cluster.ts";
+import type { SagaError } from "../lib/errors.ts";
 import type { Sensitive } from "../lib/sensitive.ts";
 import type { Gateway } from "../newapi/gateway.ts";
 import type { Realm } from "../keycloak/realm.ts";
@@ -44,4 +45,19 @@ export interface Step {
   readonly name: StepName;
   up(context: UpContext, signal: AbortSignal): Promise<StepResult>;
   down(context: StepContext, how: "lock" | "remove", signal: AbortSignal): Promise<RowPatch>;
+}
+
+/** The person's account carries another uuid of ours than the row: to be taken over, or waited for. */
+export class CarriesUUID extends Error {
+  readonly uuid: string;
+
+  constructor(uuid: string, refusal: SagaError) {
+    super(refusal.message, { cause: refusal });
+    this.name = "CarriesUUID";
+    this.uuid = uuid;
+    this.refusal = refusal;
+  }
+
+  /** What to say when a living object holds that uuid. */
+  readonly refusal: SagaError;
 }

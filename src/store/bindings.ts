@@ -28,17 +28,21 @@ export type Binding =
 /**
  * Chooses the uuid of an object, once, and binds the row to it. First match: this object's row; the pin; a row of
  * (tenant, email) that no living object holds; the derived uuid, "/2", "/3" only past rows whose email is another by now.
- * `upstream` is asked only for a row that would be new: a user upstream that carries our mark brings its uuid along
+ * `upstream` is asked only for a pin that nobody here knows: one that a user of this tenant carries there is its own
  * (the database was lost). One transaction, serialised per tenant.
  */
 export async function bind(
   pool: Pool,
   applicant: Applicant,
-  upstream: () => Promise<string | undefined>,
+  upstream: (pin: string) => Promise<string | undefined>,
 ): Promise<Binding> {
   // Outside the transaction: a lock on a tenant must not wait for a neighbour.
   const known = await knownRows(pool, applicant);
-  const carried = known.length === 0 ? await upstream() : undefined;
+  const { pin: pinned } = applicant;
+  const carried =
+    pinned !== undefined && !isUUIDv4(pinned) && !known.some((row) => row.uuid === pinned)
+      ? await upstream(pinned)
+      : undefined;
   return inTransaction(pool, async (client) => {
     await lockTenant(client, applicant.tenantID);
     const binding = await choose(client, applicant, carried);
@@ -82,7 +86,7 @@ async function choose(client: PoolClient, applicant: Applicant, carried: string 
       message: `${applicant.email} belongs to TenantUser ${holder.name ?? "?"}${where}; this one takes its place when that one is deleted or changes its email.`,
     };
   }
-  const pinned = applicant.pin === undefined ? undefined : await pin(client, applicant, applicant.pin);
+  const pinned = applicant.pin === undefined ? undefined : await pin(client, applicant, applicant.pin, carried);
   if (pinned?.kind === "refused") return pinned;
   const full = await quotaFull(client, applicant);
   if (full !== undefined) return full;
@@ -90,11 +94,6 @@ async function choose(client: PoolClient, applicant: Applicant, carried: string 
   if (pinned?.kind === "fresh") return insert(client, applicant, applicant.pin as string);
   const free = known.toSorted((a, b) => rank(a) - rank(b))[0];
   if (free !== undefined) return bindTo(client, applicant, free);
-  if (carried !== undefined) {
-    const row = await one(client, carried);
-    if (row === undefined) return insert(client, applicant, carried);
-    if (row.tenantID === applicant.tenantID && !row.confirmed) return bindTo(client, applicant, row);
-  }
   return derived(client, applicant);
 }
 
@@ -115,15 +114,14 @@ async function pin(
   client: PoolClient,
   applicant: Applicant,
   uuid: string,
+  carried: string | undefined,
 ): Promise<{ kind: "row"; row: SagaRow } | { kind: "fresh" } | (Binding & { kind: "refused" })> {
   const row = await one(client, uuid);
   if (row === undefined || !row.confirmed) {
     // An unconfirmed row holds nothing: admission wrote it for this or another object that was never seen.
-    return isUUIDv4(uuid) || uuid === candidateUUID(applicant.tenantID, applicant.email)
-      ? row === undefined
-        ? { kind: "fresh" }
-        : { kind: "row", row }
-      : notYours(uuid);
+    // One that a user of this tenant carries upstream is the tenant's own, though the database was lost.
+    const own = uuid === carried || uuid === candidateUUID(applicant.tenantID, applicant.email);
+    return own || isUUIDv4(uuid) ? (row === undefined ? { kind: "fresh" } : { kind: "row", row }) : notYours(uuid);
   }
   if (row.tenantID !== applicant.tenantID || holds(row)) return notYours(uuid);
   return { kind: "row", row };
@@ -431,7 +429,45 @@ export async function handOver(
         purged,
       ],
     });
-    await client.query("delete from waiting where object_uid = $1", [to.uid]);
-    return (moved.rowCount ?? 0) > 0;
+    const given = (moved.rowCount ?? 0) > 0;
+    // Without the saga it waits on.
+    if (given) await client.query("delete from waiting where object_uid = $1", [to.uid]);
+    return given;
   });
 }
+
+/**
+ * The database was lost, and the person's account carries another uuid of this tenant than the one chosen anew: the row
+ * takes it over, while it knows no upstream id. Fenced like a record. False: a living object holds that uuid, or the
+ * lease is lost.
+ */
+export async function takeOver(
+  pool: Pool,
+  claim: { readonly row: SagaRow; readonly owner: number },
+  uuid: string,
+): Promise<boolean> {
+  return inTransaction(pool, async (client) => {
+    await lockTenant(client, claim.row.tenantID);
+    const other = await one(client, uuid);
+    if (other !== undefined) {
+      if (other.confirmed && (other.tenantID !== claim.row.tenantID || holds(other))) return false;
+      // What stood under that uuid had ended, or was never seen; the audit keeps what it did.
+      await client.query("delete from user_provision_state where sme_user_uuid = $1", [uuid]);
+    }
+    const moved = await client.query({
+      name: "take-over",
+      text: `update user_provision_state set sme_user_uuid = $4, run = null, backoff_until = null, blocked_on = null,
+               lease_owner = null, lease_until = null, due_at = now(), version = version + 1, updated_at = now()
+             where sme_user_uuid = $1 and lease_owner = $2 and version = $3 and kc_user_id is null`,
+      values: [claim.row.uuid, claim.owner, claim.row.version, uuid],
+    });
+    if (moved.rowCount === 0) throw new TakeOverLost();
+    return true;
+  }).catch((error: unknown) => {
+    if (error instanceof TakeOverLost) return false;
+    throw error;
+  });
+}
+
+/** Undoes the transaction: the lease is somebody else's. */
+class TakeOverLost extends Error {}

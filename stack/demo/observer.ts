@@ -117,7 +117,7 @@ export async function observe(
     if (unrecorded.length === 0) return;
     const found = await pool.query<{ uid: string; at: Date }>(
       // The row of somebody who was here before is older than the object: it was taken up again when confirmed.
-      `select object_uid as uid, case when created_at > object_created_at - interval '1 minute' then created_at
+      `select object_uid as uid, case when created_at >= object_created_at then created_at
                                       else confirmed_at end as at
          from user_provision_state where object_uid = any($1::uuid[]) and confirmed_at is not null`,
       [unrecorded.map(({ uid }) => uid)],

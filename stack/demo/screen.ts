@@ -14,6 +14,11 @@ export interface Screen {
   clear(): void;
 }
 
+/** A line that is drawn more often only flickers. */
+const REDRAW_MS = 100;
+/** Of what a command says. */
+const MOST_LINES = 12;
+
 export const seconds = (ms: number): string => `${(ms / 1000).toFixed(2)} s`;
 
 const bold = (text: string): string => styleText("bold", text);
@@ -22,6 +27,7 @@ const green = (text: string): string => styleText("green", text);
 
 export function makeScreen(out: NodeJS.WriteStream = process.stdout): Screen {
   let shown = false;
+  let drawnAt = 0;
   const clear = (): void => {
     if (shown) out.write("\r\x1b[2K");
     shown = false;
@@ -38,10 +44,14 @@ export function makeScreen(out: NodeJS.WriteStream = process.stdout): Screen {
       line(`  ${green(seconds(ms).padStart(8))}  ${what}${detail === undefined ? "" : `  ${dim(detail)}`}`),
     command(text, output) {
       line(`\n  ${dim("$")} ${bold(text)}`);
-      for (const each of output.trimEnd().split("\n")) line(`  ${each}`);
+      const all = output.trimEnd().split("\n");
+      const some = all.length > MOST_LINES ? all.slice(0, MOST_LINES - 2) : all;
+      for (const each of some) line(`  ${each}`);
+      if (some !== all) line(dim(`  and ${all.length - some.length} lines more`));
     },
     waiting(text) {
-      if (!out.isTTY) return;
+      if (!out.isTTY || (shown && Date.now() - drawnAt < REDRAW_MS)) return;
+      drawnAt = Date.now();
       clear();
       out.write(dim(`  ${text}`.slice(0, Math.max(20, out.columns - 1))));
       shown = true;

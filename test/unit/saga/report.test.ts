@@ -73,7 +73,7 @@ describe("what tools read (kstatus)", () => {
       sagaRow({ state: "failed", retryCount: 9, lastError: error }),
       doneRow({ state: "failed" }),
     );
-    const previous = fc.constantFrom(
+    const previous = fc.constantFrom<(TenantUserStatus | undefined)[]>(
       undefined,
       { observedGeneration: -1 },
       { observedGeneration: 1, conditions: [readyCondition()] },

@@ -1,0 +1,1063 @@
+/** The store on a real Postgres: claims and their fences, uuids, handing over, what the watch saw, outbox and audit. */
+import { randomUUID } from "node:crypto";
+import { afterAll, afterEach, beforeAll, describe, expect, test } from "vitest";
+import { candidateUUID } from "../../src/api/names.ts";
+import { userEvent, type UserEvent } from "../../src/api/userEvent.ts";
+import type { RowPatch, SagaRow } from "../../src/saga/row.ts";
+import { recordCandidate } from "../../src/store/admissions.ts";
+import { appendAudit } from "../../src/store/audit.ts";
+import {
+  type Applicant,
+  bind,
+  type Binding,
+  firstWaiter,
+  forgetApplicant,
+  handOver,
+  listWaiting,
+  moveEmail,
+  takeOver,
+  waitForTenant,
+} from "../../src/store/bindings.ts";
+import { type Claim, claimDue, earliestDueMs, record, type Recording } from "../../src/store/claims.ts";
+import { drainOutbox, enqueueEvent, forgetSentEvents } from "../../src/store/outbox.ts";
+import { makePool, type Pool } from "../../src/store/pool.ts";
+import { loadSaga } from "../../src/store/sagas.ts";
+import {
+  compareList,
+  markSeenDeleted,
+  orphanForeignRows,
+  type Sighting,
+  touchMissingSecrets,
+  touchObject,
+  touchSecret,
+  touchUnsettled,
+  voidUnconfirmed,
+} from "../../src/store/sightings.ts";
+import { readStanding } from "../../src/store/standing.ts";
+import { openWorkerSession, type WorkerSession } from "../../src/store/workerSession.ts";
+import { freshDatabase, type TestDatabase } from "../support/postgres.ts";
+
+const CLUSTER = "0c000000-0000-4000-8000-000000000001";
+
+let database: TestDatabase;
+let pool: Pool;
+const sessions: WorkerSession[] = [];
+
+beforeAll(async () => {
+  database = await freshDatabase();
+  pool = makePool({ url: database.url, max: 20, applicationName: "test" });
+});
+afterAll(async () => {
+  await pool.end();
+  await database.drop();
+});
+afterEach(async () => {
+  for (const session of sessions.splice(0)) await session.close();
+  await pool.query("truncate user_provision_state, waiting, outbox, audit");
+});
+
+async function worker(): Promise<WorkerSession> {
+  const session = await openWorkerSession(database.url, "test worker");
+  sessions.push(session);
+  return session;
+}
+
+function applicant(given: Partial<Applicant> = {}): Applicant {
+  const name = given.name ?? "ada";
+  return {
+    uid: randomUUID(),
+    namespace: "tenant-a",
+    name,
+    createdAt: new Date("2026-05-01T10:00:00Z"),
+    tenantID: "acme",
+    email: `${name}@example.com`,
+    pin: undefined,
+    maxUsers: undefined,
+    clusterID: CLUSTER,
+    ...given,
+  };
+}
+
+const nobody = (): Promise<undefined> => Promise.resolve(undefined);
+
+async function bound(given: Partial<Applicant> = {}): Promise<SagaRow> {
+  return rowOf(await bind(pool, applicant(given), nobody));
+}
+
+function rowOf(binding: Binding | undefined): SagaRow {
+  if (binding?.kind !== "bound") throw new Error(`not bound: ${JSON.stringify(binding)}`);
+  return binding.row;
+}
+
+/** Sets what a test is about, as a record would have. */
+async function set(row: SagaRow, columns: Record<string, unknown>): Promise<SagaRow> {
+  const names = Object.keys(columns);
+  if (names.length === 0) return again(row);
+  await pool.query(
+    `update user_provision_state set ${names.map((name, i) => `${name} = $${i + 2}`).join(", ")} where sme_user_uuid = $1`,
+    [row.uuid, ...Object.values(columns)],
+  );
+  return again(row);
+}
+
+async function again(row: { uuid: string }): Promise<SagaRow> {
+  const found = await loadSaga(pool, row.uuid);
+  if (found === undefined) throw new Error("the row is gone");
+  return found;
+}
+
+const DONE = { state: "done", reached: "done", kc_user_id: "kc-1", newapi_user_id: "na-1", due_at: null };
+const handled = (given: Record<string, unknown> = {}) =>
+  JSON.stringify({ generation: 1, tenantRevision: "r1", key: "works", notes: [], ...given });
+const deleting = (released: boolean, undone: string[] = []) =>
+  JSON.stringify({ since: "2026-05-01T12:00:00.000Z", objectUID: randomUUID(), undone, locked: [], released });
+
+const quiet: Recording = { patch: {}, lease: { dueAt: null }, audit: [], events: [] };
+const giving = (patch: RowPatch, dueAt: Date | null = null): Recording => ({ ...quiet, patch, lease: { dueAt } });
+
+async function claimOne(owner: number): Promise<Claim> {
+  const [claim] = await claimDue(pool, owner, 1);
+  if (claim === undefined) throw new Error("nothing was due");
+  return claim;
+}
+
+describe("claiming", () => {
+  test("takes what is due and nothing else", async () => {
+    const { owner } = await worker();
+    const due = await bound({ name: "due" });
+    await set(await bound({ name: "later" }), { due_at: new Date(Date.now() + 60_000) });
+    await set(await bound({ name: "resting" }), { due_at: null });
+    expect((await claimDue(pool, owner, 10)).map((claim) => claim.row.uuid)).toEqual([due.uuid]);
+    expect(await claimDue(pool, owner, 10)).toEqual([]);
+  });
+
+  test("is fair: one of each tenant before a second of any", async () => {
+    const { owner } = await worker();
+    for (let n = 0; n < 30; n += 1) await bound({ name: `a${n}`, tenantID: "aaa" });
+    await bound({ name: "b", tenantID: "bbb" });
+    await bound({ name: "c", tenantID: "ccc" });
+    const claims = await claimDue(pool, owner, 4);
+    expect(claims.map((claim) => claim.row.tenantID).toSorted()).toEqual(["aaa", "aaa", "bbb", "ccc"]);
+  });
+
+  test("never gives one row to two, however many claim at once", async () => {
+    const workers = await Promise.all([worker(), worker(), worker(), worker()]);
+    for (let n = 0; n < 40; n += 1) await bound({ name: `u${n}`, tenantID: `t${n % 3}` });
+    const taken: string[] = [];
+    for (let round = 0; round < 10; round += 1) {
+      const claims = await Promise.all(workers.map(({ owner }) => claimDue(pool, owner, 3)));
+      taken.push(...claims.flat().map((claim) => claim.row.uuid));
+    }
+    expect(taken).toHaveLength(40);
+    expect(new Set(taken).size).toBe(40);
+  });
+
+  test("leaves a living worker its leases, and frees a dead one's at once", async () => {
+    const [dying, heir] = await Promise.all([worker(), worker()]);
+    const row = await bound();
+    await claimOne(dying.owner);
+    expect(await claimDue(pool, heir.owner, 1)).toEqual([]);
+    await dying.close();
+    await expect
+      .poll(() => claimDue(pool, heir.owner, 1), { timeout: 5000 })
+      .toMatchObject([{ row: { uuid: row.uuid } }]);
+  });
+
+  test("takes over a lease that ran out although its worker lives", async () => {
+    const [slow, heir] = await Promise.all([worker(), worker()]);
+    const row = await bound();
+    await claimOne(slow.owner);
+    await set(row, { lease_until: new Date(Date.now() - 1000) });
+    expect(await claimDue(pool, heir.owner, 1)).toHaveLength(1);
+  });
+
+  test("tells a worker that its connection is lost", async () => {
+    const session = await worker();
+    await pool.query("select pg_terminate_backend(pid) from pg_stat_activity where application_name = 'test worker'");
+    await expect.poll(() => session.lost.aborted, { timeout: 5000 }).toBe(true);
+  });
+
+  test("says how long to sleep", async () => {
+    expect(await earliestDueMs(pool)).toBeUndefined();
+    await set(await bound(), { due_at: new Date(Date.now() + 10_000) });
+    const ms = await earliestDueMs(pool);
+    expect(ms).toBeGreaterThan(8_000);
+    expect(ms).toBeLessThanOrEqual(10_000);
+  });
+});
+
+describe("recording", () => {
+  test("keeps a patch of every kind of field, and empties with null", async () => {
+    const { owner } = await worker();
+    const row = await bound();
+    const patch: RowPatch = {
+      state: "kc_created",
+      reached: "kc_created",
+      keycloakUserID: "kc-1",
+      retryCount: 3,
+      run: { reason: "create", generation: 1, step: "newapi", attempt: 0, done: false },
+      managed: { groups: ["/g"], realmRoles: [], attributes: [], labels: [], annotations: [] },
+      secretUID: randomUUID(),
+      keyGeneration: 7,
+      history: [{ at: "2026-05-01T12:00:00Z", state: "pending", reason: "Progressing" }],
+      lastError: {
+        step: "keycloak",
+        class: "transient",
+        code: "NeighbourUnavailable",
+        message: "x",
+        at: "2026-05-01T12:00:00Z",
+      },
+    };
+    const next = await record(pool, await claimOne(owner), { ...quiet, patch, lease: "keep" });
+    expect(await again(row)).toMatchObject(patch);
+    await record(pool, next as Claim, giving({ run: null, lastError: null, secretUID: null }));
+    expect(await again(row)).toMatchObject({
+      run: undefined,
+      lastError: undefined,
+      secretUID: undefined,
+      keycloakUserID: "kc-1",
+      dueAt: undefined,
+    });
+  });
+
+  test("one whose row was claimed by another since changes nothing, and is told", async () => {
+    const [late, other] = await Promise.all([worker(), worker()]);
+    const row = await bound();
+    const stale = await claimOne(late.owner);
+    await set(row, { lease_until: new Date(Date.now() - 1000) });
+    const fresh = await claimOne(other.owner);
+    const event = anEvent(row, "");
+    const audit = [{ uuid: row.uuid, tenantID: "acme", step: "keycloak", action: "created", target: "kc-1" }];
+    expect(
+      await record(pool, stale, { patch: { state: "done" }, lease: "keep", audit, events: [event] }),
+    ).toBeUndefined();
+    expect(await again(row)).toMatchObject({ state: "pending" });
+    expect((await pool.query("select from outbox")).rowCount).toBe(0);
+    expect((await pool.query("select from audit")).rowCount).toBe(0);
+    expect(await record(pool, fresh, giving({ state: "done" }))).toBeDefined();
+  });
+
+  test("also when it is the same worker that claimed again", async () => {
+    const { owner } = await worker();
+    const row = await bound();
+    const stale = await claimOne(owner);
+    await set(row, { lease_until: new Date(Date.now() - 1000) });
+    await claimOne(owner);
+    expect(await record(pool, stale, quiet)).toBeUndefined();
+  });
+
+  test("a touch during the claim keeps the row due, at once, whatever pause the claim ended with", async () => {
+    const { owner } = await worker();
+    const row = await bound();
+    const claim = await claimOne(owner);
+    const kept = await record(pool, claim, { ...quiet, lease: "keep" });
+    await touchObject(pool, row.objectUID as string);
+    const later = new Date(Date.now() + 300_000);
+    await record(pool, kept as Claim, giving({ backoffUntil: later }, later));
+    expect(await again(row)).toMatchObject({ backoffUntil: undefined });
+    expect(await claimDue(pool, owner, 1)).toHaveLength(1);
+  });
+
+  test("without a touch the pause stands", async () => {
+    const { owner } = await worker();
+    const row = await bound();
+    const later = new Date(Date.now() + 300_000);
+    await record(pool, await claimOne(owner), giving({ retryCount: 1, backoffUntil: later, state: "failed" }, later));
+    expect(await again(row)).toMatchObject({ backoffUntil: later, dueAt: later, state: "failed", retryCount: 1 });
+  });
+
+  test("row, audit and events are one: an event that cannot be kept leaves nothing", async () => {
+    const { owner } = await worker();
+    const row = await bound();
+    const claim = await claimOne(owner);
+    const event = { ...anEvent(row, ""), id: "no uuid" };
+    await expect(record(pool, claim, { ...giving({ state: "done" }), events: [event] })).rejects.toThrow();
+    expect(await again(row)).toMatchObject({ state: "pending" });
+  });
+});
+
+describe("the uuid of a person", () => {
+  test("is derived from tenant and email, and kept whatever comes", async () => {
+    const ada = applicant();
+    const first = rowOf(await bind(pool, ada, nobody));
+    expect(first.uuid).toBe(candidateUUID("acme", "ada@example.com"));
+    expect(first).toMatchObject({
+      confirmed: true,
+      clusterID: CLUSTER,
+      objectUID: ada.uid,
+      namespace: "tenant-a",
+      name: "ada",
+    });
+    expect(first.dueAt).toBeDefined();
+    expect(await bind(pool, ada, nobody)).toMatchObject({ kind: "bound", returned: false, row: { uuid: first.uuid } });
+  });
+
+  test("is one, however many bind the email at once", async () => {
+    const ada = applicant();
+    const bindings = await Promise.all(Array.from({ length: 8 }, () => bind(pool, ada, nobody)));
+    expect(new Set(bindings.map((binding) => rowOf(binding).uuid)).size).toBe(1);
+    expect((await pool.query("select from user_provision_state")).rowCount).toBe(1);
+  });
+
+  test("of eight objects with one email one gets the row and seven wait", async () => {
+    const bindings = await Promise.all(
+      Array.from({ length: 8 }, (_, n) =>
+        bind(pool, applicant({ name: `ada-${n}`, email: "ada@example.com" }), nobody),
+      ),
+    );
+    expect(bindings.filter((binding) => binding.kind === "bound")).toHaveLength(1);
+    expect(bindings.filter((binding) => binding.kind === "waiting")).toHaveLength(7);
+    expect(await listWaiting(pool, "acme")).toHaveLength(7);
+  });
+
+  test("a living holder of the email makes the newcomer wait, naming it, and never yields /2", async () => {
+    const holder = await bound();
+    for (const state of [{}, DONE, { state: "failed" }, { state: "deleting", deleting: deleting(false) }]) {
+      await set(holder, state);
+      const binding = await bind(pool, applicant({ name: "other", email: "ada@example.com" }), nobody);
+      expect(binding).toMatchObject({
+        kind: "waiting",
+        reason: "EmailInUse",
+        message: expect.stringContaining("TenantUser ada"),
+      });
+    }
+    expect((await pool.query("select from user_provision_state")).rowCount).toBe(1);
+  });
+
+  test("the same email in another tenant is another person", async () => {
+    await bound();
+    expect((await bound({ tenantID: "umbrella" })).uuid).toBe(candidateUUID("umbrella", "ada@example.com"));
+  });
+
+  test("/2 and /3 come only past rows whose email is another by now", async () => {
+    const first = await bound();
+    await moveEmail(pool, first, "grace@example.com");
+    const second = await bound({ name: "ada2", email: "ada@example.com" });
+    expect(second.uuid).toBe(candidateUUID("acme", "ada@example.com", 2));
+    await moveEmail(pool, second, "joan@example.com");
+    expect((await bound({ name: "ada3", email: "ada@example.com" })).uuid).toBe(
+      candidateUUID("acme", "ada@example.com", 3),
+    );
+  });
+
+  test("upstream is asked only for a pin that could be nobody's but its own", async () => {
+    const asked: string[] = [];
+    const ask = (pin: string) => {
+      asked.push(pin);
+      return Promise.resolve(undefined);
+    };
+    await bind(pool, applicant(), ask);
+    await bind(pool, applicant({ name: "fresh", pin: randomUUID() }), ask);
+    expect(asked).toEqual([]);
+    const pin = candidateUUID("acme", "before@example.com");
+    expect(await bind(pool, applicant({ name: "grace", pin }), ask)).toMatchObject({ kind: "refused" });
+    expect(asked).toEqual([pin]);
+  });
+
+  test("a pin that a user of this tenant carries upstream is the tenant's own, though the database was lost", async () => {
+    const pin = candidateUUID("acme", "before@example.com");
+    expect(rowOf(await bind(pool, applicant({ pin }), (asked) => Promise.resolve(asked))).uuid).toBe(pin);
+  });
+
+  describe("that is pinned", () => {
+    test("may be a fresh version-4 one", async () => {
+      const pin = randomUUID();
+      expect((await bound({ pin })).uuid).toBe(pin);
+    });
+
+    test("may be the one it would get anyway", async () => {
+      const pin = candidateUUID("acme", "ada@example.com");
+      expect((await bound({ pin })).uuid).toBe(pin);
+    });
+
+    test("on an old address makes a new person", async () => {
+      const old = await set(await bound(), { state: "deleted", object_uid: null });
+      const pin = randomUUID();
+      expect((await bound({ pin })).uuid).toBe(pin);
+      expect(await again(old)).toMatchObject({ state: "deleted" });
+    });
+
+    test("may be one that this tenant owned before, under another address", async () => {
+      const old = await set(await bound(), { ...DONE, state: "retained", object_uid: null });
+      const row = await bound({ name: "grace", pin: old.uuid });
+      expect(row).toMatchObject({ uuid: old.uuid, email: "grace@example.com", keycloakUserID: "kc-1" });
+    });
+
+    test.each([
+      ["living", {}],
+      ["deleted", { state: "deleted", object_uid: null }],
+    ])("is never another tenant's %s one", async (_what, columns) => {
+      const theirs = await set(await bound({ tenantID: "umbrella" }), columns);
+      expect(await bind(pool, applicant({ pin: theirs.uuid }), nobody)).toMatchObject({
+        kind: "refused",
+        reason: "UUIDNotYours",
+      });
+      expect(await again(theirs)).toMatchObject({ tenantID: "umbrella" });
+    });
+
+    test("is not another tenant's before that one exists either: it would take its place", async () => {
+      const pin = candidateUUID("umbrella", "ada@example.com");
+      expect(await bind(pool, applicant({ pin }), nobody)).toMatchObject({ kind: "refused", reason: "UUIDNotYours" });
+      expect((await bound({ tenantID: "umbrella" })).uuid).toBe(pin);
+    });
+
+    test("is not a colleague's", async () => {
+      const colleague = await bound({ name: "grace" });
+      expect(await bind(pool, applicant({ pin: colleague.uuid }), nobody)).toMatchObject({
+        kind: "refused",
+        reason: "UUIDNotYours",
+      });
+    });
+
+    test("cannot be added to one who has another", async () => {
+      const ada = applicant();
+      await bind(pool, ada, nobody);
+      expect(await bind(pool, { ...ada, pin: randomUUID() }, nobody)).toMatchObject({
+        kind: "refused",
+        reason: "UUIDNotYours",
+      });
+    });
+  });
+
+  describe("that comes back", () => {
+    test.each([
+      ["retained", { ...DONE, state: "retained", object_uid: null }],
+      ["an orphan", { ...DONE, state: "orphaned" }],
+      ["a debt", { ...DONE, state: "deleting", deleting: deleting(true, ["secret"]) }],
+    ])("%s: is the same person with the same ids", async (_what, columns) => {
+      const old = await set(await bound(), columns);
+      const newcomer = applicant({ name: "ada-again", email: "ada@example.com" });
+      const binding = await bind(pool, newcomer, nobody);
+      expect(binding).toMatchObject({
+        kind: "bound",
+        returned: true,
+        row: {
+          uuid: old.uuid,
+          objectUID: newcomer.uid,
+          name: "ada-again",
+          keycloakUserID: "kc-1",
+          newapiUserID: "na-1",
+          reached: "done",
+          state: "done",
+          deleting: undefined,
+          handled: undefined,
+          rotation: undefined,
+          run: { reason: "recovered", step: "keycloak", generation: -1 },
+        },
+      });
+    });
+
+    test("deleted: is the same uuid, a new Keycloak user, and another key than the one let go of", async () => {
+      const old = await set(await bound(), {
+        ...DONE,
+        state: "deleted",
+        reached: "pending",
+        key_generation: 4,
+        object_uid: null,
+        adopted: true,
+      });
+      expect(await bound()).toMatchObject({
+        uuid: old.uuid,
+        state: "pending",
+        keycloakUserID: undefined,
+        newapiUserID: "na-1",
+        adopted: false,
+        rotation: { toGeneration: 4 },
+      });
+    });
+
+    test("a debt whose Keycloak user is gone already: makes a new one", async () => {
+      await set(await bound(), {
+        ...DONE,
+        state: "deleting",
+        deleting: deleting(true, ["secret", "newapi", "keycloak"]),
+      });
+      expect(await bound()).toMatchObject({ state: "pending", reached: "pending", keycloakUserID: undefined });
+    });
+
+    test("the accounts that still live are preferred to those that are gone", async () => {
+      const gone = await set(await bound(), { state: "deleted", object_uid: null });
+      const kept = await set(await bound({ name: "x" }), {
+        email: "ada@example.com",
+        state: "retained",
+        object_uid: null,
+      });
+      const row = await bound({ name: "new", email: "ada@example.com" });
+      expect(row.uuid).toBe(kept.uuid);
+      expect(row.uuid).not.toBe(gone.uuid);
+    });
+
+    test("an orphan under the very uid it had", async () => {
+      const ada = applicant();
+      const old = rowOf(await bind(pool, ada, nobody));
+      await set(old, { ...DONE, state: "orphaned" });
+      expect(rowOf(await bind(pool, ada, nobody))).toMatchObject({ uuid: old.uuid, state: "done" });
+    });
+  });
+
+  describe("that admission proposed", () => {
+    const propose = (of: Applicant, uuid: string, email = of.email) =>
+      recordCandidate(pool, {
+        uuid,
+        tenantID: of.tenantID,
+        email,
+        objectUID: of.uid,
+        namespace: of.namespace,
+        name: of.name,
+        maxUsers: undefined,
+      });
+
+    test("is confirmed by the same object", async () => {
+      const ada = applicant();
+      const uuid = candidateUUID("acme", ada.email);
+      await propose(ada, uuid);
+      expect(await loadSaga(pool, uuid)).toMatchObject({ confirmed: false, dueAt: undefined });
+      expect(rowOf(await bind(pool, ada, nobody))).toMatchObject({
+        uuid,
+        confirmed: true,
+        state: "pending",
+        run: undefined,
+      });
+    });
+
+    test("holds nothing: another object takes it, also after it was voided", async () => {
+      const never = applicant({ name: "never", email: "ada@example.com" });
+      const uuid = candidateUUID("acme", "ada@example.com");
+      await propose(never, uuid);
+      await pool.query("update user_provision_state set voided_at = now()");
+      const ada = applicant();
+      expect(rowOf(await bind(pool, ada, nobody))).toMatchObject({
+        uuid,
+        objectUID: ada.uid,
+        voided: false,
+        confirmed: true,
+      });
+    });
+
+    test("is voided when the object gets another one", async () => {
+      const ada = applicant();
+      const proposed = randomUUID();
+      await propose(ada, proposed);
+      expect(rowOf(await bind(pool, ada, nobody)).uuid).not.toBe(proposed);
+      expect(await loadSaga(pool, proposed)).toMatchObject({ voided: true, confirmed: false });
+    });
+
+    test("is voided two minutes after nobody saw its object, not before", async () => {
+      await propose(applicant(), candidateUUID("acme", "ada@example.com"));
+      await bound({ name: "seen" });
+      expect(await voidUnconfirmed(pool)).toBe(0);
+      await pool.query("update user_provision_state set created_at = now() - interval '121 seconds'");
+      expect(await voidUnconfirmed(pool)).toBe(1);
+      expect(await loadSaga(pool, candidateUUID("acme", "seen@example.com"))).toMatchObject({ voided: false });
+    });
+
+    test("is voided when its object goes", async () => {
+      const ada = applicant();
+      await propose(ada, candidateUUID("acme", ada.email));
+      await forgetApplicant(pool, ada.uid);
+      expect(await loadSaga(pool, candidateUUID("acme", ada.email))).toMatchObject({ voided: true });
+    });
+  });
+});
+
+describe("the quota", () => {
+  const at = (minute: number) => new Date(Date.UTC(2026, 4, 1, 10, minute));
+
+  test("lets so many live, the others wait, and the oldest comes first", async () => {
+    const first = await bound({ name: "a", maxUsers: 1, createdAt: at(0) });
+    const young = applicant({ name: "young", maxUsers: 1, createdAt: at(9) });
+    const old = applicant({ name: "old", maxUsers: 1, createdAt: at(5) });
+    expect(await bind(pool, young, nobody)).toMatchObject({ kind: "waiting", reason: "QuotaFull" });
+    expect(await bind(pool, old, nobody)).toMatchObject({ kind: "waiting", reason: "QuotaFull" });
+    expect((await listWaiting(pool, "acme")).map((each) => each.name)).toEqual(["old", "young"]);
+    await set(first, { state: "deleted", object_uid: null });
+    expect(await bind(pool, young, nobody)).toMatchObject({ kind: "waiting", reason: "QuotaFull" });
+    expect(await bind(pool, old, nobody)).toMatchObject({ kind: "bound" });
+    expect(await listWaiting(pool, "acme")).toMatchObject([{ name: "young" }]);
+  });
+
+  test("counts living ones only: not graces, debts, retained ones, orphans or candidates", async () => {
+    for (const [name, columns] of Object.entries({
+      debt: { state: "deleting", deleting: deleting(true) },
+      retained: { state: "retained" },
+      orphan: { state: "orphaned" },
+      candidate: { confirmed_at: null },
+    })) {
+      await set(await bound({ name }), columns);
+    }
+    expect(await bind(pool, applicant({ maxUsers: 1 }), nobody)).toMatchObject({ kind: "bound" });
+  });
+
+  test("holds when many come at once", async () => {
+    const bindings = await Promise.all(
+      Array.from({ length: 8 }, (_, n) =>
+        bind(pool, applicant({ name: `u${n}`, maxUsers: 3, createdAt: at(n) }), nobody),
+      ),
+    );
+    expect(bindings.filter((binding) => binding.kind === "bound").length).toBeLessThanOrEqual(3);
+    expect((await pool.query("select from user_provision_state")).rowCount).toBeLessThanOrEqual(3);
+  });
+});
+
+describe("an email that changes", () => {
+  test("moves with the person: same uuid, same ids", async () => {
+    const row = await set(await bound(), DONE);
+    expect(rowOf(await moveEmail(pool, row, "grace@example.com"))).toMatchObject({
+      uuid: row.uuid,
+      email: "grace@example.com",
+      keycloakUserID: "kc-1",
+    });
+  });
+
+  test("waits while another living one holds it, and follows when that one is gone", async () => {
+    const ada = await bound();
+    const grace = await bound({ name: "grace" });
+    expect(await moveEmail(pool, ada, "grace@example.com")).toMatchObject({ kind: "waiting", reason: "EmailInUse" });
+    expect(await listWaiting(pool, "acme")).toMatchObject([{ uid: ada.objectUID }]);
+    expect(await firstWaiter(pool, "acme", "grace@example.com")).toBeUndefined();
+    await set(grace, { state: "deleted" });
+    expect(await moveEmail(pool, ada, "grace@example.com")).toMatchObject({ kind: "bound" });
+    expect(await listWaiting(pool, "acme")).toEqual([]);
+  });
+
+  test("two that want each other's are refused, naming both", async () => {
+    const ada = await bound();
+    const grace = await bound({ name: "grace" });
+    await moveEmail(pool, ada, "grace@example.com");
+    expect(await moveEmail(pool, grace, "ada@example.com")).toMatchObject({
+      kind: "refused",
+      reason: "EmailCycle",
+      message: expect.stringMatching(/grace.*ada|ada.*grace/),
+    });
+    expect(await again(ada)).toMatchObject({ email: "ada@example.com" });
+    expect(await again(grace)).toMatchObject({ email: "grace@example.com" });
+  });
+
+  test("is not moved by one who has lost the row", async () => {
+    const { owner } = await worker();
+    const row = await bound();
+    await claimOne(owner);
+    expect(await moveEmail(pool, row, "grace@example.com")).toBeUndefined();
+    expect(await again(row)).toMatchObject({ email: "ada@example.com" });
+  });
+});
+
+describe("taking over the uuid that the account carries", () => {
+  const carried = candidateUUID("acme", "before@example.com");
+
+  test("the row goes on under it, with nothing else changed", async () => {
+    const { owner } = await worker();
+    const row = await bound();
+    expect(await takeOver(pool, await claimOne(owner), carried)).toBe(true);
+    expect(await loadSaga(pool, row.uuid)).toBeUndefined();
+    expect(await loadSaga(pool, carried)).toMatchObject({
+      objectUID: row.objectUID,
+      email: row.email,
+      confirmed: true,
+    });
+    expect(await claimDue(pool, owner, 1)).toHaveLength(1);
+  });
+
+  test("takes the place of a row that was never seen, or has ended", async () => {
+    const { owner } = await worker();
+    const ended = await set(await bound({ name: "before" }), { state: "deleted", object_uid: null, due_at: null });
+    await bound();
+    expect(await takeOver(pool, await claimOne(owner), ended.uuid)).toBe(true);
+    expect((await pool.query("select from user_provision_state")).rowCount).toBe(1);
+  });
+
+  test.each([
+    ["a living colleague's", {}, {}],
+    ["another tenant's", { tenantID: "umbrella" }, {}],
+    ["another tenant's deleted one", { tenantID: "umbrella" }, { state: "deleted" }],
+  ])("is not %s", async (_whose, given, columns) => {
+    const { owner } = await worker();
+    const theirs = await set(await bound({ name: "grace", ...given }), { due_at: null, ...columns });
+    const row = await bound();
+    expect(await takeOver(pool, await claimOne(owner), theirs.uuid)).toBe(false);
+    expect(await again(theirs)).toMatchObject({ objectUID: theirs.objectUID });
+    expect(await again(row)).toMatchObject({ objectUID: row.objectUID });
+  });
+
+  test("is fenced, never for one who has accounts, and undone as a whole", async () => {
+    const { owner } = await worker();
+    const ended = await set(await bound({ name: "before" }), { state: "deleted", object_uid: null, due_at: null });
+    const row = await bound();
+    const claim = await claimOne(owner);
+    const stale = { ...claim, row: { ...claim.row, version: claim.row.version - 1 } };
+    expect(await takeOver(pool, stale, ended.uuid)).toBe(false);
+    await set(row, { kc_user_id: "kc-1" });
+    expect(await takeOver(pool, claim, ended.uuid)).toBe(false);
+    expect(await again(ended)).toMatchObject({ state: "deleted" });
+  });
+});
+
+describe("handing over", () => {
+  async function goingWithWaiter() {
+    const { owner } = await worker();
+    const holder = await set(await bound(), {
+      ...DONE,
+      state: "deleting",
+      deleting: deleting(false, ["secret"]),
+      due_at: new Date(0),
+    });
+    const heir = applicant({ name: "ada-new", email: "ada@example.com", namespace: "tenant-b" });
+    await bind(pool, heir, nobody);
+    return { owner, holder, heir };
+  }
+
+  test("gives the saga to the waiter: same uuid, ids and key", async () => {
+    const { owner, holder, heir } = await goingWithWaiter();
+    const to = await firstWaiter(pool, "acme", "ada@example.com");
+    expect(to).toMatchObject({ uid: heir.uid, namespace: "tenant-b", name: "ada-new" });
+    expect(await handOver(pool, await claimOne(owner), to as NonNullable<typeof to>)).toBe(true);
+    expect(await again(holder)).toMatchObject({
+      objectUID: heir.uid,
+      namespace: "tenant-b",
+      name: "ada-new",
+      state: "done",
+      deleting: undefined,
+      keycloakUserID: "kc-1",
+      newapiUserID: "na-1",
+      run: { reason: "handover" },
+    });
+    expect(await listWaiting(pool, "acme")).toEqual([]);
+    expect(await claimDue(pool, owner, 1)).toHaveLength(1);
+  });
+
+  test("makes a new Keycloak user when the old one is gone already", async () => {
+    const { owner, holder } = await goingWithWaiter();
+    await set(holder, { deleting: deleting(false, ["secret", "newapi", "keycloak"]) });
+    const to = await firstWaiter(pool, "acme", "ada@example.com");
+    await handOver(pool, await claimOne(owner), to as NonNullable<typeof to>);
+    expect(await again(holder)).toMatchObject({ state: "pending", reached: "pending", keycloakUserID: undefined });
+  });
+
+  test("is fenced, and the waiter goes on waiting when the lease is lost", async () => {
+    const { owner, holder, heir } = await goingWithWaiter();
+    const stale = await claimOne(owner);
+    await set(holder, { lease_until: new Date(0) });
+    await claimOne(owner);
+    const to = await firstWaiter(pool, "acme", "ada@example.com");
+    expect(await handOver(pool, stale, to as NonNullable<typeof to>)).toBe(false);
+    expect(await again(holder)).toMatchObject({ objectUID: holder.objectUID });
+    expect(await firstWaiter(pool, "acme", "ada@example.com")).toMatchObject({ uid: heir.uid });
+  });
+
+  test("goes to the oldest, then to the lowest uid", async () => {
+    await bound();
+    const wait = (uid: string, minute: number) =>
+      bind(
+        pool,
+        applicant({
+          uid,
+          name: uid.slice(0, 8),
+          email: "ada@example.com",
+          createdAt: new Date(Date.UTC(2026, 4, 1, 10, minute)),
+        }),
+        nobody,
+      );
+    await wait("cccccccc-0000-4000-8000-000000000000", 5);
+    await wait("bbbbbbbb-0000-4000-8000-000000000000", 5);
+    await wait("aaaaaaaa-0000-4000-8000-000000000000", 9);
+    expect(await firstWaiter(pool, "acme", "ada@example.com")).toMatchObject({ name: "bbbbbbbb" });
+    expect(await firstWaiter(pool, "umbrella", "ada@example.com")).toBeUndefined();
+  });
+
+  test("an object in a namespace without a Tenant waits for nobody's email", async () => {
+    const uid = randomUUID();
+    await waitForTenant(pool, { uid, namespace: "wild", name: "ada", createdAt: new Date(), email: "ada@example.com" });
+    expect(await firstWaiter(pool, "acme", "ada@example.com")).toBeUndefined();
+    expect(await listWaiting(pool, "acme")).toMatchObject([{ uid }]);
+    expect(await listWaiting(pool, undefined)).toMatchObject([{ uid }]);
+  });
+});
+
+describe("what the watch saw", () => {
+  const sighting = (row: SagaRow, given: Partial<Sighting> = {}): Sighting => ({
+    uid: row.objectUID as string,
+    namespace: "tenant-a",
+    name: "ada",
+    generation: 1,
+    deleting: false,
+    requestedAt: undefined,
+    rotateRequestedAt: undefined,
+    ...given,
+  });
+  const rested = (name = "ada", columns: Record<string, unknown> = {}) =>
+    bound({ name }).then((row) => set(row, { ...DONE, handled: handled(), ...columns }));
+
+  test("a touch makes the row due now, whatever it waited for", async () => {
+    const row = await rested("ada", { backoff_until: new Date(Date.now() + 60_000) });
+    expect(await touchObject(pool, row.objectUID as string)).toBe(true);
+    const touched = await again(row);
+    expect(touched).toMatchObject({ backoffUntil: undefined, touches: row.touches + 1 });
+    expect(touched.dueAt).toBeDefined();
+    expect(await touchObject(pool, randomUUID())).toBe(false);
+  });
+
+  test("a list touches nobody for whom nothing has moved", async () => {
+    const row = await rested();
+    const orphaned = await rested("orphan", { state: "orphaned" });
+    const outcome = await compareList(pool, CLUSTER, [sighting(row), sighting(orphaned)]);
+    expect(outcome.strangers).toMatchObject([{ uid: orphaned.objectUID }]);
+    expect(outcome.missing).toEqual([]);
+    expect((await again(row)).dueAt).toBeUndefined();
+  });
+
+  test.each([
+    ["a newer generation", { generation: 2 }],
+    ["a request", { requestedAt: "t1" }],
+    ["a rotation", { rotateRequestedAt: "t1" }],
+    ["a deletion", { deleting: true }],
+  ])("%s that nobody watched makes the row due", async (_what, given) => {
+    const row = await rested();
+    await compareList(pool, CLUSTER, [sighting(row, given)]);
+    expect((await again(row)).dueAt).toBeDefined();
+  });
+
+  test("a blocked row is due only when something could lift its block", async () => {
+    const row = await rested("ada", { state: "failed", blocked_on: "3|r1||" });
+    await compareList(pool, CLUSTER, [sighting(row, { generation: 3 })]);
+    expect((await again(row)).dueAt).toBeUndefined();
+    await compareList(pool, CLUSTER, [sighting(row, { generation: 3, requestedAt: "t1" })]);
+    expect((await again(row)).dueAt).toBeDefined();
+  });
+
+  test("names objects without a row and rows without an object, of this cluster only", async () => {
+    const there = await rested();
+    const missing = await rested("missing");
+    await rested("gone", { state: "deleted" });
+    await rested("going", { state: "deleting", deleting: deleting(false) });
+    await rested("elsewhere", { cluster_id: "another" });
+    const stranger = sighting(there, { uid: randomUUID() });
+    const outcome = await compareList(pool, CLUSTER, [sighting(there), stranger]);
+    expect(outcome.strangers).toEqual([stranger]);
+    expect(outcome.missing.map((row) => row.uuid)).toEqual([missing.uuid]);
+    expect(await again(missing)).toMatchObject({ state: "done" });
+  });
+
+  test("an empty list is no deletion of everybody", async () => {
+    const row = await rested();
+    const { missing } = await compareList(pool, CLUSTER, []);
+    expect(missing).toHaveLength(1);
+    expect(await again(row)).toMatchObject({ state: "done", deleting: undefined });
+  });
+
+  test("rows of another cluster become orphans, those going down stay what they are", async () => {
+    const theirs = await rested("theirs", { cluster_id: "another" });
+    const going = await rested("going", { cluster_id: "another", state: "deleting", deleting: deleting(true) });
+    const ours = await rested();
+    expect(await orphanForeignRows(pool, CLUSTER)).toBe(1);
+    expect(await again(theirs)).toMatchObject({ state: "orphaned" });
+    expect(await again(going)).toMatchObject({ state: "deleting" });
+    expect(await again(ours)).toMatchObject({ state: "done" });
+  });
+
+  test("a deletion that was seen of an object nobody held is undone, with its grace", async () => {
+    const row = await rested();
+    expect(await markSeenDeleted(pool, row.objectUID as string, CLUSTER, 3_600_000)).toBe(true);
+    const marked = await again(row);
+    expect(marked).toMatchObject({
+      state: "deleting",
+      deleting: { objectUID: row.objectUID, released: true, undone: [] },
+    });
+    const { since, purgeAt } = marked.deleting as NonNullable<SagaRow["deleting"]>;
+    expect(new Date(purgeAt as string).getTime() - new Date(since).getTime()).toBe(3_600_000);
+    expect(await markSeenDeleted(pool, row.objectUID as string, CLUSTER, 0)).toBe(false);
+  });
+
+  test("without grace there is none", async () => {
+    const row = await rested();
+    await markSeenDeleted(pool, row.objectUID as string, CLUSTER, 0);
+    expect((await again(row)).deleting).not.toHaveProperty("purgeAt");
+  });
+
+  test.each([
+    ["an orphan", { state: "orphaned" }],
+    ["another cluster's row", { cluster_id: "another" }],
+    ["an unconfirmed row", { confirmed_at: null }],
+  ])("%s is not marked as deleted", async (_what, columns) => {
+    const row = await rested("ada", columns);
+    expect(await markSeenDeleted(pool, row.objectUID as string, CLUSTER, 0)).toBe(false);
+    expect((await again(row)).deleting).toBeUndefined();
+  });
+
+  test("a Secret that changed makes its person's Secret step due, and only for those who are done", async () => {
+    const row = await rested("ada", { secret_namespace: "tenant-a", secret_name: "s" });
+    expect(await touchSecret(pool, "tenant-a", "s")).toBe(true);
+    expect(await again(row)).toMatchObject({
+      run: { reason: "drift", step: "secret", generation: 1, attempt: 0, done: false },
+    });
+    expect(await touchSecret(pool, "tenant-a", "other")).toBe(false);
+    await set(row, { state: "deleting", deleting: deleting(false), run: null });
+    expect(await touchSecret(pool, "tenant-a", "s")).toBe(false);
+  });
+
+  test("a Secret that is not in the list makes its person's Secret step due", async () => {
+    const there = randomUUID();
+    const kept = await rested("kept", { secret_namespace: "tenant-a", secret_name: "a", secret_uid: there });
+    const lost = await rested("lost", { secret_namespace: "tenant-a", secret_name: "b", secret_uid: randomUUID() });
+    expect(await touchMissingSecrets(pool, "tenant-a", [there])).toBe(1);
+    expect((await again(lost)).run).toMatchObject({ reason: "drift" });
+    expect((await again(kept)).run).toBeUndefined();
+  });
+
+  test("when a neighbour is back, those who are not settled are due; the settled and the stalled are not", async () => {
+    const settled = await rested();
+    const stalled = await rested("stalled", { state: "failed", blocked_on: "1|r1||" });
+    const waiting = await rested("waiting", { state: "failed", backoff_until: new Date(Date.now() + 300_000) });
+    const drifting = await rested("drifting", {
+      run: JSON.stringify({ reason: "drift", generation: 1, step: "secret", attempt: 0, done: false }),
+    });
+    expect(await touchUnsettled(pool, "acme", 1000)).toBe(2);
+    expect((await again(settled)).dueAt).toBeUndefined();
+    expect((await again(stalled)).dueAt).toBeUndefined();
+    for (const row of [waiting, drifting]) {
+      const { dueAt, backoffUntil } = await again(row);
+      expect(backoffUntil).toBeUndefined();
+      expect((dueAt as Date).getTime()).toBeLessThan(Date.now() + 2000);
+    }
+  });
+});
+
+function anEvent(row: { uuid: string }, n: string): UserEvent {
+  return userEvent(
+    {
+      type: "sme.user.created",
+      uuid: row.uuid,
+      tenantID: "acme",
+      email: "ada@example.com",
+      keycloakUserID: "kc-1",
+      newapiUserID: undefined,
+      secretName: undefined,
+      n,
+      metadata: {},
+    },
+    new Date("2026-05-01T12:00:00Z"),
+  );
+}
+
+describe("the outbox", () => {
+  const put = async (count: number) => {
+    const events = Array.from({ length: count }, (_, n) => anEvent({ uuid: randomUUID() }, String(n)));
+    for (const event of events) await enqueueEvent(pool, event);
+    return events;
+  };
+  const collect = (into: UserEvent[]) => (event: UserEvent) => {
+    into.push(event);
+    return Promise.resolve();
+  };
+
+  test("sends in order, whole, and once", async () => {
+    const events = await put(5);
+    const sent: UserEvent[] = [];
+    expect(await drainOutbox(pool, 3, collect(sent))).toBe(3);
+    expect(await drainOutbox(pool, 3, collect(sent))).toBe(2);
+    expect(await drainOutbox(pool, 3, collect(sent))).toBe(0);
+    expect(sent).toEqual(events);
+  });
+
+  test("keeps an event once, however often it is told", async () => {
+    const event = anEvent({ uuid: randomUUID() }, "");
+    await enqueueEvent(pool, event);
+    await enqueueEvent(pool, event);
+    const sent: UserEvent[] = [];
+    await drainOutbox(pool, 10, collect(sent));
+    await enqueueEvent(pool, event);
+    expect(await drainOutbox(pool, 10, collect(sent))).toBe(0);
+    expect(sent).toEqual([event]);
+  });
+
+  test("a failure keeps the rest, in order, for the next time", async () => {
+    const events = await put(4);
+    const sent: UserEvent[] = [];
+    const failing = drainOutbox(pool, 10, (event) => {
+      if (event.id === events[2]?.id) return Promise.reject(new Error("NATS is away"));
+      return collect(sent)(event);
+    });
+    await expect(failing).rejects.toThrow("NATS is away");
+    expect(sent).toEqual(events.slice(0, 2));
+    await drainOutbox(pool, 10, collect(sent));
+    expect(sent).toEqual(events);
+  });
+
+  test("several that drain at once send nothing twice", async () => {
+    const events = await put(40);
+    const sent: UserEvent[] = [];
+    const slowly = async (event: UserEvent) => {
+      await new Promise((resolve) => setTimeout(resolve, 1));
+      sent.push(event);
+    };
+    for (let round = 0; round < 4; round += 1) {
+      await Promise.all([drainOutbox(pool, 10, slowly), drainOutbox(pool, 10, slowly), drainOutbox(pool, 10, slowly)]);
+    }
+    expect(sent.map((event) => event.id).toSorted()).toEqual(events.map((event) => event.id).toSorted());
+  });
+
+  test("forgets what was sent long ago, and nothing that was not sent", async () => {
+    await put(2);
+    await drainOutbox(pool, 1, () => Promise.resolve());
+    await pool.query(
+      "update outbox set sent_at = sent_at - interval '8 days', created_at = created_at - interval '8 days'",
+    );
+    await forgetSentEvents(pool, 7);
+    expect((await pool.query("select from outbox")).rowCount).toBe(1);
+  });
+});
+
+describe("the audit", () => {
+  test("keeps entries in order, with their detail", async () => {
+    const uuid = randomUUID();
+    await appendAudit(pool, [
+      {
+        uuid,
+        tenantID: "acme",
+        step: "keycloak",
+        action: "created",
+        target: "kc-1",
+        detail: { groups: ["/a"], quoted: 'say "hi", {x}' },
+      },
+      { uuid, tenantID: "acme", step: "secret", action: "deleted", target: undefined },
+    ]);
+    const { rows } = await pool.query("select step, action, target, detail from audit order by seq");
+    expect(rows).toEqual([
+      { step: "keycloak", action: "created", target: "kc-1", detail: { groups: ["/a"], quoted: 'say "hi", {x}' } },
+      { step: "secret", action: "deleted", target: null, detail: null },
+    ]);
+  });
+
+  test("is append-only", async () => {
+    await appendAudit(pool, [
+      { uuid: randomUUID(), tenantID: "acme", step: "keycloak", action: "created", target: "kc-1" },
+    ]);
+    await expect(pool.query("update audit set action = 'x'")).rejects.toThrow(/never changed/);
+    await expect(pool.query("delete from audit")).rejects.toThrow(/never changed/);
+  });
+});
+
+test("the standing counts what metrics show", async () => {
+  await set(await bound({ name: "done" }), DONE);
+  await set(await bound({ name: "failed" }), {
+    state: "failed",
+    last_error: JSON.stringify({ code: "UserClaimed" }),
+    due_at: null,
+  });
+  await set(await bound({ name: "debt" }), {
+    state: "deleting",
+    deleting: deleting(true),
+    due_at: new Date(Date.now() - 5000),
+  });
+  await bind(pool, applicant({ name: "x", email: "done@example.com" }), nobody);
+  await enqueueEvent(pool, anEvent({ uuid: randomUUID() }, ""));
+  const standing = await readStanding(pool);
+  expect(standing).toMatchObject({
+    users: { done: 1, failed: 1, deleting: 1 },
+    errors: { UserClaimed: 1 },
+    waiting: { EmailInUse: 1 },
+    due: 1,
+    debts: 1,
+    outbox: 1,
+  });
+  expect(standing.oldestDueSeconds).toBeGreaterThan(4);
+});
