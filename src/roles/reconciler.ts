@@ -33,7 +33,7 @@ import { makeTenants } from "../reconciler/tenants.ts";
 import { keycloakStep } from "../steps/keycloak.ts";
 import { newapiStep } from "../steps/newapi.ts";
 import { secretStep } from "../steps/secret.ts";
-import { firstWaiter, forgetApplicant, handOver, moveEmail } from "../store/bindings.ts";
+import { firstWaiter, forgetApplicant, handOver, moveEmail, takeOver } from "../store/bindings.ts";
 import { record } from "../store/claims.ts";
 import { makePool } from "../store/pool.ts";
 import { touchUnsettled } from "../store/sightings.ts";
