@@ -105,6 +105,8 @@ async function makeRealm(env: StackEnv, { id, patch, realm }: OnboardOptions): P
     realm: id,
     groups: ["/sme-users", ...paths],
     realmRoles: patch?.allow?.realmRoles ?? [],
+    // Else an address that was a user name once could never be another person's.
+    editUsernameAllowed: true,
     ...realm,
   });
 }

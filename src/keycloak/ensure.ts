@@ -77,7 +77,7 @@ export async function ensureUser(
     if (how !== "created") await refuseAdmin(ask, parts.facts, current.id);
     for (const group of membership.joining) await refuseAdminGroup(ask, parts.groups, group);
     for (const role of mapping.adding) await refuseAdminRole(ask, parts.roles, role);
-    if (correction.update !== undefined) await put(ask, user, current.id, correction.update);
+    if (correction.update !== undefined) await put(parts, ask, user, current.id, correction.update);
     await move(ask, current.id, membership);
     await remap(ask, current.id, mapping);
   }
@@ -176,7 +176,7 @@ async function claim(parts: Parts, ask: Ask, newcomer: Newcomer, conflict: Confl
         cause: conflict,
       });
     case "colleague":
-      throw emailInUse(user.email);
+      throw await emailInUse(parts, ask, user.email, judged.user);
     case "foreign":
       throw claimed(user.email, judged.why);
     case "unmarked":
@@ -228,7 +228,7 @@ async function adopt(
   return { user: candidate, how: "adopted" };
 }
 
-async function put(ask: Ask, user: DesiredUser, id: string, update: UserUpdate): Promise<void> {
+async function put(parts: Parts, ask: Ask, user: DesiredUser, id: string, update: UserUpdate): Promise<void> {
   try {
     await ask("updating a user", emptyAnswer, (client) => client.users.update({ id }, update));
   } catch (error) {
@@ -236,7 +236,7 @@ async function put(ask: Ask, user: DesiredUser, id: string, update: UserUpdate):
     if (!(error instanceof ConflictError)) throw error;
     const others = (await inTheWay(ask, user)).filter((each) => each.id !== id);
     const judged = judgeClaim(user, others);
-    if (judged.kind === "colleague") throw emailInUse(user.email);
+    if (judged.kind === "colleague") throw await emailInUse(parts, ask, user.email, judged.user);
     throw claimed(user.email, judged.kind === "foreign" ? judged.why : "it is somebody else's");
   }
 }
@@ -245,13 +245,21 @@ function notReady(message: string): WaitingError {
   return new WaitingError({ code: REASON.TenantNotReady, neighbour: "keycloak", message });
 }
 
-/** The colleague's own saga may be about to give the address up, so this waits and is never an end. */
-function emailInUse(email: string): WaitingError {
+/**
+ * The colleague's own saga may be about to give the address up, so this waits and is never an end. Where the realm keeps
+ * user names, one that was an address once stands in everybody's way (seen: a 409 for the email of another user): then
+ * only a person can help, and is told how.
+ */
+async function emailInUse(parts: Parts, ask: Ask, email: string, colleague: User): Promise<WaitingError> {
+  const onlyByName = colleague.email?.toLowerCase() !== email;
+  const kept = onlyByName && (await parts.facts.settings(ask)).editUsernameAllowed !== true;
   return new WaitingError({
     code: REASON.EmailInUse,
     neighbour: "keycloak",
     upstreamStatus: 409,
-    message: `Another Keycloak user of this tenant still has ${email}; this one waits until it is free.`,
+    message: kept
+      ? `${email} is still the user name of another Keycloak user of this tenant (${colleague.id}), and realm ${parts.realm} keeps user names; switch on "Edit username" there (editUsernameAllowed).`
+      : `Another Keycloak user of this tenant still has ${email}; this one waits until it is free.`,
   });
 }
 

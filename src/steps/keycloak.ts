@@ -13,7 +13,7 @@ async function up(context: UpContext, signal: AbortSignal): Promise<StepResult> 
   const { row, desired, wrote } = context;
   const realm = context.realm();
   const ensured = await ensure(context, signal);
-  if (ensured.created || ensured.adopted || ensured.changed) {
+  if (ensured.created || ensured.changed) {
     const action = ensured.created ? "created" : ensured.adopted && !row.adopted ? "adopted" : "updated";
     wrote({ action, target: ensured.userID });
   }

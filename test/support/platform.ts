@@ -65,6 +65,8 @@ export async function openPlatform(): Promise<Platform> {
       try {
         await gateway.heal();
         await Promise.all(tenants.map((tenant) => tenant.leave()));
+        const realms = new Map(tenants.map(({ realm }) => [realm.realm, realm]));
+        await Promise.all(Array.from(realms.values(), (realm) => realm.remove()));
       } finally {
         await product.stop();
         await Promise.allSettled([events.close(), db.end()]);

@@ -107,7 +107,7 @@ export interface TestTenant extends Pick<OnboardedTenant, "id" | "namespace" | "
   /** The gateway's accounts of this uuid. */
   accounts(uuid: string): Promise<readonly StandInUser[]>;
   row(uuid: string): Promise<SagaRecord | undefined>;
-  /** Undoes the tenant: its people, then itself. */
+  /** Undoes the tenant: its people, then itself. Its realm stays, for others may be in it. */
   leave(): Promise<void>;
 }
 
@@ -311,7 +311,6 @@ export async function makeTenant(sides: Sides, label: string, wishes: TenantWish
       await remove(objectPath("Tenant", { name: id }));
       await soon(async () => assert.equal(await kube.get(objectPath("Tenant", { name: id })), undefined));
       await remove(`/api/v1/namespaces/${namespace}`);
-      await realm.remove();
     },
   };
   return tenant;

@@ -1,0 +1,128 @@
+/** What is missing for a tenant is said on the Tenant, before the first person suffers, and heals by being mended. */
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+
+import type { ConditionType } from "../../src/api/reasons.ts";
+import { SECRET_VERBS } from "../../src/kube/secrets.ts";
+import { kubectl } from "../../stack/kube.ts";
+import { grantRealmManagement, SERVICE_ACCOUNT_ROLES } from "../../stack/realm.ts";
+import { openPlatform, type Platform } from "../support/platform.ts";
+import type { TenantWishes, TestTenant } from "../support/tenant.ts";
+
+let platform: Platform;
+
+const ROLE = "unified-rbac-secrets";
+
+/** Each with one thing missing. */
+const WISHES = {
+  dropping: { realm: { profile: "DISABLED" } },
+  groupless: { patch: { keycloak: { defaultGroups: ["sme-users", "/staff"] } } },
+  roleless: { patch: { allow: { realmRoles: ["auditor"] } }, realm: { realmRoles: [] } },
+  weak: { realm: { serviceAccountRoles: SERVICE_ACCOUNT_ROLES.filter((role) => role !== "view-clients") } },
+  rightless: {},
+} as const satisfies Record<string, TenantWishes>;
+let tenants: Record<keyof typeof WISHES, TestTenant>;
+
+beforeAll(async () => {
+  platform = await openPlatform();
+  const made = (label: keyof typeof WISHES) => platform.tenant(label, { ...WISHES[label], ready: false });
+  const [dropping, groupless, roleless, weak, rightless] = await Promise.all([
+    made("dropping"),
+    made("groupless"),
+    made("roleless"),
+    made("weak"),
+    made("rightless"),
+  ]);
+  tenants = { dropping, groupless, roleless, weak, rightless };
+});
+afterAll(() => platform?.close());
+
+/** The neighbour's condition and Ready say the same one sentence; once mended, both are True without a hand. */
+async function shows(
+  tenant: TestTenant,
+  type: ConditionType,
+  reason: string,
+  sentence: string,
+  mend: () => Promise<unknown>,
+): Promise<void> {
+  expect((await tenant.tenantSays(type, "False", reason)).message).toBe(sentence);
+  expect((await tenant.tenantSays("Ready", "False", reason)).message).toBe(sentence);
+  await tenant.tenantSays("Stalled", "True", reason);
+  // Whoever is committed now waits, and burns no attempt.
+  await tenant.apply("ada");
+  expect((await tenant.says("ada", "Ready", "False", "TenantNotReady")).message).toContain(sentence);
+  expect((await tenant.user("ada"))?.status?.retryCount).toBe(0);
+  await mend();
+  await tenant.tenantSays(type, "True", "Ready");
+  await tenant.tenantSays("Ready", "True", "Ready");
+  await tenant.person("ada");
+}
+
+describe("a Tenant says, in one named condition and one sentence,", () => {
+  it("that its realm's profile drops our attributes", async () => {
+    const { dropping: tenant } = tenants;
+    await shows(
+      tenant,
+      "KeycloakReady",
+      "AttributesDropped",
+      `The user profile of realm ${tenant.id} drops the attributes sme_tenant_id and sme_user_uuid, by which users are recognised; ` +
+        `under Realm settings > General set "Unmanaged attributes" to "Only administrators can write" ` +
+        `(kcadm.sh update users/profile -r ${tenant.id} -s unmanagedAttributePolicy=ADMIN_EDIT), ` +
+        `or declare both in the user profile with edit permission for admin only.`,
+      () => tenant.realm.setProfile("ADMIN_EDIT"),
+    );
+  });
+
+  it("that a default group is missing", async () => {
+    const { groupless: tenant } = tenants;
+    await shows(
+      tenant,
+      "KeycloakReady",
+      "MissingGroup",
+      `The default group /staff does not exist in realm ${tenant.id}; create it ` +
+        `(kcadm.sh create groups -r ${tenant.id} -s name=staff), or take it out of the Tenant.`,
+      () => tenant.realm.admin.groups.create({ name: "staff" }),
+    );
+  });
+
+  it("that an allowed role is missing", async () => {
+    const { roleless: tenant } = tenants;
+    await shows(
+      tenant,
+      "KeycloakReady",
+      "MissingRole",
+      `The allowed realm role auditor does not exist in realm ${tenant.id}; create it ` +
+        `(kcadm.sh create roles -r ${tenant.id} -s name=auditor), or take it out of the Tenant.`,
+      () => tenant.realm.admin.roles.create({ name: "auditor" }),
+    );
+  });
+
+  it("that our service account lacks a role", async () => {
+    const { weak: tenant } = tenants;
+    await shows(
+      tenant,
+      "KeycloakReady",
+      "MissingRole",
+      `The service account of client unified-rbac lacks the role view-clients of realm-management; grant it: kcadm.sh add-roles ` +
+        `-r ${tenant.id} --uusername service-account-unified-rbac --cclientid realm-management --rolename view-clients`,
+      () => grantRealmManagement(tenant.realm.admin, { user: tenant.realm.serviceAccountID }, ["view-clients"]),
+    );
+  });
+
+  it("that our rights in its namespace are missing", async () => {
+    const { rightless: tenant } = tenants;
+    const role = ["role", ROLE, "-n", tenant.namespace];
+    const text = await kubectl(platform.env, ["get", ...role, "-o", "yaml"]);
+    await kubectl(platform.env, ["delete", ...role]);
+    // A new version of its credential has the Tenant checked at once, not at the next turn.
+    const credential = ["secret", `${tenant.id}-newapi`, "-n", "unified-rbac-system"];
+    await kubectl(platform.env, ["annotate", ...credential, "touched=yes"]);
+    await shows(
+      tenant,
+      "KubernetesReady",
+      "MissingPermission",
+      `Our ServiceAccount may not ${SECRET_VERBS.map((verb) => `${verb} secrets in ${tenant.namespace}`).join(", ")}; ` +
+        `apply the onboarding Role and RoleBinding in namespace "${tenant.namespace}".`,
+      () => kubectl(platform.env, ["create", "-f", "-"], text.replace(/^ +(uid|resourceVersion):.*\n/gm, "")),
+    );
+  });
+});

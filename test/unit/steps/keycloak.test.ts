@@ -1,0 +1,136 @@
+import { describe, expect, test } from "vitest";
+import { TransientError, WaitingError } from "../../../src/lib/errors.ts";
+import { keycloakStep } from "../../../src/steps/keycloak.ts";
+import { CarriesUUID } from "../../../src/steps/step.ts";
+import { ADA, deletingRow, doneRow, sagaRow, tenantUser } from "../../support/builders.ts";
+import { learned, makeBench } from "../../support/stepContext.ts";
+
+const invited = tenantUser().withSpec({ invitation: "Email" }).build();
+
+describe("going up", () => {
+  test("makes the user with both marks and tells its id", async () => {
+    const bench = makeBench();
+    const result = await keycloakStep.up(bench.context(), bench.signal);
+    expect(result.learned).toMatchObject({
+      keycloakUserID: "kc-1",
+      adopted: false,
+      managed: { groups: ["sme-users"] },
+    });
+    expect(bench.realm.users.get(ADA)?.wanted).toMatchObject({ uuid: ADA, tenantID: "acme", email: "ada@example.com" });
+    expect(bench.wrote).toEqual([{ action: "created", target: "kc-1" }]);
+  });
+
+  test("done twice it writes once", async () => {
+    const bench = makeBench();
+    const row = learned(sagaRow(), (await keycloakStep.up(bench.context(), bench.signal)).learned);
+    await keycloakStep.up(bench.context(row), bench.signal);
+    await keycloakStep.up(bench.context(row), bench.signal);
+    expect(bench.wrote.filter(({ action }) => action === "created")).toHaveLength(1);
+    expect(bench.realm.users.size).toBe(1);
+  });
+
+  test("an adopted account that is as it should be is no write", async () => {
+    const bench = makeBench();
+    const row = doneRow({ adopted: true });
+    const found = {
+      userID: "kc-1",
+      created: false,
+      adopted: true,
+      changed: false,
+      managed: row.managed,
+      usernameKept: false,
+    };
+    const realm = { ...bench.realm, ensureUser: () => Promise.resolve(found) };
+    const { learned: fields } = await keycloakStep.up(
+      bench.context(row, undefined, { realm: () => realm }),
+      bench.signal,
+    );
+    expect(bench.wrote).toEqual([]);
+    expect(fields).toMatchObject({ adopted: true });
+  });
+
+  test("one made in the place of an adopted one that is gone is ours to delete", async () => {
+    const bench = makeBench();
+    const { learned: fields } = await keycloakStep.up(bench.context(doneRow({ adopted: true })), bench.signal);
+    expect(fields).toMatchObject({ adopted: false });
+  });
+
+  test("the mail's intent is recorded before it is sent", async () => {
+    const bench = makeBench();
+    bench.realm.fail("invite", new TransientError({ code: "NeighbourUnavailable", message: "No answer." }));
+    await expect(keycloakStep.up(bench.context(sagaRow(), invited), bench.signal)).rejects.toThrow("No answer.");
+    expect(bench.notes).toEqual([{ keycloakUserID: "kc-1", invitedKeycloakUserID: "kc-1" }]);
+  });
+
+  test("one mail a Keycloak user, also when its answer was lost", async () => {
+    const bench = makeBench();
+    bench.realm.fail("invite", new TransientError({ code: "NeighbourUnavailable", message: "No answer." }), "after");
+    await keycloakStep.up(bench.context(sagaRow(), invited), bench.signal).catch(() => undefined);
+    const row = learned(sagaRow(), bench.notes[0] ?? {});
+    await keycloakStep.up(bench.context(row, invited), bench.signal);
+    expect(bench.realm.mails).toEqual(["kc-1"]);
+  });
+
+  test("no mail is sent unless asked for", async () => {
+    const bench = makeBench();
+    await keycloakStep.up(bench.context(), bench.signal);
+    expect(bench.realm.mails).toEqual([]);
+    expect(bench.notes).toEqual([]);
+  });
+
+  test("names the uuid that the address carries upstream, while the row knows no id", async () => {
+    const bench = makeBench();
+    const before = sagaRow({ uuid: "0a000000-0000-4000-8000-00000000000a" });
+    await keycloakStep.up(bench.context(before), bench.signal);
+    const inUse = new WaitingError({ code: "EmailInUse", message: "Somebody has it." });
+    bench.realm.fail("ensureUser", inUse);
+    await expect(keycloakStep.up(bench.context(), bench.signal)).rejects.toMatchObject({
+      uuid: before.uuid,
+      refusal: inUse,
+    });
+    bench.realm.fail("ensureUser", inUse);
+    const known = sagaRow({ keycloakUserID: "kc-9" });
+    await expect(keycloakStep.up(bench.context(known), bench.signal)).rejects.not.toBeInstanceOf(CarriesUUID);
+  });
+});
+
+describe("going down", () => {
+  test("deletes the user by its id", async () => {
+    const bench = makeBench();
+    await keycloakStep.up(bench.context(), bench.signal);
+    await keycloakStep.down(bench.context(deletingRow()), "remove", bench.signal);
+    expect(bench.realm.users.size).toBe(0);
+    expect(bench.wrote.at(-1)).toEqual({ action: "deleted", target: "kc-1" });
+  });
+
+  test("one whose id was never recorded is found by its marks", async () => {
+    const bench = makeBench();
+    await keycloakStep.up(bench.context(), bench.signal);
+    await keycloakStep.down(bench.context(deletingRow({ keycloakUserID: undefined })), "remove", bench.signal);
+    expect(bench.realm.users.size).toBe(0);
+  });
+
+  test("what is not there is undone", async () => {
+    const bench = makeBench();
+    expect(
+      await keycloakStep.down(bench.context(deletingRow({ keycloakUserID: undefined })), "remove", bench.signal),
+    ).toEqual({});
+    expect(bench.wrote).toEqual([]);
+  });
+
+  test("with grace the user is only disabled", async () => {
+    const bench = makeBench();
+    await keycloakStep.up(bench.context(), bench.signal);
+    await keycloakStep.down(bench.context(deletingRow()), "lock", bench.signal);
+    expect(bench.realm.users.get(ADA)?.enabled).toBe(false);
+  });
+
+  test("an adopted account is neither disabled nor deleted: only what is ours goes", async () => {
+    const bench = makeBench();
+    const row = deletingRow({ adopted: true });
+    await keycloakStep.down(bench.context(row), "lock", bench.signal);
+    expect(bench.realm.calls).toEqual([]);
+    await keycloakStep.down(bench.context(row), "remove", bench.signal);
+    expect(bench.realm.calls).toEqual(["releaseUser"]);
+  });
+});

@@ -1,0 +1,181 @@
+import { describe, expect, test } from "vitest";
+import { TransientError } from "../../../src/lib/errors.ts";
+import type { SagaRow } from "../../../src/saga/row.ts";
+import { newapiStep } from "../../../src/steps/newapi.ts";
+import { secretStep } from "../../../src/steps/secret.ts";
+import { ADA, deletingRow, handled, sagaRow, tenantUser } from "../../support/builders.ts";
+import { makeFakeGateway } from "../../support/fakeNeighbours.ts";
+import { type Bench, learned, makeBench } from "../../support/stepContext.ts";
+
+const known = (given: Partial<SagaRow> = {}) => sagaRow({ keycloakUserID: "kc-1", ...given });
+const lost = () => new TransientError({ code: "NeighbourUnavailable", message: "No answer." });
+
+/** Account and Secret are there. */
+async function established(bench: Bench): Promise<SagaRow> {
+  const context = bench.context(known());
+  const row = learned(known(), (await newapiStep.up(context, bench.signal)).learned);
+  const { learned: secret } = await secretStep.up({ ...context, row }, bench.signal);
+  bench.wrote.length = 0;
+  bench.gateway.calls.length = 0;
+  return learned(row, { ...secret, handled: handled() });
+}
+
+describe("going up", () => {
+  test("makes the account and carries its key to the Secret, never into the row", async () => {
+    const bench = makeBench();
+    const context = bench.context(known());
+    const result = await newapiStep.up(context, bench.signal);
+    expect(result.learned).toEqual({ newapiUserID: "na-1", newapiUsername: "na-1", enabled: true });
+    expect(context.carry.apiKey?.reveal()).toBe("sk-key-1");
+    expect(JSON.stringify([result, bench.wrote])).not.toContain("sk-key");
+    expect(bench.gateway.accounts.get(ADA)?.request).toMatchObject({
+      tier: "default",
+      keycloakUserID: "kc-1",
+      keycloakRealm: "acme",
+    });
+  });
+
+  test("an answer that was lost makes no second account", async () => {
+    const bench = makeBench();
+    bench.gateway.fail("ensure", lost(), "after");
+    await expect(newapiStep.up(bench.context(known()), bench.signal)).rejects.toThrow();
+    await newapiStep.up(bench.context(known()), bench.signal);
+    expect(bench.gateway.accounts.size).toBe(1);
+  });
+
+  test("without a Keycloak user there is no account", async () => {
+    const bench = makeBench();
+    await expect(newapiStep.up(bench.context(sagaRow()), bench.signal)).rejects.toMatchObject({ class: "terminal" });
+    expect(bench.gateway.calls).toEqual([]);
+  });
+
+  test("switches only what is to be another way", async () => {
+    const bench = makeBench();
+    const row = await established(bench);
+    const off = tenantUser().withSpec({ enabled: false }).build();
+    const disabled = learned(row, (await newapiStep.up(bench.context(row, off), bench.signal)).learned);
+    expect(bench.gateway.accounts.get(ADA)?.disabled).toBe(true);
+    await newapiStep.up(bench.context(disabled, off), bench.signal);
+    const enabled = learned(disabled, (await newapiStep.up(bench.context(disabled), bench.signal)).learned);
+    await newapiStep.up(bench.context(enabled), bench.signal);
+    expect(bench.wrote).toEqual([
+      { action: "disabled", target: "na-1" },
+      { action: "enabled", target: "na-1" },
+    ]);
+  });
+
+  test("one who is to be locked out from the first is", async () => {
+    const bench = makeBench();
+    await newapiStep.up(bench.context(known(), tenantUser().withSpec({ enabled: false }).build()), bench.signal);
+    expect(bench.gateway.accounts.get(ADA)?.disabled).toBe(true);
+  });
+
+  test("says what this gateway cannot follow, and only then", async () => {
+    const bench = makeBench();
+    const row = {
+      ...(await established(bench)),
+      run: { reason: "edit" as const, generation: 2, step: "newapi" as const, attempt: 0, done: false },
+    };
+    const user = tenantUser()
+      .withSpec({ email: "grace@example.com", newapi: { tier: "gold", quota: 5 } })
+      .build();
+    expect((await newapiStep.up(bench.context(row, user), bench.signal)).notes).toHaveLength(3);
+    expect((await newapiStep.up(bench.context(row), bench.signal)).notes).toEqual([]);
+    const able = makeBench(makeFakeGateway({ tier: true, quota: true, email: true }));
+    expect((await newapiStep.up(able.context(row, user), able.signal)).notes).toEqual([]);
+  });
+});
+
+describe("rotation", () => {
+  const rotating = (row: SagaRow) => ({ ...row, rotation: { toGeneration: 1 } });
+
+  test("as long as the gateway's key is the one in the Secret it rotates", async () => {
+    const bench = makeBench();
+    const row = rotating(await established(bench));
+    const context = bench.context(row);
+    await newapiStep.up(context, bench.signal);
+    expect(context.carry.apiKey?.reveal()).toBe("sk-key-1-rotated");
+    expect(bench.wrote).toEqual([{ action: "rotated", target: "na-1" }]);
+  });
+
+  test("else it has happened, and is only to be written", async () => {
+    const bench = makeBench();
+    const row = rotating(await established(bench));
+    bench.gateway.fail("rotate", lost(), "after");
+    await expect(newapiStep.up(bench.context(row), bench.signal)).rejects.toThrow();
+    const context = bench.context(row);
+    await newapiStep.up(context, bench.signal);
+    expect(bench.gateway.calls.filter((call) => call === "rotate")).toHaveLength(1);
+    expect(context.carry.apiKey?.reveal()).toBe("sk-key-1-rotated");
+  });
+
+  test("a call that did not get through is made again", async () => {
+    const bench = makeBench();
+    const row = rotating(await established(bench));
+    bench.gateway.fail("rotate", lost());
+    await expect(newapiStep.up(bench.context(row), bench.signal)).rejects.toThrow();
+    await newapiStep.up(bench.context(row), bench.signal);
+    expect(bench.gateway.accounts.get(ADA)?.key).toBe("sk-key-1-rotated");
+  });
+
+  test("a run that begins anew after it has rotated does not rotate again", async () => {
+    const bench = makeBench();
+    const row = rotating(await established(bench));
+    const run = {
+      reason: "edit" as const,
+      generation: 2,
+      step: "keycloak" as const,
+      attempt: 0,
+      done: false,
+      rotated: true,
+    };
+    await newapiStep.up(bench.context({ ...row, run }), bench.signal);
+    expect(bench.gateway.calls).not.toContain("rotate");
+  });
+
+  test("a new account needs none", async () => {
+    const bench = makeBench();
+    await newapiStep.up(bench.context(rotating(known())), bench.signal);
+    expect(bench.gateway.calls).not.toContain("rotate");
+  });
+
+  test("an account that goes in between is an account that is gone", async () => {
+    const bench = makeBench();
+    const row = rotating(await established(bench));
+    bench.gateway.fail("rotate", lost());
+    await newapiStep.up(bench.context(row), bench.signal).catch(() => undefined);
+    bench.gateway.accounts.clear();
+    await newapiStep.up(bench.context(row), bench.signal);
+    expect(bench.gateway.accounts.size).toBe(1);
+  });
+});
+
+describe("going down", () => {
+  test("disables the account, with grace and without", async () => {
+    for (const how of ["lock", "remove"] as const) {
+      const bench = makeBench();
+      const row = await established(bench);
+      expect(await newapiStep.down(bench.context(row), how, bench.signal)).toEqual({
+        newapiUserID: "na-1",
+        enabled: false,
+      });
+      expect(bench.gateway.accounts.get(ADA)?.disabled).toBe(true);
+    }
+  });
+
+  test("one whose id was never recorded is found by its uuid", async () => {
+    const bench = makeBench();
+    const row = await established(bench);
+    await newapiStep.down(bench.context({ ...row, newapiUserID: undefined }), "remove", bench.signal);
+    expect(bench.gateway.accounts.get(ADA)?.disabled).toBe(true);
+  });
+
+  test("what is not there is undone", async () => {
+    const bench = makeBench();
+    expect(
+      await newapiStep.down(bench.context(deletingRow({ newapiUserID: undefined })), "remove", bench.signal),
+    ).toEqual({});
+    await newapiStep.down(bench.context(deletingRow()), "remove", bench.signal);
+    expect(bench.wrote).toEqual([]);
+  });
+});
