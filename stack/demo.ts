@@ -56,7 +56,11 @@ async function main(signal: AbortSignal): Promise<void> {
   screen.waiting("onboarding");
   const { value: tenant, took: tenantTook } = await timed(async () => {
     // No time of grace: to see everything go at once.
-    const made = await onboardTenant(env, { id: TENANT, values: { DELETION_GRACE: "0s" } });
+    const made = await onboardTenant(env, {
+      id: TENANT,
+      values: { DELETION_GRACE: "0s" },
+      patch: { allow: { emailDomains: [`${TENANT}.example`] } },
+    });
     await made.ready();
     return made;
   });

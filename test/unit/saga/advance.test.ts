@@ -260,7 +260,7 @@ describe("when something fails", () => {
     expect(first).toMatchObject({ retryCount: 0, state: "pending", lastError: { at: NOW.toISOString() } });
     const second = patched(first, fail(first, waiting, seconds(9)).patch);
     expect(second.lastError).toEqual(first.lastError);
-    expect(second.backoffUntil).toEqual(seconds(10));
+    expect(second.backoffUntil).toEqual(seconds(17));
   });
 
   test("an account that is gone is made again by the step that makes accounts", () => {
