@@ -31,9 +31,10 @@ export function watchSecrets(deps: SecretWatchDeps): SecretWatches {
         if ((await touchMissingSecrets(pool, namespace, uids)) > 0) look();
       });
     } else if (event.kind !== "added") {
-      const { name } = event.object;
+      const { name, resourceVersion } = event.object;
+      const version = event.kind === "deleted" ? undefined : resourceVersion;
       retries.run(`secret/${namespace}/${name}`, async () => {
-        if (await touchSecret(pool, namespace, name)) look();
+        if (await touchSecret(pool, namespace, name, version)) look();
       });
     }
   }

@@ -152,6 +152,8 @@ export interface SagaRow {
   readonly secretNamespace: string | undefined;
   readonly secretName: string | undefined;
   readonly secretUID: string | undefined;
+  /** resourceVersion of the Secret as last written or found good. */
+  readonly secretVersion: string | undefined;
   readonly managed: Managed;
   readonly enabled: boolean;
 
@@ -196,6 +198,7 @@ export type RowPatch = {
       | "secretNamespace"
       | "secretName"
       | "secretUID"
+      | "secretVersion"
       | "keyRotatedAt"
       | "rotation"
       | "invitedKeycloakUserID"

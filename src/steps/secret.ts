@@ -23,6 +23,7 @@ async function up(context: UpContext, signal: AbortSignal): Promise<StepResult> 
       secretNamespace: wanted.namespace,
       secretName: wanted.name,
       secretUID: written.metadata.uid ?? null,
+      secretVersion: written.metadata.resourceVersion ?? null,
       managed: {
         ...row.managed,
         labels: Object.keys(desired.secret.labels),

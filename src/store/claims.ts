@@ -114,8 +114,19 @@ export async function record(pool: Pool, claim: Claim, recording: Recording): Pr
   });
 }
 
+/** Something was changed outside while the run went on, and not by the run itself. */
+const PENDING = "(recheck is not null and (recheck->>'version') is distinct from secret_version)";
+
 async function recordRow(db: Queryable, claim: Claim, { patch, lease }: Recording): Promise<Claim | undefined> {
   const { clauses, values } = assignments(patch, 5);
+  const finished = lease !== "keep" && patch.run === null ? patch.handled?.generation : undefined;
+  if (finished !== undefined) {
+    // Another run looks at what was changed outside while this one went on.
+    const at = Object.keys(patch).indexOf("run");
+    clauses[at] = `recheck = null, run = case when ${PENDING} then
+        jsonb_build_object('reason', 'drift', 'generation', ${finished}::bigint, 'step', recheck->>'step', 'attempt', 0, 'done', false)
+        else $${5 + at}::jsonb end`;
+  }
   if (lease !== "keep") {
     // Whoever touched the row meanwhile wants it looked at now, whatever this claim has to wait for.
     const pause = clauses.findIndex((clause) => clause.startsWith("backoff_until = "));
@@ -127,7 +138,9 @@ async function recordRow(db: Queryable, claim: Claim, { patch, lease }: Recordin
     lease === "keep"
       ? ["lease_until = now() + make_interval(secs => $4)"]
       : [
-          `lease_owner = null, lease_until = null, due_at = case when touches > $4 then now() else $${5 + values.length}::timestamptz end`,
+          `lease_owner = null, lease_until = null, due_at = case when touches > $4${
+            finished === undefined ? "" : ` or ${PENDING}`
+          } then now() else $${5 + values.length}::timestamptz end`,
         ];
   const { rows } = await db.query<RawRow>({
     text: `update user_provision_state set ${[...clauses, ...leaseClauses].join(", ")}, version = version + 1, updated_at = now()

@@ -1,5 +1,6 @@
 import { type Queryable, type RawRow, sagaRow } from "./sagas.ts";
 import type { SagaRow, StepName } from "../saga/row.ts";
+import { RECHECKABLE, recheckFrom } from "./sightings.ts";
 
 /**
  * True for exactly one of all replicas, once an interval: the check of this tenant is then the caller's to do. The next
@@ -35,9 +36,8 @@ export async function touchDrifted(db: Queryable, uuids: readonly string[], from
   const { rowCount } = await db.query({
     name: "touch-drifted",
     text: `update user_provision_state set due_at = now(), touches = touches + 1,
-             run = coalesce(run, jsonb_build_object('reason', 'drift', 'generation', handled->'generation',
-                                                    'step', $2::text, 'attempt', 0, 'done', false))
-           where sme_user_uuid = any($1::uuid[]) and state = 'done' and deleting is null and handled is not null`,
+             ${recheckFrom("$2::text", "null::text")}
+           where sme_user_uuid = any($1::uuid[]) and ${RECHECKABLE}`,
     values: [uuids, from],
   });
   return rowCount ?? 0;

@@ -46,6 +46,7 @@ export interface RawRow {
   secret_namespace: string | null;
   secret_name: string | null;
   secret_uid: string | null;
+  secret_version: string | null;
   managed: Managed;
   newapi_username: string | null;
   enabled: boolean;
@@ -89,6 +90,7 @@ export function sagaRow(raw: RawRow): SagaRow {
     secretNamespace: raw.secret_namespace ?? undefined,
     secretName: raw.secret_name ?? undefined,
     secretUID: raw.secret_uid ?? undefined,
+    secretVersion: raw.secret_version ?? undefined,
     managed: raw.managed,
     enabled: raw.enabled,
     keyGeneration: Number(raw.key_generation),
@@ -135,6 +137,7 @@ const COLUMN: Readonly<Record<keyof RowPatch, string>> = {
   secretNamespace: "secret_namespace",
   secretName: "secret_name",
   secretUID: "secret_uid",
+  secretVersion: "secret_version",
   keyRotatedAt: "key_rotated_at",
   rotation: "rotation",
   invitedKeycloakUserID: "invited_kc_user_id",

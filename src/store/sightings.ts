@@ -25,16 +25,43 @@ export async function touchObject(db: Queryable, uid: string): Promise<boolean> 
   return (rowCount ?? 0) > 0;
 }
 
-/** The Secret of this name was written or went: the row looks at its Secret again. False: nobody's Secret. */
-export async function touchSecret(db: Queryable, namespace: string, name: string): Promise<boolean> {
+/**
+ * What makes a finished person's steps from `$1` on due; and what notes it for later where a run is under way, which may
+ * have passed that step by already and would end without looking back.
+ */
+export const recheckFrom = (step: string, version: string): string => `
+  run = coalesce(run, jsonb_build_object('reason', 'drift', 'generation', handled->'generation',
+                                         'step', ${step}, 'attempt', 0, 'done', false)),
+  recheck = case
+    when run is null then null
+    when recheck is null or recheck ? 'version'
+         or array_position(${STEP_ORDER}, ${step}) < array_position(${STEP_ORDER}, recheck->>'step')
+      then jsonb_strip_nulls(jsonb_build_object('step', ${step}, 'version', ${version}))
+    else recheck end`;
+
+const STEP_ORDER = "array['keycloak', 'newapi', 'secret']";
+
+/** Finished, or about to be: a person of whom there is something to recheck. */
+export const RECHECKABLE = `confirmed_at is not null and voided_at is null and deleting is null
+  and ((state = 'done' and handled is not null) or (run is not null and secret_name is not null))`;
+
+/**
+ * The Secret of this name was written (`version`: its resourceVersion) or went: the row looks at its Secret again.
+ * False: nobody's Secret, or the service's own writing.
+ */
+export async function touchSecret(
+  db: Queryable,
+  namespace: string,
+  name: string,
+  version?: string | undefined,
+): Promise<boolean> {
   const { rowCount } = await db.query({
     name: "touch-secret",
     text: `update user_provision_state set due_at = now(), touches = touches + 1,
-             run = coalesce(run, jsonb_build_object('reason', 'drift', 'generation', handled->'generation',
-                                                    'step', 'secret', 'attempt', 0, 'done', false))
-           where secret_namespace = $1 and secret_name = $2 and confirmed_at is not null and state = 'done'
-             and deleting is null and handled is not null`,
-    values: [namespace, name],
+             ${recheckFrom("'secret'", "$3::text")}
+           where secret_namespace = $1 and secret_name = $2 and ($3::text is null or secret_version is distinct from $3)
+             and ${RECHECKABLE}`,
+    values: [namespace, name, version ?? null],
   });
   return (rowCount ?? 0) > 0;
 }
@@ -171,10 +198,8 @@ export async function touchMissingSecrets(db: Queryable, namespace: string, uids
   const { rowCount } = await db.query({
     name: "touch-missing-secrets",
     text: `update user_provision_state set due_at = now(), touches = touches + 1,
-             run = coalesce(run, jsonb_build_object('reason', 'drift', 'generation', handled->'generation',
-                                                    'step', 'secret', 'attempt', 0, 'done', false))
-           where secret_namespace = $1 and confirmed_at is not null and state = 'done' and deleting is null
-             and handled is not null and secret_uid <> all($2::uuid[])`,
+             ${recheckFrom("'secret'", "null::text")}
+           where secret_namespace = $1 and secret_uid <> all($2::uuid[]) and ${RECHECKABLE}`,
     values: [namespace, uids],
   });
   return rowCount ?? 0;

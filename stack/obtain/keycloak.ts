@@ -60,6 +60,8 @@ async function build(artifact: Artifact, java: string, draft: string, detail: (t
   mkdirSync(home);
   unpackZip(archive, home);
   if (archive.startsWith(draft)) rmSync(archive);
+  // And what Maven fetched on the way.
+  rmSync(join(draft, "maven"), { recursive: true, force: true });
   detail("building");
   // The script starts `java` by itself; JAVA makes it the one that was checked.
   await run({ file: join(home, "bin", "kc.sh"), args: ["build", ...buildOptions], env: { JAVA: java } });

@@ -40,8 +40,11 @@ export async function fetchArtifact(
     detail("fetching with Maven");
     const { group, artifact: name, version, extension } = artifact;
     const coordinates = `-Dartifact=${group}:${name}:${version}:${extension}`;
-    await run({ file: "mvn", args: ["-q", "-B", getGoal, coordinates, "-Dtransitive=false"] });
-    if (existsSync(local)) return verified(local, artifact);
+    // A repository of its own: where Maven keeps its cache is a matter of settings, and not of HOME.
+    const cache = join(draft, "maven");
+    const args = ["-q", "-B", getGoal, coordinates, "-Dtransitive=false", `-Dmaven.repo.local=${cache}`];
+    await run({ file: "mvn", args });
+    return verified(join(cache, pathInRepository(artifact)), artifact);
   }
   const target = join(draft, `${artifact.artifact}.${artifact.extension}`);
   await download(`${repository ?? mavenCentral}/${pathInRepository(artifact)}`, target, detail);

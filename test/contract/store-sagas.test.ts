@@ -3,7 +3,7 @@ import { randomUUID } from "node:crypto";
 import { afterAll, afterEach, beforeAll, describe, expect, test } from "vitest";
 import { candidateUUID } from "../../src/api/names.ts";
 import { userEvent, type UserEvent } from "../../src/api/userEvent.ts";
-import type { RowPatch, SagaRow } from "../../src/saga/row.ts";
+import type { Handled, RowPatch, SagaRow } from "../../src/saga/row.ts";
 import { recordCandidate } from "../../src/store/admissions.ts";
 import { appendAudit } from "../../src/store/audit.ts";
 import {
@@ -892,6 +892,43 @@ describe("what the watch saw", () => {
     expect(await touchSecret(pool, "tenant-a", "other")).toBe(false);
     await set(row, { state: "deleting", deleting: deleting(false), run: null });
     expect(await touchSecret(pool, "tenant-a", "s")).toBe(false);
+  });
+
+  test("the Secret that the service wrote itself makes nothing due, a later version of it does", async () => {
+    const row = await rested("ada", { secret_namespace: "tenant-a", secret_name: "s", secret_version: "7" });
+    expect(await touchSecret(pool, "tenant-a", "s", "7")).toBe(false);
+    expect((await again(row)).run).toBeUndefined();
+    expect(await touchSecret(pool, "tenant-a", "s", "8")).toBe(true);
+    expect((await again(row)).run).toMatchObject({ reason: "drift", step: "secret" });
+  });
+
+  test.each([
+    ["goes", undefined, true],
+    ["is changed", "8", true],
+    ["is written by the run itself", "7", false],
+  ])("a Secret that %s while a run goes on is looked at when the run ends", async (_what, version, looksAgain) => {
+    const { owner } = await worker();
+    const row = await rested("ada", {
+      secret_namespace: "tenant-a",
+      secret_name: "s",
+      secret_version: "7",
+      due_at: new Date(0),
+      run: JSON.stringify({ reason: "edit", generation: 2, step: "secret", attempt: 0, done: true }),
+    });
+    await touchSecret(pool, "tenant-a", "s", version);
+    const claim = await claimOne(owner);
+    expect(claim.row.run).toMatchObject({ reason: "edit" });
+    const handled: Handled = { generation: 2, tenantRevision: "r1", key: "works", notes: [] };
+    await record(pool, claim, giving({ run: null, handled }));
+    const after = await again(row);
+    expect(after.run).toEqual(
+      looksAgain ? { reason: "drift", generation: 2, step: "secret", attempt: 0, done: false } : undefined,
+    );
+    expect(after.dueAt === undefined).toBe(!looksAgain);
+    // And once only.
+    if (!looksAgain) return;
+    await record(pool, await claimOne(owner), giving({ run: null, handled }));
+    expect((await again(row)).run).toBeUndefined();
   });
 
   test("a Secret that is not in the list makes its person's Secret step due", async () => {

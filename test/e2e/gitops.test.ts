@@ -34,7 +34,8 @@ async function complaintsDuring(tenant: TestTenant, work: () => Promise<void>): 
   return complaints;
 }
 
-describe("one commit, without a hand", () => {
+// Side by side: both wait for Flux most of the time.
+describe.concurrent("one commit, without a hand", () => {
   it("renames: the same person under another file and name keeps uuid, Keycloak id and key", async () => {
     const tenant = await platform.tenant("rename");
     await tenant.applied(await tenant.commit({ "users/ada.yaml": tenant.manifest("ada") }));

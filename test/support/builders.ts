@@ -60,6 +60,7 @@ export function sagaRow(given: Partial<SagaRow> = {}): SagaRow {
     secretNamespace: undefined,
     secretName: undefined,
     secretUID: undefined,
+    secretVersion: undefined,
     managed: NOTHING_MANAGED,
     enabled: true,
     keyGeneration: 0,

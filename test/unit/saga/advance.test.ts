@@ -254,7 +254,7 @@ describe("when something fails", () => {
     expect(row).toMatchObject({ state: "deleting", retryCount: 8, blockedOn: undefined });
   });
 
-  test("waiting burns no retries, and the same wait is not told anew", () => {
+  test("waiting burns no retries, slows down, and the same wait is not told anew", () => {
     const waiting = new WaitingError({ code: "TenantNotReady", message: "No profile." });
     const first = patched(sagaRow(), fail(sagaRow(), waiting).patch);
     expect(first).toMatchObject({ retryCount: 0, state: "pending", lastError: { at: NOW.toISOString() } });
