@@ -15,6 +15,10 @@ export interface Task {
 
 const seconds = (since: number): string => `${((performance.now() - since) / 1000).toFixed(1)} s`;
 
+function firstLine(error: unknown): string {
+  return (error instanceof Error ? error.message : String(error)).split("\n", 1)[0] ?? "";
+}
+
 /**
  * Runs all tasks at once and waits for every one of them, then throws the first
  * failure. People at a terminal see them live; logs get one line a task.
@@ -30,7 +34,8 @@ export async function runTasks(tasks: readonly Task[], log?: (line: string) => v
         const remark = await task.run({ detail: () => {}, begin: () => void (began = performance.now()) });
         say(`${task.title}: ${remark} (${seconds(began)})`);
       } catch (error) {
-        say(`${task.title}: failed (${seconds(began)})`);
+        // At once, not only when the slowest of the others is through.
+        say(`${task.title}: failed (${seconds(began)}): ${firstLine(error)}`);
         failures.push(error);
       }
     }),
@@ -56,7 +61,8 @@ async function runLive(tasks: readonly Task[]): Promise<void> {
           detail = `: ${await run(reporter)}`;
         } catch (error) {
           failures.push(error);
-          // The list shows only that it failed; the whole message is for whoever called.
+          detail = `: ${firstLine(error)}`;
+          // The whole message is for whoever called.
           throw new Error(title, { cause: error });
         } finally {
           clearInterval(clock);

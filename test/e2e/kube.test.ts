@@ -103,15 +103,16 @@ describe("a TenantUser", () => {
     expect(await cluster.getTenantUser(`no-${namespace}`, "nobody", signal)).toBeUndefined();
   });
 
-  it("gets its status by apply, also when it moved meanwhile; the same again is no write", async () => {
-    const user = await makeUser("status");
-    expect(user.status?.observedGeneration).toBe(-1);
+  it("gets its status by apply, only as it was seen; the same again is no write", async () => {
+    const seen = await makeUser("status");
+    expect(seen.status?.observedGeneration).toBe(-1);
     await touch("status");
     const status = { observedGeneration: 1, state: "pending", userUUID: NOBODY } as const;
-    expect(await cluster.applyTenantUserStatus(user, status, signal)).toBe(true);
+    await expect(cluster.applyTenantUserStatus(seen, status, signal)).rejects.toMatchObject({ class: "conflict" });
+    expect(await cluster.applyTenantUserStatus(await readUser("status"), status, signal)).toBe(true);
     const written = await readUser("status");
     expect(written.status).toEqual(status);
-    expect(await cluster.applyTenantUserStatus(user, status, signal)).toBe(true);
+    expect(await cluster.applyTenantUserStatus(written, status, signal)).toBe(true);
     expect((await readUser("status")).metadata.resourceVersion).toBe(written.metadata.resourceVersion);
     // What is left out is removed.
     expect(await cluster.applyTenantUserStatus(written, { observedGeneration: 1 }, signal)).toBe(true);
@@ -127,7 +128,9 @@ describe("a TenantUser", () => {
     await send("DELETE", usersPath("again"));
     expect(await cluster.applyTenantUserStatus(first, { state: "done" }, signal)).toBe(false);
     await makeUser("again");
-    expect(await cluster.applyTenantUserStatus(first, { state: "done" }, signal)).toBe(false);
+    await expect(cluster.applyTenantUserStatus(first, { state: "done" }, signal)).rejects.toMatchObject({
+      class: "conflict",
+    });
     expect((await readUser("again")).status?.state).toBeUndefined();
   });
 

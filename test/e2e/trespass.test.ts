@@ -6,7 +6,6 @@ import { LABEL_TENANT } from "../../src/api/meta.ts";
 import { candidateUUID } from "../../src/api/names.ts";
 import { objectPath } from "../../src/kube/objects.ts";
 import { openPlatform, type Platform } from "../support/platform.ts";
-import { soon } from "../support/soon.ts";
 import type { Person, TestTenant } from "../support/tenant.ts";
 
 let platform: Platform;
@@ -90,19 +89,5 @@ describe("what belongs to the platform", () => {
       expect((await platform.api.send(method, path, body, merge, trespasser.flux)).status).toBe(403);
     }
     await untouched();
-  });
-
-  it("is not undone by taking our finalizer away: whoever is then deleted goes all the same", async () => {
-    await trespasser.apply("stripped");
-    const { uuid, secretName } = await trespasser.person("stripped");
-    const path = objectPath("TenantUser", { namespace: trespasser.namespace, name: "stripped" });
-    const strip = { metadata: { finalizers: null } };
-    const merge = "application/merge-patch+json";
-    expect((await platform.api.send("PATCH", path, strip, merge, trespasser.flux)).status).toBe(200);
-    await trespasser.remove("stripped");
-    await trespasser.gone("stripped");
-    await soon(async () => expect(await trespasser.keycloakUsers(uuid)).toEqual([]));
-    await soon(async () => expect(await trespasser.accounts(uuid)).toMatchObject([{ disabled: true }]));
-    await soon(async () => expect(await trespasser.secret(secretName)).toBeUndefined());
   });
 });

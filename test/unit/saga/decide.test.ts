@@ -256,6 +256,15 @@ describe("going up", () => {
     });
   });
 
+  test("a run that begins anew knows what it has rotated", () => {
+    const row = doneRow({ rotation: { toGeneration: 1 }, run: run({ step: "secret", done: true, rotated: true }) });
+    expect(next({ row, sight: sightOf(tenantUser().withGeneration(2).build()) })).toMatchObject({
+      kind: "up",
+      step: "keycloak",
+      run: { rotated: true },
+    });
+  });
+
   test("mending the Secret alone is enough when nothing else is new", () => {
     const row = doneRow({ run: run({ reason: "drift", step: "secret", seen: undefined }) });
     expect(next({ row })).toMatchObject({ kind: "up", step: "secret" });
