@@ -4,7 +4,7 @@
  *
  * `DEMO_USERS` commits as many people at once. `STACK_NAME` uses another stack than "default".
  */
-import { existsSync, rmSync } from "node:fs";
+import { existsSync, rmSync, writeSync } from "node:fs";
 import { dirname, join, relative } from "node:path";
 
 import { makePool } from "../src/store/pool.ts";
@@ -237,7 +237,8 @@ END
 const interrupted = new AbortController();
 process.once("SIGINT", () => {
   screen.clear();
-  screen.line("\nInterrupted. What runs goes on running: the next demo takes it up, and make stack-down ends it.");
+  // Not through process.stdout: the stack's progress holds that back while it draws.
+  writeSync(1, "\nInterrupted. What runs goes on running: the next demo takes it up, and make stack-down ends it.\n");
   interrupted.abort();
   process.exit(130);
 });

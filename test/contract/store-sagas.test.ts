@@ -152,6 +152,20 @@ describe("claiming", () => {
     expect(new Set(taken).size).toBe(40);
   });
 
+  test("passes by a row that somebody is writing, and does not wait for it", async () => {
+    const { owner } = await worker();
+    const [busy, free] = [await bound({ name: "busy" }), await bound({ name: "free" })];
+    const writer = await pool.connect();
+    try {
+      await writer.query("begin");
+      await writer.query("update user_provision_state set touches = touches + 1 where sme_user_uuid = $1", [busy.uuid]);
+      expect((await claimDue(pool, owner, 10)).map((claim) => claim.row.uuid)).toEqual([free.uuid]);
+    } finally {
+      await writer.query("rollback");
+      writer.release();
+    }
+  });
+
   test("leaves a living worker its leases, and frees a dead one's at once", async () => {
     const [dying, heir] = await Promise.all([worker(), worker()]);
     const row = await bound();
@@ -271,7 +285,7 @@ describe("recording", () => {
     const row = await bound();
     const claim = await claimOne(owner);
     const event = { ...anEvent(row, ""), id: "no uuid" };
-    await expect(record(pool, claim, { ...giving({ state: "done" }), events: [event] })).rejects.toThrow();
+    await expect(record(pool, claim, { ...giving({ state: "done" }), events: [event] })).rejects.toThrow(/uuid/);
     expect(await again(row)).toMatchObject({ state: "pending" });
   });
 });

@@ -17,7 +17,7 @@ afterAll(() => platform?.close());
 
 const secretPath = (name: string): string => `/api/v1/namespaces/${tenant.namespace}/secrets/${name}`;
 
-/** Somebody's change, and how long until the Secret is as it was, in milliseconds. Fails after ten seconds. */
+/** Somebody's change, and how long until the Secret is as it was, in milliseconds. */
 async function mended(name: string, change: () => Promise<unknown>): Promise<number> {
   const before = await tenant.secret(name);
   await change();
@@ -29,34 +29,42 @@ async function mended(name: string, change: () => Promise<unknown>): Promise<num
     const now = await tenant.secret(name);
     assert(now !== undefined && now.resourceVersion !== before?.resourceVersion);
     isBack(now);
-  }, 10_000);
+  });
   return performance.now() - began;
 }
 
-/** A person and the changes to the Secret; then everything must be as before. */
-async function survives(name: string, change: (secret: string) => Promise<unknown>): Promise<void> {
+/** Somebody changes the Secret of a fresh person; then everything must be as before. Gives the time that it took. */
+async function survives(name: string, change: (secret: string) => Promise<unknown>): Promise<number> {
   await tenant.apply(name);
   const before = await tenant.person(name);
   const ms = await mended(before.secretName, () => change(before.secretName));
   console.log(`the Secret of ${name} was back after ${Math.round(ms)} ms`);
   expect(await tenant.person(name)).toEqual(before);
+  return ms;
 }
+
+/** The promise is 2 s, and it takes a tenth of one; a machine that does ten things at once proves nothing by a second. */
+const PROMISE_MS = 10_000;
 
 const merge = (path: string, body: object) => platform.api.send("PATCH", path, body, "application/merge-patch+json");
 
 describe("a person's Secret", () => {
   it("that is deleted is back within 2 s with the same key", async () => {
-    await survives("deleted", (secret) => platform.api.send("DELETE", secretPath(secret)));
+    expect(await survives("deleted", (secret) => platform.api.send("DELETE", secretPath(secret)))).toBeLessThan(
+      PROMISE_MS,
+    );
   });
 
   it("that is edited by hand is back within 2 s with the same key", async () => {
     const data = { "api-key": Buffer.from("sk-mine").toString("base64"), more: Buffer.from("x").toString("base64") };
-    await survives("edited", (secret) => merge(secretPath(secret), { data }));
+    expect(await survives("edited", (secret) => merge(secretPath(secret), { data }))).toBeLessThan(PROMISE_MS);
   });
 
   it("that loses the label by which it is watched has it back", async () => {
     const labels = { [LABEL_MANAGED_BY]: null };
-    await survives("unlabelled", (secret) => merge(secretPath(secret), { metadata: { labels } }));
+    expect(await survives("unlabelled", (secret) => merge(secretPath(secret), { metadata: { labels } }))).toBeLessThan(
+      PROMISE_MS,
+    );
   });
 });
 

@@ -38,7 +38,7 @@ async function commitMany(label: string, count: number): Promise<readonly string
 }
 
 /** Everybody is Ready with one of each thing; nobody shares anything; each `created` was told of under one id. */
-async function allWell(names: readonly string[]): Promise<void> {
+async function allWell(names: readonly string[]): Promise<readonly Person[]> {
   const people: Person[] = [];
   for (const name of names) people.push(await tenant.person(name));
   for (const field of ["uuid", "keycloakID", "accountID", "secretName", "apiKey"] as const) {
@@ -55,6 +55,7 @@ async function allWell(names: readonly string[]): Promise<void> {
   // Marks can be lost; addresses cannot be had twice.
   const users = await tenant.realm.admin.users.find({ max: 500 });
   for (const name of names) expect(users.filter(({ email }) => email === tenant.email(name))).toHaveLength(1);
+  return people;
 }
 
 describe("a commit", () => {
@@ -98,7 +99,7 @@ describe("many people in one commit", () => {
   it("each have one Keycloak user and one key under two webhook and reconciler pairs", async () => {
     const second = await startProduct(platform.env, { id: "second" });
     try {
-      await allWell(await commitMany("pair", 20));
+      expect(await allWell(await commitMany("pair", 20))).toHaveLength(20);
     } finally {
       await second.stop();
     }

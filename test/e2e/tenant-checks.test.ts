@@ -36,22 +36,19 @@ beforeAll(async () => {
 });
 afterAll(() => platform?.close());
 
-/** The neighbour's condition and Ready say the same one sentence; once mended, both are True without a hand. */
-async function shows(
-  tenant: TestTenant,
-  type: ConditionType,
-  reason: string,
-  sentence: string,
-  mend: () => Promise<unknown>,
-): Promise<void> {
-  expect((await tenant.tenantSays(type, "False", reason)).message).toBe(sentence);
-  expect((await tenant.tenantSays("Ready", "False", reason)).message).toBe(sentence);
+/** What the neighbour's condition and Ready say, which is the same; whoever is committed then waits with it. */
+async function complaint(tenant: TestTenant, type: ConditionType, reason: string): Promise<string> {
+  const { message } = await tenant.tenantSays(type, "False", reason);
+  expect((await tenant.tenantSays("Ready", "False", reason)).message).toBe(message);
   await tenant.tenantSays("Stalled", "True", reason);
-  // Whoever is committed now waits, and burns no attempt.
   await tenant.apply("ada");
-  expect((await tenant.says("ada", "Ready", "False", "TenantNotReady")).message).toContain(sentence);
+  expect((await tenant.says("ada", "Ready", "False", "TenantNotReady")).message).toContain(message);
   expect((await tenant.user("ada"))?.status?.retryCount).toBe(0);
-  await mend();
+  return message;
+}
+
+/** Once mended, all goes on without a hand. */
+async function healed(tenant: TestTenant, type: ConditionType): Promise<void> {
   await tenant.tenantSays(type, "True", "Ready");
   await tenant.tenantSays("Ready", "True", "Ready");
   await tenant.person("ada");
@@ -60,52 +57,44 @@ async function shows(
 describe("a Tenant says, in one named condition and one sentence,", () => {
   it("that its realm's profile drops our attributes", async () => {
     const { dropping: tenant } = tenants;
-    await shows(
-      tenant,
-      "KeycloakReady",
-      "AttributesDropped",
+    expect(await complaint(tenant, "KeycloakReady", "AttributesDropped")).toBe(
       `The user profile of realm ${tenant.id} drops the attributes sme_tenant_id and sme_user_uuid, by which users are recognised; ` +
         `under Realm settings > General set "Unmanaged attributes" to "Only administrators can write" ` +
         `(kcadm.sh update users/profile -r ${tenant.id} -s unmanagedAttributePolicy=ADMIN_EDIT), ` +
         `or declare both in the user profile with edit permission for admin only.`,
-      () => tenant.realm.setProfile("ADMIN_EDIT"),
     );
+    await tenant.realm.setProfile("ADMIN_EDIT");
+    await healed(tenant, "KeycloakReady");
   });
 
   it("that a default group is missing", async () => {
     const { groupless: tenant } = tenants;
-    await shows(
-      tenant,
-      "KeycloakReady",
-      "MissingGroup",
+    expect(await complaint(tenant, "KeycloakReady", "MissingGroup")).toBe(
       `The default group /staff does not exist in realm ${tenant.id}; create it ` +
         `(kcadm.sh create groups -r ${tenant.id} -s name=staff), or take it out of the Tenant.`,
-      () => tenant.realm.admin.groups.create({ name: "staff" }),
     );
+    await tenant.realm.admin.groups.create({ name: "staff" });
+    await healed(tenant, "KeycloakReady");
   });
 
   it("that an allowed role is missing", async () => {
     const { roleless: tenant } = tenants;
-    await shows(
-      tenant,
-      "KeycloakReady",
-      "MissingRole",
+    expect(await complaint(tenant, "KeycloakReady", "MissingRole")).toBe(
       `The allowed realm role auditor does not exist in realm ${tenant.id}; create it ` +
         `(kcadm.sh create roles -r ${tenant.id} -s name=auditor), or take it out of the Tenant.`,
-      () => tenant.realm.admin.roles.create({ name: "auditor" }),
     );
+    await tenant.realm.admin.roles.create({ name: "auditor" });
+    await healed(tenant, "KeycloakReady");
   });
 
   it("that our service account lacks a role", async () => {
     const { weak: tenant } = tenants;
-    await shows(
-      tenant,
-      "KeycloakReady",
-      "MissingRole",
+    expect(await complaint(tenant, "KeycloakReady", "MissingRole")).toBe(
       `The service account of client unified-rbac lacks the role view-clients of realm-management; grant it: kcadm.sh add-roles ` +
         `-r ${tenant.id} --uusername service-account-unified-rbac --cclientid realm-management --rolename view-clients`,
-      () => grantRealmManagement(tenant.realm.admin, { user: tenant.realm.serviceAccountID }, ["view-clients"]),
     );
+    await grantRealmManagement(tenant.realm.admin, { user: tenant.realm.serviceAccountID }, ["view-clients"]);
+    await healed(tenant, "KeycloakReady");
   });
 
   it("that our rights in its namespace are missing", async () => {
@@ -116,13 +105,11 @@ describe("a Tenant says, in one named condition and one sentence,", () => {
     // A new version of its credential has the Tenant checked at once, not at the next turn.
     const credential = ["secret", `${tenant.id}-newapi`, "-n", "unified-rbac-system"];
     await kubectl(platform.env, ["annotate", ...credential, "touched=yes"]);
-    await shows(
-      tenant,
-      "KubernetesReady",
-      "MissingPermission",
+    expect(await complaint(tenant, "KubernetesReady", "MissingPermission")).toBe(
       `Our ServiceAccount may not ${SECRET_VERBS.map((verb) => `${verb} secrets in ${tenant.namespace}`).join(", ")}; ` +
         `apply the onboarding Role and RoleBinding in namespace "${tenant.namespace}".`,
-      () => kubectl(platform.env, ["create", "-f", "-"], text.replace(/^ +(uid|resourceVersion):.*\n/gm, "")),
     );
+    await kubectl(platform.env, ["create", "-f", "-"], text.replace(/^ +(uid|resourceVersion):.*\n/gm, ""));
+    await healed(tenant, "KubernetesReady");
   });
 });

@@ -6,7 +6,7 @@ import type { AccountRequest, Gateway, GatewayCapabilities, KeyVerdict } from ".
 
 interface Failing<Method> {
   /** The next call of the method fails with this; `after`: once it has done its work, as when the answer is lost. */
-  fail(method: Method, error: Error, when?: "before" | "after"): void;
+  readonly fail: (method: Method, error: Error, when?: "before" | "after") => void;
   /** Names of the calls, in order. */
   readonly calls: string[];
 }
@@ -16,7 +16,7 @@ function failures(calls: string[]) {
   return {
     plan: (method: string, error: Error, when: "before" | "after" = "before") =>
       void planned.set(method, { error, when }),
-    async run<T>(method: string, signal: AbortSignal, work: () => T): Promise<T> {
+    run: async <T>(method: string, signal: AbortSignal, work: () => T): Promise<T> => {
       calls.push(method);
       await Promise.resolve();
       signal.throwIfAborted();

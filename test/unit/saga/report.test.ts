@@ -34,14 +34,14 @@ function conditionOf(status: TenantUserStatus, type: string) {
   return status.conditions?.find((condition) => condition.type === type);
 }
 
-const situations: Record<string, Situation> = {
+const situations = {
   ready: { kind: "ready" },
   retrying: { kind: "retrying", nextAt: seconds(4) },
   waiting: { kind: "waiting", reason: "EmailInUse", message: "Somebody has it." },
   stalled: { kind: "stalled", reason: "NotAllowed", message: "Remove it." },
   suspended: { kind: "suspended" },
   deleting: { kind: "deleting", message: "Being undone.", nextAt: seconds(4) },
-};
+} satisfies Record<string, Situation>;
 
 describe("what tools read (kstatus)", () => {
   test.each([
@@ -50,10 +50,11 @@ describe("what tools read (kstatus)", () => {
     ["waiting", { Ready: "False", Reconciling: "True", Stalled: undefined }],
     ["stalled", { Ready: "False", Reconciling: undefined, Stalled: "True" }],
     ["deleting", { Ready: "False", Reconciling: "True", Stalled: undefined }],
-  ])("%s", (kind, expected) => {
+  ] as const)("%s", (kind, expected) => {
     const row = kind === "ready" ? doneRow() : kind === "deleting" ? deletingRow() : sagaRow();
-    const status = said(row, situations[kind] as Situation);
-    for (const [type, value] of Object.entries(expected)) expect(conditionOf(status, type)?.status, type).toBe(value);
+    const status = said(row, situations[kind]);
+    const shown = Object.fromEntries(Object.keys(expected).map((type) => [type, conditionOf(status, type)?.status]));
+    expect(shown).toEqual(expected);
   });
 
   test("observedGeneration moves with every outcome, failures included", () => {
@@ -86,7 +87,7 @@ describe("what tools read (kstatus)", () => {
         expect(conditionOf(status, "Reconciling") !== undefined && conditionOf(status, "Stalled") !== undefined).toBe(
           false,
         );
-        if (conditionOf(status, "Stalled") !== undefined) expect(ready?.status).not.toBe("True");
+        expect(ready?.status === "True" && conditionOf(status, "Stalled") !== undefined).toBe(false);
         expect(tenantUserStatus.parse(status)).toEqual(status);
         expect(sameStatus(status, said(aRow, situation, { previous: status }))).toBe(true);
       }),
@@ -115,7 +116,7 @@ describe("Ready", () => {
 
   test("stays True through a retry, until the person has really failed", () => {
     const previous = { observedGeneration: 1, conditions: [readyCondition()] };
-    const retrying = situations["retrying"] as Situation;
+    const retrying = situations.retrying;
     const of = (row: SagaRow) => conditionOf(said(row, retrying, { previous }), "Ready");
     expect(of(doneRow({ retryCount: 2, lastError: error }))).toMatchObject({ status: "True", reason: "Ready" });
     expect(of(doneRow({ retryCount: 5, lastError: error, state: "failed" }))).toMatchObject({
@@ -125,10 +126,7 @@ describe("Ready", () => {
   });
 
   test("failed is tried again, with Reconciling, and is never Stalled", () => {
-    const status = said(
-      sagaRow({ state: "failed", retryCount: 5, lastError: error }),
-      situations["retrying"] as Situation,
-    );
+    const status = said(sagaRow({ state: "failed", retryCount: 5, lastError: error }), situations.retrying);
     expect(conditionOf(status, "Reconciling")).toMatchObject({ status: "True", reason: "ProgressingWithRetry" });
     expect(conditionOf(status, "Stalled")).toBeUndefined();
     expect(status).toMatchObject({
@@ -172,7 +170,7 @@ describe("Ready", () => {
 
 describe("the rest of the status", () => {
   test("an object without a row is waiting, and has nothing else to tell", () => {
-    const status = said(undefined, situations["waiting"] as Situation);
+    const status = said(undefined, situations.waiting);
     expect(status).toMatchObject({ state: "waiting", retryCount: 0 });
     expect(status).not.toHaveProperty("userUUID");
     expect(status.conditions?.map((condition) => condition.type)).toEqual(["Ready", "Reconciling"]);
@@ -193,18 +191,18 @@ describe("the rest of the status", () => {
 
   test("names no Secret before it is there", () => {
     const row = sagaRow({ secretNamespace: "tenant-a", secretName: "newapi-key-x" });
-    expect(said(row, situations["retrying"] as Situation)).not.toHaveProperty("secretName");
+    expect(said(row, situations.retrying)).not.toHaveProperty("secretName");
   });
 
   test("one condition per step tells how far it is", () => {
-    const status = said(sagaRow({ reached: "kc_created", state: "kc_created" }), situations["retrying"] as Situation);
+    const status = said(sagaRow({ reached: "kc_created", state: "kc_created" }), situations.retrying);
     expect(conditionOf(status, "KeycloakReady")?.status).toBe("True");
     expect(conditionOf(status, "NewAPIReady")?.status).toBe("Unknown");
     expect(conditionOf(status, "SecretReady")?.status).toBe("Unknown");
   });
 
   test("the failing step says why", () => {
-    const status = said(doneRow({ retryCount: 1, lastError: error }), situations["retrying"] as Situation);
+    const status = said(doneRow({ retryCount: 1, lastError: error }), situations.retrying);
     expect(conditionOf(status, "KeycloakReady")).toMatchObject({ status: "False", reason: "NeighbourUnavailable" });
     expect(conditionOf(status, "NewAPIReady")?.status).toBe("True");
   });
@@ -221,13 +219,13 @@ describe("the rest of the status", () => {
   });
 
   test("going down the steps say what is undone", () => {
-    const status = said(deletingRow({}, { undone: ["secret"] }), situations["deleting"] as Situation);
+    const status = said(deletingRow({}, { undone: ["secret"] }), situations.deleting);
     expect(conditionOf(status, "SecretReady")).toMatchObject({ status: "False", message: "Undone." });
     expect(conditionOf(status, "KeycloakReady")).toMatchObject({ status: "False", message: "Still to be undone." });
   });
 
   test("the last error stays for reading after it was overcome", () => {
-    const before = said(sagaRow({ lastError: error, retryCount: 1 }), situations["retrying"] as Situation);
+    const before = said(sagaRow({ lastError: error, retryCount: 1 }), situations.retrying);
     expect(said(doneRow(), { kind: "ready" }, { previous: before }).lastError).toEqual(before.lastError);
   });
 });
@@ -256,7 +254,7 @@ describe("nothing changed means no write", () => {
   test("a condition's time moves only with its status", () => {
     const first = said(doneRow(), { kind: "ready" });
     const later = report(
-      { row: doneRow(), generation: 3, desired, situation: situations["stalled"] as Situation, previous: first },
+      { row: doneRow(), generation: 3, desired, situation: situations.stalled, previous: first },
       seconds(60),
     );
     expect(conditionOf(later, "Ready")?.lastTransitionTime).toBe("2026-05-01T12:01:00Z");

@@ -38,7 +38,7 @@ describe("going up", () => {
   test("an answer that was lost makes no second account", async () => {
     const bench = makeBench();
     bench.gateway.fail("ensure", lost(), "after");
-    await expect(newapiStep.up(bench.context(known()), bench.signal)).rejects.toThrow();
+    await expect(newapiStep.up(bench.context(known()), bench.signal)).rejects.toThrow("No answer.");
     await newapiStep.up(bench.context(known()), bench.signal);
     expect(bench.gateway.accounts.size).toBe(1);
   });
@@ -102,7 +102,7 @@ describe("rotation", () => {
     const bench = makeBench();
     const row = rotating(await established(bench));
     bench.gateway.fail("rotate", lost(), "after");
-    await expect(newapiStep.up(bench.context(row), bench.signal)).rejects.toThrow();
+    await expect(newapiStep.up(bench.context(row), bench.signal)).rejects.toThrow("No answer.");
     const context = bench.context(row);
     await newapiStep.up(context, bench.signal);
     expect(bench.gateway.calls.filter((call) => call === "rotate")).toHaveLength(1);
@@ -113,7 +113,7 @@ describe("rotation", () => {
     const bench = makeBench();
     const row = rotating(await established(bench));
     bench.gateway.fail("rotate", lost());
-    await expect(newapiStep.up(bench.context(row), bench.signal)).rejects.toThrow();
+    await expect(newapiStep.up(bench.context(row), bench.signal)).rejects.toThrow("No answer.");
     await newapiStep.up(bench.context(row), bench.signal);
     expect(bench.gateway.accounts.get(ADA)?.key).toBe("sk-key-1-rotated");
   });

@@ -169,8 +169,8 @@ describe("another place", () => {
   test("cut after the new one was made, it goes on where it was", async () => {
     const { bench, row } = await withAccount();
     const before = await up(bench, row);
-    bench.cluster.break("deleteSecret", new TransientError({ code: "NeighbourUnavailable", message: "x" }));
-    await expect(up(bench, before, { secret: { name: "newapi-key-mine" } })).rejects.toThrow();
+    bench.cluster.break("deleteSecret", new TransientError({ code: "NeighbourUnavailable", message: "No answer." }));
+    await expect(up(bench, before, { secret: { name: "newapi-key-mine" } })).rejects.toThrow("No answer.");
     bench.cluster.break("deleteSecret", undefined);
     const after = await up(bench, before, { secret: { name: "newapi-key-mine" } });
     expect(after.secretUID).toBe(bench.cluster.secret("tenant-a", "newapi-key-mine")?.metadata.uid);
