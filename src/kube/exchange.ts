@@ -94,7 +94,11 @@ export async function listAll(
   let next: string | undefined;
   do {
     const query = { ...collection.query, limit: String(PAGE), ...(next ? { continue: next } : {}) };
-    const answer = read(page, await demand(connection, { doing, request: { method: "GET", path, query } }, signal), doing);
+    const answer = read(
+      page,
+      await demand(connection, { doing, request: { method: "GET", path, query } }, signal),
+      doing,
+    );
     all.push(...(answer.items ?? []));
     next = answer.metadata.continue;
   } while (next);

@@ -7,7 +7,10 @@ import type { Cluster, SecretBody, SecretObject } from "./cluster.ts";
 import type { ApiRequest, Connection } from "./connection.ts";
 import { ask, demand, listAll, moved, read } from "./exchange.ts";
 
-type Secrets = Pick<Cluster, "getSecret" | "listOwnSecrets" | "createSecret" | "replaceSecret" | "deleteSecret" | "missingSecretRights">;
+type Secrets = Pick<
+  Cluster,
+  "getSecret" | "listOwnSecrets" | "createSecret" | "replaceSecret" | "deleteSecret" | "missingSecretRights"
+>;
 
 /** Every verb that is used on Secrets in a tenant's namespace; its Role has exactly these. */
 export const SECRET_VERBS = ["get", "list", "watch", "create", "update", "delete"] as const;

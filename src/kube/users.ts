@@ -7,7 +7,10 @@ import { type Connection, json } from "./connection.ts";
 import { ask, listAll, moved, readOwn } from "./exchange.ts";
 import { addFinalizer, applyStatus, collectionPath, label, objectPath, removeFinalizer } from "./objects.ts";
 
-type Users = Pick<Cluster, "getTenantUser" | "listTenantUsers" | "applyTenantUserStatus" | "addFinalizer" | "removeFinalizer">;
+type Users = Pick<
+  Cluster,
+  "getTenantUser" | "listTenantUsers" | "applyTenantUserStatus" | "addFinalizer" | "removeFinalizer"
+>;
 
 export function makeUsers(connection: Connection): Users {
   return {

@@ -41,6 +41,8 @@ export async function perform(work: Work, action: Action, sight: Sight): Promise
       return stepUp(work, action.run, sight);
     case "finish":
       return finish(work, action.run, sight);
+    case "miss":
+      return { patch: { missingSince: action.since }, dueAt: action.until, situation: undefined, events: [] };
     case "orphan":
       return orphan(work, action.release, sight);
     case "begin-down":

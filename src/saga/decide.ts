@@ -7,6 +7,11 @@ import { type Run, type RunReason, type SagaRow, type StepName, STEPS } from "./
 /** How long a deletion may hold its object while a neighbour stays down; the rest is a debt. */
 export const RELEASE_AFTER_MS = 10 * 60_000;
 
+/** A claim may find the object gone before the watch has told of its deletion. So long it is given. */
+export const MISSING_FOR_MS = 5_000;
+/** An absence noted longer ago was another one. */
+const SAME_ABSENCE_MS = 60_000;
+
 /** What is known of the object that holds the row, read just now. */
 export type Sight =
   | {
@@ -62,6 +67,8 @@ export type Action =
   | { readonly kind: "add-finalizer" }
   | { readonly kind: "up"; readonly step: StepName; readonly run: Run }
   | { readonly kind: "finish"; readonly run: Run }
+  /** The object is not there, and its deletion may be about to be seen: look again then. */
+  | { readonly kind: "miss"; readonly since: Date; readonly until: Date }
   /** The row has lost its object without a deletion: nothing is undone. */
   | { readonly kind: "orphan"; readonly release: boolean }
   /** The object is being deleted: note it in the row, with what going down needs, before anything outside. */
@@ -95,8 +102,15 @@ export function decide(view: View, now: Date): Action {
   if (row.deleting !== undefined || sight.kind === "deleting") return decideDown(view, now);
   if (row.state === "deleted" || row.state === "retained") return { kind: "rest", why: "ended" };
   if (sight.kind === "absent")
-    return row.state === "orphaned" ? { kind: "rest", why: "ended" } : { kind: "orphan", release: false };
+    return row.state === "orphaned" ? { kind: "rest", why: "ended" } : decideMissing(row, now);
   return decideUp(view, sight, now);
+}
+
+function decideMissing(row: SagaRow, now: Date): Action {
+  const noted = row.missingSince;
+  const since = noted !== undefined && now.getTime() - noted.getTime() < SAME_ABSENCE_MS ? noted : now;
+  const until = new Date(since.getTime() + MISSING_FOR_MS);
+  return until <= now ? { kind: "orphan", release: false } : { kind: "miss", since, until };
 }
 
 function decideUp(view: View, sight: Extract<Sight, { kind: "present" }>, now: Date): Action {

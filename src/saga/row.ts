@@ -144,6 +144,8 @@ export interface SagaRow {
   readonly dueAt: Date | undefined;
   readonly backoffUntil: Date | undefined;
   readonly failedSince: Date | undefined;
+  /** When the object was first found to be gone, without its deletion having been seen. */
+  readonly missingSince: Date | undefined;
   readonly touches: number;
   readonly version: number;
 
@@ -195,6 +197,7 @@ export type RowPatch = {
       | "dueAt"
       | "backoffUntil"
       | "failedSince"
+      | "missingSince"
       | "secretNamespace"
       | "secretName"
       | "secretUID"

@@ -39,6 +39,7 @@ export interface RawRow {
   due_at: Date | null;
   backoff_until: Date | null;
   failed_since: Date | null;
+  missing_since: Date | null;
   touches: number | string;
   version: number | string;
   deletion_policy: "Delete" | "Retain";
@@ -83,6 +84,7 @@ export function sagaRow(raw: RawRow): SagaRow {
     dueAt: raw.due_at ?? undefined,
     backoffUntil: raw.backoff_until ?? undefined,
     failedSince: raw.failed_since ?? undefined,
+    missingSince: raw.missing_since ?? undefined,
     touches: Number(raw.touches),
     version: Number(raw.version),
     deletionPolicy: raw.deletion_policy,
@@ -134,6 +136,7 @@ const COLUMN: Readonly<Record<keyof RowPatch, string>> = {
   dueAt: "due_at",
   backoffUntil: "backoff_until",
   failedSince: "failed_since",
+  missingSince: "missing_since",
   secretNamespace: "secret_namespace",
   secretName: "secret_name",
   secretUID: "secret_uid",

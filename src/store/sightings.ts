@@ -49,12 +49,7 @@ export const RECHECKABLE = `confirmed_at is not null and voided_at is null and d
  * The Secret of this name was written (`version`: its resourceVersion) or went: the row looks at its Secret again.
  * False: nobody's Secret, or the service's own writing.
  */
-export async function touchSecret(
-  db: Queryable,
-  namespace: string,
-  name: string,
-  version?: string | undefined,
-): Promise<boolean> {
+export async function touchSecret(db: Queryable, namespace: string, name: string, version?: string): Promise<boolean> {
   const { rowCount } = await db.query({
     name: "touch-secret",
     text: `update user_provision_state set due_at = now(), touches = touches + 1,

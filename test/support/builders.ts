@@ -53,6 +53,7 @@ export function sagaRow(given: Partial<SagaRow> = {}): SagaRow {
     dueAt: NOW,
     backoffUntil: undefined,
     failedSince: undefined,
+    missingSince: undefined,
     touches: 0,
     version: 1,
     deletionPolicy: "Delete",

@@ -31,8 +31,14 @@ create table user_provision_state (
   due_at           timestamptz,
   backoff_until    timestamptz,
   failed_since     timestamptz,
+  missing_since    timestamptz,
   -- Counts every "look at this row"; a look that came during a run is not lost when the run is recorded.
   touches          bigint not null default 0,
+
+  -- Somebody changed a thing of this person outside while a run was under way, which may have passed it by already: from
+  -- this step on everything is ensured again when the run ends. {step, version}: the version of the Secret that was seen;
+  -- without one it went, or it is not about the Secret.
+  recheck          jsonb,
 
   -- The lease: dead when over, or when its owner's session advisory lock is free. `version` fences every record.
   lease_owner      integer,
@@ -45,6 +51,8 @@ create table user_provision_state (
   secret_namespace text,
   secret_name      text,
   secret_uid       uuid,
+  -- The Secret as the service itself last wrote or found it good: a sight of this very version is no change.
+  secret_version   text,
   managed          jsonb not null default '{"groups":[],"realmRoles":[],"attributes":[],"labels":[],"annotations":[]}',
   newapi_username  text,
   enabled          boolean not null default true,

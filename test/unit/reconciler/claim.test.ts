@@ -559,6 +559,9 @@ describe("a deletion", () => {
     at.cluster.loseUser("tenant-a", "ada");
     const calls = outsideCalls(at);
     await at.claim();
+    expect(at.stage.row.state).toBe("done");
+    at.later(5);
+    await at.claim();
     expect(outsideCalls(at)).toBe(calls);
     expect(at.stage.row).toMatchObject({ state: "orphaned", dueAt: undefined });
     expect(at.stage.released).toBe(1);
@@ -569,6 +572,8 @@ describe("a deletion", () => {
     at.cluster.loseUser("tenant-a", "ada");
     at.cluster.applyUser("tenant-a", "ada", { email: "ada@example.com" });
     at.cluster.deleteUser("tenant-a", "ada");
+    await at.claim();
+    at.later(5);
     await at.claim();
     expect(at.stage.row.state).toBe("orphaned");
     expect(at.realm.users.size).toBe(1);

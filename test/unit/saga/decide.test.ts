@@ -47,7 +47,21 @@ describe("what is not to be touched", () => {
   });
 
   test("an object that is gone without a deletion makes an orphan, and nothing is undone", () => {
-    expect(next({ row: doneRow(), sight: ABSENT })).toEqual({ kind: "orphan", release: false });
+    expect(next({ row: doneRow({ missingSince: seconds(-5) }), sight: ABSENT })).toEqual({
+      kind: "orphan",
+      release: false,
+    });
+  });
+
+  test.each([
+    ["just found", undefined],
+    ["of long ago, which was another one", seconds(-61)],
+  ])("an absence %s is given five seconds, for its deletion may be about to be seen", (_which, missingSince) => {
+    expect(next({ row: doneRow({ missingSince }), sight: ABSENT })).toEqual({
+      kind: "miss",
+      since: NOW,
+      until: seconds(5),
+    });
   });
 
   test("a terminal error rests until something of its fingerprint changes", () => {
