@@ -12,8 +12,10 @@ export default defineConfig({
           include: ["test/{unit,contract}/**/*.test.ts"],
           exclude: ON_THE_STACK,
           globalSetup: ["test/support/postgresSetup.ts"],
-          testTimeout: 30_000,
-          hookTimeout: 60_000,
+          // A small machine under load is slow, and slow is not wrong.
+          expect: { poll: { timeout: 15_000 } },
+          testTimeout: 60_000,
+          hookTimeout: 120_000,
         },
       },
       {
@@ -23,6 +25,7 @@ export default defineConfig({
           globalSetup: ["test/support/postgresSetup.ts"],
           // One after the other: they share the stack, and a machine that is small.
           fileParallelism: false,
+          expect: { poll: { timeout: 30_000 } },
           testTimeout: 120_000,
           hookTimeout: 240_000,
         },

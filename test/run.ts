@@ -77,7 +77,9 @@ async function vitest(project: string): Promise<Tally> {
     const failed = numFailedTests + numPendingTests + unloaded.length;
     return { passed: numPassedTests, failed: code !== 0 && failed === 0 ? 1 : failed };
   } catch (error) {
-    console.error(`The tests of "${project}" gave no report: ${error instanceof Error ? error.message : String(error)}`);
+    console.error(
+      `The tests of "${project}" gave no report: ${error instanceof Error ? error.message : String(error)}`,
+    );
     return { passed: 0, failed: 1 };
   } finally {
     await rm(folder, { recursive: true, force: true });
@@ -104,6 +106,9 @@ if (wanted === undefined || wanted === "check") tallies.push(await check());
 if (wanted === undefined || wanted === "stack") await obtain();
 if (wanted === undefined || wanted === "unit") tallies.push(await vitest("unit"));
 if (wanted === undefined || wanted === "stack") tallies.push(await onTheStack());
-const total = tallies.reduce((sum, tally) => ({ passed: sum.passed + tally.passed, failed: sum.failed + tally.failed }));
+const total = tallies.reduce((sum, tally) => ({
+  passed: sum.passed + tally.passed,
+  failed: sum.failed + tally.failed,
+}));
 console.log(`${total.passed} passed, ${total.failed} failed`);
 process.exit(total.failed === 0 ? 0 : 1);

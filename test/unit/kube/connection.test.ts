@@ -106,10 +106,10 @@ describe("calls", () => {
     connect({ deadlineMs: 300, timing: { pingMs: 20, pingAnswerMs: 50 } });
     await connection.send(GET, signal);
     server.dropConnections();
-    await vi.waitFor(() => expect(connection.sessions()).toBe(0));
+    await vi.waitFor(() => expect(connection.sessions()).toBe(0), 15_000);
     await connection.send(GET, signal);
     server.freeze();
-    await vi.waitFor(() => expect(connection.sessions()).toBe(0));
+    await vi.waitFor(() => expect(connection.sessions()).toBe(0), 15_000);
     await connection.send(GET, signal);
     expect(server.connections()).toBe(3);
   });
@@ -117,7 +117,7 @@ describe("calls", () => {
   it("leave no idle connection behind for ever", async () => {
     connect({ timing: { idleMs: 20 } });
     await connection.send(GET, signal);
-    await vi.waitFor(() => expect(connection.sessions()).toBe(0));
+    await vi.waitFor(() => expect(connection.sessions()).toBe(0), 15_000);
     expect((await connection.send(GET, signal)).status).toBe(200);
   });
 });

@@ -109,7 +109,7 @@ describe("a watch", () => {
     server.endWatches();
     server.put("b");
     await expect.poll(() => said, SOON).toEqual(["listed ", "added a", "added b"]);
-    await vi.waitFor(() => expect(watchRequests()).toHaveLength(2));
+    await vi.waitFor(() => expect(watchRequests()).toHaveLength(2), 15_000);
     expect(watchRequests()[1]?.url.searchParams.get("resourceVersion")).toBe("101");
     expect(lists()).toBe(1);
   });
@@ -122,9 +122,9 @@ describe("a watch", () => {
     await new Promise((resolve) => setTimeout(resolve, 10));
     server.compact();
     server.bookmark();
-    await vi.waitFor(() => expect(watch.lastProgress()).toBeGreaterThan(before));
+    await vi.waitFor(() => expect(watch.lastProgress()).toBeGreaterThan(before), 15_000);
     server.endWatches();
-    await vi.waitFor(() => expect(watchRequests()).toHaveLength(2));
+    await vi.waitFor(() => expect(watchRequests()).toHaveLength(2), 15_000);
     expect(watchRequests()[1]?.url.searchParams.get("resourceVersion")).toBe("102");
     await watching();
     server.put("b");
@@ -136,7 +136,7 @@ describe("a watch", () => {
     const path = COLLECTION;
     const many = Array.from({ length: 199 }, () => watches.open({ path }, () => undefined));
     await Promise.all(many.map((watch) => watch.synced));
-    await vi.waitFor(() => expect(server.watching()).toBe(200));
+    await vi.waitFor(() => expect(server.watching()).toBe(200), 15_000);
     expect(server.connections()).toBe(3);
   });
 
@@ -147,7 +147,7 @@ describe("a watch", () => {
     watches.open({ path: COLLECTION }, (event) => {
       if (event.kind !== "listed") said.push(event.object.name);
     });
-    await vi.waitFor(() => expect(server.watching()).toBe(2));
+    await vi.waitFor(() => expect(server.watching()).toBe(2), 15_000);
     const names = Array.from({ length: 2000 }, (_, index) => `${"x".repeat(200)}-${index}`);
     for (const name of names) server.put(name);
     await vi.waitFor(() => expect(said).toHaveLength(2000), 10_000);
@@ -160,13 +160,13 @@ describe("a watch", () => {
       await new Promise((resolve) => setTimeout(resolve, 30));
       worked = true;
     });
-    await vi.waitFor(() => expect(lists()).toBe(1));
+    await vi.waitFor(() => expect(lists()).toBe(1), 15_000);
     await watch.stop();
     expect(worked).toBe(true);
-    await vi.waitFor(() => expect(server.watching()).toBe(0));
+    await vi.waitFor(() => expect(server.watching()).toBe(0), 15_000);
     server.next.push(...Array.from({ length: 500 }, () => answer(500, status(500, "InternalError"))));
     const other = watches.open({ path: COLLECTION }, () => undefined);
-    await vi.waitFor(() => expect(server.next.length).toBeLessThan(499));
+    await vi.waitFor(() => expect(server.next.length).toBeLessThan(499), 15_000);
     await other.stop();
     await expect(other.synced).rejects.toThrow("stopped");
   });

@@ -94,7 +94,7 @@ function start() {
 }
 afterEach(() => platform?.end());
 
-const until = (holds: () => void) => vi.waitFor(holds, { timeout: 5_000, interval: 10 });
+const until = (holds: () => void) => vi.waitFor(holds, { timeout: 20_000, interval: 10 });
 const settled = (ms = 900) => new Promise((resolve) => void setTimeout(resolve, ms));
 
 describe("a Tenant with everything it needs", () => {
