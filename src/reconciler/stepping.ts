@@ -1,15 +1,16 @@
 import { REASON } from "../api/reasons.ts";
-import { WaitingError } from "../lib/errors.ts";
+import { type SagaError, WaitingError } from "../lib/errors.ts";
 import { type Advanced, afterDown, afterUp, beforeUp } from "../saga/advance.ts";
 import type { Sight } from "../saga/decide.ts";
 import type { Run, StepName } from "../saga/row.ts";
 import { CarriesUUID, type Step, type StepContext, type UpContext } from "../steps/step.ts";
 import { failed } from "./failed.ts";
 import { originOf } from "./sight.ts";
-import { asSagaError, type End, keep, LeaseLost, tell, tenantOf, type Work } from "./work.ts";
+import { asSagaError, type ClaimDeps, type End, keep, LeaseLost, tell, tenantOf, type Work } from "./work.ts";
 
 /** All calls of one step end before the lease does (30 s from the last record). */
 const STEP_DEADLINE_MS = 25_000;
+const WAITED_MS = 1_000;
 
 /** One step towards what the object asks for; an intent that must be known first is recorded first. */
 export async function stepUp(work: Work, run: Run, sight: Sight): Promise<End | "goOn"> {
@@ -43,7 +44,11 @@ async function take(
   const began = deps.clock.now();
   let advanced: Advanced;
   try {
-    advanced = await act(step, AbortSignal.any([work.signal, AbortSignal.timeout(STEP_DEADLINE_MS)]));
+    advanced = await deps.crowd(origin, async () => {
+      // Whoever had to wait for room renews the lease first: it must outlive the deadline that begins now.
+      if (deps.clock.now() - began > WAITED_MS) await keep(work, {});
+      return act(step, AbortSignal.any([work.signal, AbortSignal.timeout(STEP_DEADLINE_MS)]));
+    });
     if (origin !== undefined) deps.breakers.success(origin);
     deps.observe({ step: name, direction, outcome: "done", ms: deps.clock.now() - began });
   } catch (error) {
@@ -53,12 +58,19 @@ async function take(
       throw new LeaseLost();
     }
     const failure = asSagaError(error instanceof CarriesUUID ? error.refusal : error, name);
-    if (origin !== undefined && failure.class === "transient" && !work.signal.aborted) deps.breakers.failure(origin);
+    if (origin !== undefined && !work.signal.aborted) judge(deps, origin, failure);
     deps.observe({ step: name, direction, outcome: failure.class, ms: deps.clock.now() - began });
     return failed(work, name, failure, sight);
   }
   await keep(work, advanced.patch);
   return "goOn";
+}
+
+/** What a failure says of the neighbour: a refusal is an answer, and the API server's trouble is not its own. */
+function judge(deps: ClaimDeps, origin: string, failure: SagaError): void {
+  if (failure.neighbour === "kubernetes" || failure.neighbour === "postgres") return;
+  if (failure.class === "transient") deps.breakers.failure(origin);
+  else if (failure.upstreamStatus !== undefined) deps.breakers.success(origin);
 }
 
 function context(work: Work, step: StepName): StepContext {

@@ -413,6 +413,7 @@ export async function handOver(
       text: `update user_provision_state set object_uid = $4, object_namespace = $5, object_name = $6, object_created_at = $7,
                deleting = null, run = $8, handled = null, state = case when $9 then 'pending' else reached end,
                reached = case when $9 then 'pending' else reached end,
+               adopted = adopted and not $9,
                kc_user_id = case when $9 then null else kc_user_id end,
                retry_count = 0, backoff_until = null, blocked_on = null, lease_owner = null, lease_until = null,
                due_at = now(), version = version + 1, updated_at = now()
