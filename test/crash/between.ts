@@ -85,7 +85,7 @@ export function aroundFetch(points: Points): void {
 function aroundPool(pool: Pool, points: Points): Pool {
   const alone = (args: readonly unknown[]): Promise<unknown> => {
     const happening = named(args, points);
-    const run = () => call(pool.query, pool, args);
+    const run = () => call(Reflect.get(pool, "query"), pool, args);
     return happening === "background" ? run() : points.around(happening, run);
   };
   return new Proxy(pool, {
@@ -101,7 +101,7 @@ function aroundPool(pool: Pool, points: Points): Pool {
 function aroundClient(client: PoolClient, points: Points): PoolClient {
   let within: Happening | undefined;
   const query = (...args: unknown[]): Promise<unknown> => {
-    const run = () => call(client.query, client, args);
+    const run = () => call(Reflect.get(client, "query"), client, args);
     const [first] = args;
     if (first === "begin" || first === "rollback") {
       within = undefined;

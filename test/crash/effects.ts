@@ -155,7 +155,7 @@ const STATEMENTS: readonly (readonly [RegExp, Happening | "background"])[] = [
   // Part of a record or of a choice, never alone; or housekeeping that the next period repeats.
   [/^(append-audit|enqueue-event|void-candidates|forget-applicant|delete from waiting)/, "background"],
   [/^(void-unconfirmed|touch-unsettled|touch-missing-secrets|touch-tenant-rows|touch-drifted)$/, "background"],
-  [/^(take-drift-check|remove-tenant|mark-seen-deleted|delete from outbox)/, "background"],
+  [/^(take-drift-check|give-back-lost|remove-tenant|mark-seen-deleted|delete from outbox)/, "background"],
   [/^update user_provision_state (s )?set (due_at = now\(\), touches|state = 'orphaned', due_at)/, "background"],
   // Whatever begins so and is none of the above looks.
   [/^(lock-tenant|known-rows|one-for-update|fence-row|rows-of-email|email-cycle|quota)$/, "background"],

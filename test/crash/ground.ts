@@ -91,7 +91,7 @@ export async function openGround(env: StackEnv, logs: string, run: string): Prom
     logs,
     events: (uuid) => heard.get(uuid) ?? [],
     mailPort: post.port,
-    mails: post.mails,
+    mails: (address) => post.mails(address),
     async takeRealm() {
       const realm =
         free.pop() ??
