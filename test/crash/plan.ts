@@ -45,12 +45,11 @@ export function lostCases(survey: readonly Outcome[], choice: Choice): Case[] {
   const random = makeRandom(choice.seed + 1);
   const cases: Case[] = [];
   for (const on of [...EFFECTS, ...LOOKS] as readonly Happening[]) {
-    const scenarios = passing(survey, `before:${on}`);
     const looks = (LOOKS as readonly Happening[]).includes(on) ? LOOKED : [1];
     for (const trouble of troublesOf(on)) {
       for (const nth of looks) {
         // Both modes take one scenario for each trouble: what differs is the answer, not who waits for it.
-        const [scenario] = chosen(scenarios, { ...choice, short: true }, random);
+        const [scenario] = chosen(passing(survey, `before:${on}`, nth), { ...choice, short: true }, random);
         if (scenario !== undefined) cases.push({ scenario, cut: { kind: "lost", on, nth, trouble } });
       }
     }
@@ -66,8 +65,9 @@ function troublesOf(on: Happening): readonly Trouble[] {
   return neighbour === "keycloak" || neighbour === "newapi" ? TROUBLES : ["drop", "hang", "truncate"];
 }
 
-function passing(survey: readonly Outcome[], point: Point): Scenario[] {
-  return survey.filter(({ passed }) => passed.has(point)).map((outcome) => outcome.case.scenario);
+/** Who comes there so often. */
+function passing(survey: readonly Outcome[], point: Point, nth = 1): Scenario[] {
+  return survey.filter(({ passed }) => (passed.get(point) ?? 0) >= nth).map((outcome) => outcome.case.scenario);
 }
 
 function chosen(scenarios: readonly Scenario[], { short }: Choice, random: () => number): Scenario[] {
