@@ -126,7 +126,7 @@ export function happeningOfCall(method: string, url: URL, body: string): Happeni
 
 function keycloakWrite(method: string, path: string, body: string): Effect | undefined {
   const [, rest = ""] = /\/users(\/.*)?$/.exec(path) ?? [];
-  if (method === "POST" && path.endsWith("/users")) return "keycloak.createUser";
+  if (method === "POST" && /\/users\/?$/.test(path)) return "keycloak.createUser";
   if (/^\/[^/]+\/groups\/[^/]+$/.test(rest)) return method === "PUT" ? "keycloak.joinGroup" : "keycloak.leaveGroup";
   if (/^\/[^/]+\/role-mappings\/realm$/.test(rest))
     return method === "POST" ? "keycloak.addRoles" : "keycloak.removeRoles";
