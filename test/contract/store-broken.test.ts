@@ -65,7 +65,7 @@ describe("a worker's session", () => {
   it("is not waited for without end when the server is silent", async () => {
     const door = await silentDoor();
     door.silence();
-    await expect(openWorkerSession(door.url, "test")).rejects.toThrow();
+    await expect(openWorkerSession(door.url, "test")).rejects.toThrow("timeout");
   });
 });
 
