@@ -60,7 +60,7 @@ export async function runCase(ground: Ground, id: string, one: Case): Promise<Ou
     settledMs = Date.now() - began;
     if (one.cut.kind === "lost" && place.lost() === 0) throw new Error("no answer was lost");
   } catch (error) {
-    failure = error instanceof Error ? (error.message.split("\n\n")[0] ?? "") : String(error);
+    failure = error instanceof Error ? error.message.replaceAll(/\s+/g, " ").slice(0, 300) : String(error);
   }
   for (const [point, count] of place?.passed() ?? []) passed.set(point, count);
   const unnamed = place?.unnamed() ?? [];

@@ -48,6 +48,7 @@ export const EFFECTS = [
   "postgres.deleted",
   "postgres.retained",
   "postgres.handOver",
+  "postgres.takeOver",
   "postgres.sent",
   "nats.publish",
 ] as const;
@@ -148,7 +149,8 @@ const STATEMENTS: readonly (readonly [RegExp, Happening | "background"])[] = [
   [/^(put-waiting|wait-for-email|wait-for-tenant)$/, "postgres.wait"],
   [/^(touch-object|touch-secret)$/, "postgres.touch"],
   [/^move-email$/, "postgres.moveEmail"],
-  [/^hand-over$/, "postgres.handOver"],
+  [/^(wait-for-release|hand-over)$/, "postgres.handOver"],
+  [/^(take-over|delete from user_provision_state where sme_user_uuid)/, "postgres.takeOver"],
   [/^mirror-tenant$/, "postgres.mirrorTenant"],
   [/^grant-namespaces$/, "postgres.grantNamespaces"],
   [/^update outbox set sent_at/, "postgres.sent"],

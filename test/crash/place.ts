@@ -38,6 +38,8 @@ export interface Place {
   /** Commits one person, as Flux would apply it. */
   apply(name: string, spec?: Partial<TenantUserSpecInput>): Promise<void>;
   remove(name: string): Promise<void>;
+  /** Takes the object out of the cluster, without anybody's leave. */
+  tearOut(name: string): Promise<void>;
   user(name: string): Promise<LiveTenantUser | undefined>;
   secrets(): Promise<readonly SecretSeen[]>;
   removeSecret(name: string): Promise<void>;
@@ -188,6 +190,10 @@ export async function makePlace(
     async remove(name) {
       const { status } = await api.send("DELETE", userPath(name));
       assert(status < 300, `DELETE was answered with ${status}`);
+    },
+    async tearOut(name) {
+      await api.send("PATCH", userPath(name), { metadata: { finalizers: null } }, "application/merge-patch+json");
+      await place.remove(name);
     },
     async user(name) {
       const { status, body } = await api.send("GET", userPath(name));

@@ -43,7 +43,7 @@ export function report(results: Results): { readonly table: string; write(): voi
     BEGIN,
     "",
     `${EFFECTS.length} effects, ${EFFECTS.length * 2} kill points, ${survey.length} scenarios; ${lanes} cases side by side; ${minutes.toFixed(0)} minutes; seed ${seed}.`,
-    `Repeat it: \`make crash${short ? " CRASH=--short" : ""} SEED=${seed}\`; one case: \`node test/crash/main.ts --only="rotate, killed after"\`.`,
+    `Repeat it: \`make crash${short ? " SHORT=1" : ""} SEED=${seed}\`; one case: \`node test/crash/main.ts --only="rotate, killed after"\`.`,
     "",
     table,
     "",

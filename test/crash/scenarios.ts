@@ -1,5 +1,6 @@
 /** What people do, each cut at every point that it passes. */
 import assert from "node:assert/strict";
+import { randomUUID } from "node:crypto";
 import type { Place, PlaceWishes } from "./place.ts";
 import { inTheEnd, isAtRest, isGone, isWhole, type Person, toldOnce } from "./promise.ts";
 
@@ -173,6 +174,19 @@ export const SCENARIOS: readonly Scenario[] = [
       assert.equal(ready?.status, "True", ready?.message);
       await isAtRest(place, before.uuid, "done");
     },
+  },
+  {
+    name: "lose the database and the pin",
+    before: async (place) => {
+      const person = await made({ userUUID: randomUUID() })(place);
+      await place.kill();
+      await place.tearOut("ada");
+      await place.db.query("truncate user_provision_state, waiting");
+      place.start();
+      return person;
+    },
+    act: (place) => place.apply("ada"),
+    holds: (place, same) => isWhole(place, "ada", { same }),
   },
   {
     name: "delete with grace",
