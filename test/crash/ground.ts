@@ -102,7 +102,7 @@ export async function openGround(env: StackEnv, logs: string, run: string): Prom
           made.push(fresh);
           return fresh;
         }));
-      for (const { id = "" } of await realm.admin.users.find({ max: 100 })) await realm.admin.users.del({ id });
+      for (const { id = "" } of await realm.admin.users.find({ max: 500 })) await realm.admin.users.del({ id });
       return realm;
     },
     giveBack: (realm) => void free.push(realm),

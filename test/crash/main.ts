@@ -10,7 +10,9 @@ import { parseArgs } from "node:util";
 
 import { obtain, readStackEnv, startStack, stopStack } from "../../stack/index.ts";
 import { type Case, describe, type Outcome, runCase } from "./cases.ts";
+import { NEIGHBOURS } from "./effects.ts";
 import { openGround } from "./ground.ts";
+import { type Outage, runOutage } from "./outages.ts";
 import { killCases, lostCases, missed, surveyCases } from "./plan.ts";
 import { report } from "./report.ts";
 
@@ -58,22 +60,45 @@ async function main(): Promise<number> {
     return outcomes;
   }
 
+  /** One at a time: what is measured is how soon they are back. */
+  async function allOutages(): Promise<Outage[]> {
+    const measure = short ? { people: 50, downMs: 15_000 } : { people: 50, downMs: 60_000 };
+    console.log(`Outages: ${NEIGHBOURS.length}, ${measure.downMs / 1000} s each`);
+    const outages: Outage[] = [];
+    for (const neighbour of NEIGHBOURS) {
+      const outage = await runOutage(ground, `c${run}-${(counter += 1)}`, neighbour, measure);
+      if (outage.failure !== undefined) console.log(`FAILED outage of ${neighbour}\n       ${outage.failure}`);
+      outages.push(outage);
+    }
+    return outages;
+  }
+
   try {
     const wanted = (one: Case): boolean => values.only === undefined || describe(one).includes(values.only);
-    const survey = await all("Undisturbed", surveyCases());
+    const survey = values.only === "outage" ? [] : await all("Undisturbed", surveyCases());
     const kills = await all("Killed", killCases(survey, { short, seed }).filter(wanted));
     const losses = await all("Answers lost", lostCases(survey, { short, seed }).filter(wanted));
+    const outages = values.only === undefined || values.only === "outage" ? await allOutages() : [];
     const outcomes = [...survey, ...kills, ...losses];
-    const gaps = missed(survey);
+    const gaps = survey.length === 0 ? [] : missed(survey);
     for (const gap of gaps) console.log(`FAILED ${gap}`);
-    const failed = outcomes.filter(({ failure }) => failure !== undefined).length + gaps.length;
-    const text = report({ survey, kills, losses, gaps, seed, short, lanes, minutes: (Date.now() - began) / 60_000 });
+    const broken = [...outcomes, ...outages].filter(({ failure }) => failure !== undefined).length;
+    const failed = broken + gaps.length;
+    const text = report({
+      survey,
+      kills,
+      losses,
+      outages,
+      gaps,
+      seed,
+      short,
+      lanes,
+      minutes: (Date.now() - began) / 60_000,
+    });
     if (values.only === undefined && !values["no-doc"]) text.write();
     console.log(text.table);
     console.log(`seed ${seed}`);
-    console.log(
-      `${outcomes.length - outcomes.filter(({ failure }) => failure !== undefined).length} passed, ${failed} failed`,
-    );
+    console.log(`${outcomes.length + outages.length - broken} passed, ${failed} failed`);
     return failed === 0 ? 0 : 1;
   } finally {
     await ground.close();

@@ -10,7 +10,7 @@ import * as z from "zod";
 
 import { API_VERSION } from "../../src/api/meta.ts";
 import { liveTenantUser, type LiveTenantUser, type TenantUserSpecInput } from "../../src/api/tenantUser.ts";
-import { objectPath } from "../../src/kube/objects.ts";
+import { collectionPath, objectPath } from "../../src/kube/objects.ts";
 import { makePool } from "../../src/store/pool.ts";
 import { startStandIn } from "../../stack/newapi/server.ts";
 import type { TenantRealm } from "../../stack/realm.ts";
@@ -38,6 +38,8 @@ export interface Place {
   /** Commits one person, as Flux would apply it. */
   apply(name: string, spec?: Partial<TenantUserSpecInput>): Promise<void>;
   remove(name: string): Promise<void>;
+  /** Names of those who are Ready at their newest generation. */
+  readyUsers(): Promise<readonly string[]>;
   /** Takes the object out of the cluster, without anybody's leave. */
   tearOut(name: string): Promise<void>;
   user(name: string): Promise<LiveTenantUser | undefined>;
@@ -51,6 +53,9 @@ export interface Place {
   order(order: Order): void;
   /** What to do when it asks for trouble. */
   trouble(neighbour: Neighbour, kind: Trouble): void;
+  /** A neighbour is gone for this reconciler, and is back. */
+  down(neighbour: Neighbour): Promise<void>;
+  up(neighbour: Neighbour): Promise<void>;
   /** Answers that were lost so far. */
   lost(): number;
   running(): boolean;
@@ -76,6 +81,7 @@ const secretList = z.object({
     }),
   ),
 });
+const userList = z.object({ items: z.array(liveTenantUser) });
 const FLUX = /(^|\.)toolkit\.fluxcd\.io\//;
 const ADMIN_TOKEN = "crash-tests";
 const ENTRY = join(import.meta.dirname, "reconciler.ts");
@@ -168,6 +174,12 @@ export async function makePlace(
     }
   }
 
+  function doorOf(neighbour: Neighbour): Door {
+    const door = doors.get(neighbour);
+    assert(door !== undefined, "there are no doors here");
+    return door;
+  }
+
   const userPath = (name: string): string => objectPath("TenantUser", { namespace, name });
   const place: Place = {
     id,
@@ -190,6 +202,17 @@ export async function makePlace(
     async remove(name) {
       const { status } = await api.send("DELETE", userPath(name));
       assert(status < 300, `DELETE was answered with ${status}`);
+    },
+    async readyUsers() {
+      const { body } = await api.send("GET", collectionPath("TenantUser", namespace));
+      return userList
+        .parse(body)
+        .items.filter(
+          ({ metadata, status }) =>
+            status?.observedGeneration === metadata.generation &&
+            status.conditions?.some((each) => each.type === "Ready" && each.status === "True"),
+        )
+        .map(({ metadata }) => metadata.name);
     },
     async tearOut(name) {
       await api.send("PATCH", userPath(name), { metadata: { finalizers: null } }, "application/merge-patch+json");
@@ -255,10 +278,10 @@ export async function makePlace(
       child?.send(order);
     },
     trouble(neighbour, kind) {
-      const door = doors.get(neighbour);
-      assert(door !== undefined, "there are no doors here");
-      planned = { door, kind };
+      planned = { door: doorOf(neighbour), kind };
     },
+    down: (neighbour) => doorOf(neighbour).shut(),
+    up: (neighbour) => doorOf(neighbour).open(),
     lost: () => planned?.door.lost() ?? 0,
     running: () => child !== undefined,
     ended: () => ended,

@@ -36,7 +36,7 @@ export async function isWhole(place: Place, name: string, expected: Expected = {
   const uuid = user.status?.userUUID ?? "";
   await isAtRest(place, uuid, "done");
 
-  const everybody = await place.realm.admin.users.find({ max: 100, briefRepresentation: false });
+  const everybody = await place.realm.admin.users.find({ max: 500, briefRepresentation: false });
   const mine = everybody.filter(({ attributes }) => attributes?.["sme_user_uuid"]?.[0] === uuid);
   assert.equal(mine.length, 1, `Keycloak has ${mine.length} users of this person`);
   assert.equal(everybody.length, people, `Keycloak has ${everybody.length} users instead of ${people}`);
@@ -81,7 +81,7 @@ export async function isWhole(place: Place, name: string, expected: Expected = {
 export async function isGone(place: Place, name: string, before: Person, people = 0): Promise<void> {
   assert.equal(await place.user(name), undefined, "the object is still there");
   await isAtRest(place, before.uuid, "deleted");
-  const everybody = await place.realm.admin.users.find({ max: 100 });
+  const everybody = await place.realm.admin.users.find({ max: 500 });
   assert.equal(everybody.length, people, `Keycloak still has ${everybody.length} users`);
   const accounts = (await place.gateway.users()).filter(({ external_id }) => external_id === before.uuid);
   assert(accounts.length === 1 && accounts.every(({ disabled }) => disabled), "the gateway's account is not disabled");

@@ -3,12 +3,14 @@ import { readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { projectRoot } from "../../stack/paths.ts";
 import { describe, type Outcome } from "./cases.ts";
+import type { Outage } from "./outages.ts";
 import { EFFECTS, type Happening, NEIGHBOURS, neighbourOf } from "./effects.ts";
 
 export interface Results {
   readonly survey: readonly Outcome[];
   readonly kills: readonly Outcome[];
   readonly losses: readonly Outcome[];
+  readonly outages: readonly Outage[];
   readonly gaps: readonly string[];
   readonly seed: number;
   readonly short: boolean;
@@ -21,7 +23,7 @@ const BEGIN = "<!-- crash: begin -->";
 const END = "<!-- crash: end -->";
 
 export function report(results: Results): { readonly table: string; write(): void } {
-  const { survey, kills, losses, gaps, seed, short, lanes, minutes } = results;
+  const { survey, kills, losses, outages, gaps, seed, short, lanes, minutes } = results;
   const rows = [row("Undisturbed, every scenario", survey)];
   for (const neighbour of NEIGHBOURS) {
     const here = (outcome: Outcome): boolean => {
@@ -37,6 +39,7 @@ export function report(results: Results): { readonly table: string; write(): voi
     "| what was tried | cases | broken promises | slowest to be right again |",
     "| --- | ---: | ---: | ---: |",
     ...rows,
+    ...(outages.length === 0 ? [] : ["", ...outageTable(outages)]),
   ].join("\n");
   const failures = [...survey, ...kills, ...losses].filter(({ failure }) => failure !== undefined);
   const text = [
@@ -47,8 +50,13 @@ export function report(results: Results): { readonly table: string; write(): voi
     "",
     table,
     "",
-    ...(failures.length + gaps.length === 0 ? ["Nothing was lost and nothing was doubled."] : ["Not kept:", ""]),
+    ...(failures.length + gaps.length + outages.filter(({ failure }) => failure !== undefined).length === 0
+      ? ["Nothing was lost and nothing was doubled."]
+      : ["Not kept:", ""]),
     ...failures.map((outcome) => `- ${describe(outcome.case)}: ${outcome.failure}`),
+    ...outages
+      .filter(({ failure }) => failure !== undefined)
+      .map(({ neighbour, failure }) => `- outage of ${neighbour}: ${failure}`),
     ...gaps.map((gap) => `- ${gap}`),
     "",
     END,
@@ -69,4 +77,16 @@ function row(what: string, outcomes: readonly Outcome[]): string {
   const broken = outcomes.filter(({ failure }) => failure !== undefined).length;
   const slowest = Math.max(0, ...outcomes.map(({ settledMs }) => settledMs));
   return `| ${what} | ${outcomes.length} | ${broken} | ${(slowest / 1000).toFixed(1)} s |`;
+}
+
+function outageTable(outages: readonly Outage[]): string[] {
+  const seconds = (ms: number | undefined): string => (ms === undefined ? "-" : `${(ms / 1000).toFixed(1)} s`);
+  return [
+    "| gone for the reconciler | for | committed meanwhile | Ready without it | lost | first Ready after it was back | last |",
+    "| --- | ---: | ---: | ---: | ---: | ---: | ---: |",
+    ...outages.map(
+      ({ neighbour, downMs, people, readyBefore, lost, firstMs, lastMs }) =>
+        `| ${neighbour} | ${seconds(downMs)} | ${people} | ${readyBefore} | ${lost} | ${seconds(firstMs)} | ${seconds(lastMs)} |`,
+    ),
+  ];
 }

@@ -10,6 +10,10 @@ export interface Door {
   readonly port: number;
   begin(trouble: Trouble): void;
   end(): void;
+  /** Nobody is there any more: what is open ends, and who knocks is refused. */
+  shut(): Promise<void>;
+  /** Somebody is there again, at the same address. */
+  open(): Promise<void>;
   /** How many answers were lost since `begin`. */
   lost(): number;
   close(): Promise<void>;
@@ -77,9 +81,23 @@ export async function makeDoor(target: { readonly host: string; readonly port: n
   await once(server, "listening");
   const address = server.address();
   if (address === null || typeof address === "string") throw new Error("the door has no port");
+  const { port } = address;
+
+  async function shut(): Promise<void> {
+    if (!server.listening) return;
+    const closed = once(server, "close");
+    server.close();
+    for (const socket of sockets) socket.destroy();
+    await closed;
+  }
 
   return {
-    port: address.port,
+    port,
+    shut,
+    async open() {
+      server.listen(port, "127.0.0.1");
+      await once(server, "listening");
+    },
     begin(kind) {
       trouble = kind;
       lost = 0;
@@ -88,10 +106,6 @@ export async function makeDoor(target: { readonly host: string; readonly port: n
       trouble = undefined;
     },
     lost: () => lost,
-    async close() {
-      server.close();
-      for (const socket of sockets) socket.destroy();
-      await once(server, "close");
-    },
+    close: shut,
   };
 }
