@@ -95,7 +95,7 @@ async function main(): Promise<number> {
       lanes,
       minutes: (Date.now() - began) / 60_000,
     });
-    if (values.only === undefined && !values["no-doc"]) text.write();
+    if (values.only === undefined && !values["no-doc"]) await text.write();
     console.log(text.table);
     console.log(`seed ${seed}`);
     console.log(`${outcomes.length + outages.length - broken} passed, ${failed} failed`);

@@ -1,6 +1,7 @@
 /** The results as a table, for the screen and for docs/reliability.md. */
 import { readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
+import { format, resolveConfig } from "prettier";
 import { projectRoot } from "../../stack/paths.ts";
 import { describe, type Outcome } from "./cases.ts";
 import type { Outage } from "./outages.ts";
@@ -63,12 +64,13 @@ export function report(results: Results): { readonly table: string; write(): voi
   ].join("\n");
   return {
     table,
-    write() {
+    async write() {
       const page = readFileSync(FILE, "utf8");
       const [head, rest] = page.split(BEGIN);
       const tail = rest?.split(END)[1];
       if (head === undefined || tail === undefined) throw new Error(`${FILE} has lost its markers ${BEGIN} ... ${END}`);
-      writeFileSync(FILE, `${head}${text}${tail}`);
+      const style = await resolveConfig(FILE);
+      writeFileSync(FILE, await format(`${head}${text}${tail}`, { ...style, parser: "markdown" }));
     },
   };
 }
