@@ -1,7 +1,8 @@
+import { setTimeout as sleep } from "node:timers/promises";
 import type { Pool } from "pg";
 import type { Clock } from "../lib/clock.ts";
 import type { Log } from "../lib/log.ts";
-import { type Claim, claimDue, earliestDueMs } from "../store/claims.ts";
+import { type Claim, claimDue, earliestDueMs, giveBackLost } from "../store/claims.ts";
 import type { WorkerSession } from "../store/workerSession.ts";
 import { type ClaimDeps, processClaim } from "./claim.ts";
 
@@ -10,6 +11,7 @@ const LONGEST_SLEEP_MS = 30_000;
 
 const UNTIL_READY_MS = 100;
 const CROWDED_MS = 250;
+const GIVEN_UP_MS = 3_000;
 
 export interface EngineDeps extends Omit<ClaimDeps, "clusterID" | "cluster"> {
   readonly pool: Pool;
@@ -40,6 +42,9 @@ export function makeEngine(deps: EngineDeps): Engine {
   const stopping = new AbortController();
   const working = new Set<Promise<void>>();
   const inHand = new Map<string, number>();
+  const uuids = new Set<string>();
+  // Postgres may have recorded leases of ours that nobody works under.
+  let uncertain = false;
   let session: WorkerSession | undefined;
   let looking: Promise<void> | undefined;
   let again = false;
@@ -56,6 +61,7 @@ export function makeEngine(deps: EngineDeps): Engine {
     looking = lookOnce()
       .then((sleepMs) => arm(sleepMs))
       .catch((error: unknown) => {
+        uncertain = true;
         log.warn("Looking for due work failed; it is tried again in a second.", { error });
         arm(1000);
       })
@@ -83,6 +89,10 @@ export function makeEngine(deps: EngineDeps): Engine {
     if (free <= 0) return LONGEST_SLEEP_MS;
     const current = await liveSession();
     const clusterID = await deps.clusterID();
+    if (uncertain) {
+      uncertain = false;
+      await giveBackLost(pool, current.owner, [...uuids]);
+    }
     const claims = await claimDue(pool, current.owner, free, inHand, Math.max(1, Math.floor(workers / 2)));
     for (const claim of claims) work(claim, current, clusterID);
     // Somebody who leaves looks again.
@@ -94,15 +104,19 @@ export function makeEngine(deps: EngineDeps): Engine {
 
   function work(claim: Claim, current: WorkerSession, clusterID: string): void {
     const signal = AbortSignal.any([stopping.signal, current.lost]);
-    const { tenantID } = claim.row;
+    const { tenantID, uuid } = claim.row;
+    uuids.add(uuid);
     inHand.set(tenantID, (inHand.get(tenantID) ?? 0) + 1);
     const job = processClaim({ ...deps, clusterID }, claim, signal)
-      .catch((error: unknown) => {
-        // Postgres failed under it: the lease ends by itself, and the row is still due.
-        log.warn("A claim was given up; its lease runs out.", { saga: claim.row.uuid, error });
+      .catch(async (error: unknown) => {
+        // Postgres failed under it: the row is still due. After a pause, for what failed once may fail for ever.
+        log.warn("A claim was given up; it is taken up again.", { saga: uuid, error });
+        await sleep(GIVEN_UP_MS, undefined, { signal: stopping.signal }).catch(() => undefined);
+        uncertain = true;
       })
       .finally(() => {
         working.delete(job);
+        uuids.delete(uuid);
         const left = (inHand.get(tenantID) ?? 1) - 1;
         if (left > 0) inHand.set(tenantID, left);
         else inHand.delete(tenantID);

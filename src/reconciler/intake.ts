@@ -94,8 +94,9 @@ export function makeIntake(deps: IntakeDeps): Intake {
       deps.look();
       return;
     }
-    await forgetApplicant(pool, object.metadata.uid);
     if (object.metadata.finalizers?.includes(FINALIZER) === true) await cluster.removeFinalizer(object, signal);
+    // Last: until it is let go, whoever looks at those who wait finds it.
+    await forgetApplicant(pool, object.metadata.uid);
   }
 
   async function say(

@@ -150,14 +150,19 @@ async function orphan(work: Work, letGo: boolean, sight: Sight): Promise<End> {
 
 /**
  * The deleted holder gives its saga to the one who waits for the email; from then on the row is the newcomer's. Should
- * the release of the old object fail, the watch finds one that is going and has no row, and lets it go.
+ * the release of the old object fail, it stands among those who wait, and is let go when they are looked at.
  */
 async function handOver(work: Work, sight: Sight): Promise<never> {
   const { deps, object, signal } = work;
   const { row } = work.claim;
   const to = work.heir;
   if (to === undefined) throw new Error("a saga was to be handed over to nobody");
-  if (!(await deps.handOver(work.claim, to))) throw new LeaseLost();
+  const given = await deps.handOver(work.claim, to).catch((error: unknown) => {
+    // Perhaps only the answer was lost.
+    deps.released(row.tenantID);
+    throw error;
+  });
+  if (!given) throw new LeaseLost();
   tell(work, "handed-over", "info", `The person passed to ${to.namespace}/${to.name}.`);
   if (sight.kind === "deleting" && object !== undefined) {
     await attempt(() => deps.cluster.removeFinalizer(object, signal));

@@ -40,6 +40,7 @@ import { touchUnsettled } from "../store/sightings.ts";
 import { tenantStore } from "../store/tenants.ts";
 import { openWorkerSession } from "../store/workerSession.ts";
 import { makeRenewer } from "../tls/renewer.ts";
+import { type Between, NOTHING_BETWEEN } from "./between.ts";
 import { certificatePort } from "./certificates.ts";
 
 const MINUTE_MS = 60_000;
@@ -47,30 +48,40 @@ const MINUTE_MS = 60_000;
 const RECOVERY_SPREAD_MS = 1_000;
 
 /** The sidecar: everything that acts. Starts with every neighbour down. */
-export async function runReconciler(config: ReconcilerConfig, log: Log, lifecycle: Lifecycle): Promise<number> {
+export async function runReconciler(
+  config: ReconcilerConfig,
+  log: Log,
+  lifecycle: Lifecycle,
+  between: Between = NOTHING_BETWEEN,
+): Promise<number> {
   const clock = systemClock;
   const random = Math.random;
   const url = config.databaseURL.reveal();
-  const pool = makePool({
-    url,
-    max: config.workers + 6,
-    applicationName: "unified-rbac reconciler",
-    onIdleError: (error) => log.debug("an idle connection to Postgres broke", { error }),
-  });
+  const pool = between.pool(
+    makePool({
+      url,
+      max: config.workers + 6,
+      applicationName: "unified-rbac reconciler",
+      onIdleError: (error) => log.debug("an idle connection to Postgres broke", { error }),
+    }),
+  );
   const access =
     config.kubeconfig === undefined ? inCluster({ clock }) : await fromKubeconfig({ clock }, config.kubeconfig);
   const connection = makeConnection(access, { clock });
-  const cluster = makeCluster(connection, { log, random, instance: config.identity });
+  const cluster = between.cluster(makeCluster(connection, { log, random, instance: config.identity }));
   const watches = makeOpenWatch(connection, { log, clock, random });
+  const openWatch = between.openWatch(watches.open);
   const metrics = makeMetrics("reconciler");
-  const bus = makeBus(
-    { log, clock },
-    {
-      servers: config.nats.servers,
-      credsFile: config.nats.credsFile,
-      clientName: config.identity,
-      periodMs: config.heartbeatMs,
-    },
+  const bus = between.bus(
+    makeBus(
+      { log, clock },
+      {
+        servers: config.nats.servers,
+        credsFile: config.nats.credsFile,
+        clientName: config.identity,
+        periodMs: config.heartbeatMs,
+      },
+    ),
   );
 
   let knownClusterID: string | undefined;
@@ -81,7 +92,7 @@ export async function runReconciler(config: ReconcilerConfig, log: Log, lifecycl
 
   const tenants = makeTenants({
     cluster,
-    openWatch: watches.open,
+    openWatch,
     store: tenantStore(pool),
     operatorNamespace: config.operatorNamespace,
     makeRealm: (settings) => makeRealm({ ...settings, clock }),
@@ -154,7 +165,7 @@ export async function runReconciler(config: ReconcilerConfig, log: Log, lifecycl
     engine.look();
   };
   const intake = makeIntake({ pool, cluster, clusterID, tenants, look: look("watch"), clock, log });
-  const secretWatches = watchSecrets({ openWatch: watches.open, pool, retries, look: look("watch") });
+  const secretWatches = watchSecrets({ openWatch, pool, retries, look: look("watch") });
   const followed = new Map<string, readonly string[]>();
   tenants.onChange(({ tenantID, namespaces }) => {
     followed.set(
@@ -224,7 +235,7 @@ export async function runReconciler(config: ReconcilerConfig, log: Log, lifecycl
         void until(() => tenants.loaded(), lifecycle.signal).then(() => {
           if (lifecycle.signal.aborted) return;
           userWatch = watchUsers({
-            openWatch: watches.open,
+            openWatch,
             pool,
             cluster,
             clusterID,

@@ -408,6 +408,16 @@ export async function handOver(
   return inTransaction(pool, async (client) => {
     await lockTenant(client, claim.row.tenantID);
     const purged = claim.row.deleting?.undone.includes("keycloak") ?? false;
+    // The object that goes has no row from here on: whoever waits is looked at again, and so it is let go.
+    await client.query({
+      name: "wait-for-release",
+      text: `insert into waiting (object_uid, namespace, name, tenant, email, created_at, why)
+             select object_uid, object_namespace, object_name, sme_tenant_id, email, coalesce(object_created_at, now()), $4
+             from user_provision_state
+             where sme_user_uuid = $1 and lease_owner = $2 and version = $3 and object_uid is not null
+             on conflict (object_uid) do update set why = excluded.why`,
+      values: [claim.row.uuid, claim.owner, claim.row.version, REASON.Deleting],
+    });
     const moved = await client.query({
       name: "hand-over",
       text: `update user_provision_state set object_uid = $4, object_namespace = $5, object_name = $6, object_created_at = $7,

@@ -81,6 +81,19 @@ set lease_owner = $1, lease_until = now() + make_interval(secs => $3), version =
 from locked where s.sme_user_uuid = locked.sme_user_uuid
 returning s.*`;
 
+/**
+ * Ends this owner's leases on all rows but those in hand: the claims whose answer was lost, and those that were given up
+ * when Postgres failed under them. Their rows are due at once; otherwise they would wait until the lease runs out.
+ */
+export async function giveBackLost(db: Queryable, owner: number, inHand: readonly string[]): Promise<void> {
+  await db.query({
+    name: "give-back-lost",
+    text: `update user_provision_state set lease_owner = null, lease_until = null, version = version + 1
+           where lease_owner = $1 and due_at is not null and sme_user_uuid <> all($2::uuid[])`,
+    values: [owner, inHand],
+  });
+}
+
 /** Milliseconds from now to the earliest due row that nobody holds; undefined when none. */
 export async function earliestDueMs(db: Queryable): Promise<number | undefined> {
   const { rows } = await db.query<{ ms: number | null }>({

@@ -7,12 +7,12 @@ export async function inTransaction<T>(pool: Pool, work: (client: PoolClient) =>
     await client.query("begin");
     const result = await work(client);
     await client.query("commit");
+    client.release();
     return result;
   } catch (error) {
-    // The connection may be the very thing that broke; the server rolls back with it.
-    await client.query("rollback").catch(() => undefined);
+    // Closed, not given back: it may be the very thing that broke, and a server that is silent would be waited for once
+    // more by a rollback, and again by everybody who gets the connection after us. The server rolls back by itself.
+    client.release(true);
     throw error;
-  } finally {
-    client.release();
   }
 }

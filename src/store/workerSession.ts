@@ -1,6 +1,7 @@
 import { Client } from "pg";
 import { randomInt } from "node:crypto";
 import { WORKER_LOCKS } from "./claims.ts";
+import { connectionConfig } from "./pool.ts";
 
 /** One worker process's own connection: as long as it lives, the leases of `owner` are alive. */
 export interface WorkerSession {
@@ -13,18 +14,21 @@ export interface WorkerSession {
 /** Opens the session and takes its advisory lock. Throws when Postgres cannot be reached. */
 export async function openWorkerSession(url: string, applicationName: string): Promise<WorkerSession> {
   const client = new Client({
-    connectionString: url,
-    application_name: applicationName,
-    keepAlive: true,
-    connectionTimeoutMillis: 5000,
+    // With its time-outs: a server that is silent while the lock is taken must not stop the engine for ever.
+    ...connectionConfig({ url, applicationName }),
   });
   const lost = new AbortController();
   const end = (): void => lost.abort(new Error("the worker's connection to Postgres is lost"));
   client.on("error", end);
   client.on("end", end);
-  await client.connect();
   const owner = randomInt(1, 2 ** 31 - 1);
-  await client.query("select pg_advisory_lock($1, $2)", [WORKER_LOCKS, owner]);
+  try {
+    await client.connect();
+    await client.query("select pg_advisory_lock($1, $2)", [WORKER_LOCKS, owner]);
+  } catch (error) {
+    void client.end().catch(() => undefined);
+    throw error;
+  }
   return {
     owner,
     lost: lost.signal,

@@ -735,7 +735,9 @@ describe("handing over", () => {
       newapiUserID: "na-1",
       run: { reason: "handover" },
     });
-    expect(await listWaiting(pool, "acme")).toEqual([]);
+    // The object that went is still to be let go; it is nobody's heir.
+    expect(await listWaiting(pool, "acme")).toMatchObject([{ uid: holder.objectUID }]);
+    expect(await firstWaiter(pool, "acme", "ada@example.com")).toBeUndefined();
     expect(await claimDue(pool, owner, 1)).toHaveLength(1);
   });
 

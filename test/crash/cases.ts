@@ -1,0 +1,112 @@
+/** One case: a scenario, cut at one point or with one answer lost, and what must hold in the end. */
+import type { Happening, Point } from "./effects.ts";
+import { neighbourOf } from "./effects.ts";
+import type { Ground } from "./ground.ts";
+import { makePlace, type Place } from "./place.ts";
+import { inTheEnd, type Person } from "./promise.ts";
+import type { Scenario } from "./scenarios.ts";
+import type { Trouble } from "./trouble.ts";
+
+export type Cut =
+  | { readonly kind: "none" }
+  | { readonly kind: "kill"; readonly at: Point; readonly nth: number }
+  | { readonly kind: "lost"; readonly on: Happening; readonly nth: number; readonly trouble: Trouble };
+
+export interface Case {
+  readonly scenario: Scenario;
+  readonly cut: Cut;
+}
+
+export interface Outcome {
+  readonly case: Case;
+  /** Undefined: what was promised held. */
+  readonly failure: string | undefined;
+  /** From the restart, or from the act, to the moment when it held. */
+  readonly settledMs: number;
+  /** Points of the act itself and how often each was passed; complete only without a cut. */
+  readonly passed: ReadonlyMap<Point, number>;
+  readonly unnamed: readonly string[];
+}
+
+/** Longer than any lease, deadline and pause between two tries. */
+const PATIENCE_MS = 90_000;
+const COMES_THERE_MS = 40_000;
+const NOBODY: Person = { uuid: "", keycloakID: "", accountID: "", secretName: "", apiKey: "" };
+
+export function describe({ scenario, cut }: Case): string {
+  const times = cut.kind !== "none" && cut.nth > 1 ? ` (time ${cut.nth})` : "";
+  switch (cut.kind) {
+    case "none":
+      return `${scenario.name}, undisturbed`;
+    case "kill":
+      return `${scenario.name}, killed ${cut.at.replace(":", " ")}${times}`;
+    case "lost":
+      return `${scenario.name}, ${cut.trouble} at ${cut.on}${times}`;
+    default:
+      return cut satisfies never;
+  }
+}
+
+export async function runCase(ground: Ground, id: string, one: Case): Promise<Outcome> {
+  let place: Place | undefined;
+  let settledMs = 0;
+  let failure: string | undefined;
+  const passed = new Map<Point, number>();
+  try {
+    place = await makePlace(ground, id, one.scenario.wishes ?? {}, { doors: one.cut.kind === "lost" });
+    const { began, before } = await act(place, one);
+    const { holds } = one.scenario;
+    await inTheEnd(() => holds(requirePlace(place), before), PATIENCE_MS);
+    settledMs = Date.now() - began;
+    if (one.cut.kind === "lost" && place.lost() === 0) throw new Error("no answer was lost");
+  } catch (error) {
+    failure = error instanceof Error ? error.message.replaceAll(/\s+/g, " ").slice(0, 300) : String(error);
+  }
+  for (const [point, count] of place?.passed() ?? []) passed.set(point, count);
+  const unnamed = place?.unnamed() ?? [];
+  await place?.close().catch((error: unknown) => (failure ??= `closing: ${String(error)}`));
+  return { case: one, failure, settledMs, passed, unnamed };
+}
+
+async function act(place: Place, { scenario, cut }: Case): Promise<{ began: number; before: Person }> {
+  const order =
+    cut.kind === "kill"
+      ? ({ kind: "die", at: cut.at, nth: cut.nth } as const)
+      : cut.kind === "lost"
+        ? ({ kind: "trouble", on: cut.on, nth: cut.nth } as const)
+        : ({ kind: "count" } as const);
+  if (cut.kind === "lost") place.trouble(neighbourOf(cut.on), cut.trouble);
+  let before = NOBODY;
+  if (scenario.before === undefined) {
+    place.start(order);
+  } else {
+    place.start();
+    before = await scenario.before(place);
+    place.order(order);
+  }
+  let began = Date.now();
+  await scenario.act(place);
+  if (cut.kind === "kill") {
+    await orLate(place.ended(), `the process never came ${cut.at.replace(":", " ")}`);
+    began = Date.now();
+    place.start();
+  }
+  return { began, before };
+}
+
+async function orLate<T>(work: Promise<T>, sentence: string): Promise<T> {
+  let timer: NodeJS.Timeout | undefined;
+  const late = new Promise<never>((_resolve, reject) => {
+    timer = setTimeout(() => reject(new Error(sentence)), COMES_THERE_MS);
+  });
+  try {
+    return await Promise.race([work, late]);
+  } finally {
+    clearTimeout(timer);
+  }
+}
+
+function requirePlace(place: Place | undefined): Place {
+  if (place === undefined) throw new Error("there is no place");
+  return place;
+}

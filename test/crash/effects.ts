@@ -1,0 +1,190 @@
+/**
+ * The registry of kill points: every effect that a reconciler has on the world, by the neighbour that it happens at.
+ * Each has a point before and after it. An effect that is not named here cannot hide: a new method of the cluster or the
+ * bus does not compile, and a write that no pattern below knows is reported by the process and fails the run.
+ */
+import type { Bus } from "../../src/bus/bus.ts";
+import type { Cluster } from "../../src/kube/cluster.ts";
+
+export const EFFECTS = [
+  "kubernetes.setTenantFinalizer",
+  "kubernetes.applyTenantStatus",
+  "kubernetes.addFinalizer",
+  "kubernetes.applyStatus",
+  "kubernetes.createSecret",
+  "kubernetes.replaceSecret",
+  "kubernetes.deleteSecret",
+  "kubernetes.recordEvent",
+  "kubernetes.removeFinalizer",
+  "keycloak.login",
+  "keycloak.createUser",
+  "keycloak.updateUser",
+  "keycloak.joinGroup",
+  "keycloak.leaveGroup",
+  "keycloak.addRoles",
+  "keycloak.removeRoles",
+  "keycloak.invite",
+  "keycloak.disableUser",
+  "keycloak.releaseUser",
+  "keycloak.deleteUser",
+  "newapi.create",
+  "newapi.rotate",
+  "newapi.disable",
+  "newapi.enable",
+  "postgres.mirrorTenant",
+  "postgres.grantNamespaces",
+  "postgres.bind",
+  "postgres.rebind",
+  "postgres.wait",
+  "postgres.touch",
+  "postgres.claim",
+  "postgres.intent",
+  "postgres.up",
+  "postgres.finish",
+  "postgres.release",
+  "postgres.moveEmail",
+  "postgres.beginDown",
+  "postgres.down",
+  "postgres.deleted",
+  "postgres.retained",
+  "postgres.handOver",
+  "postgres.takeOver",
+  "postgres.sent",
+  "nats.publish",
+] as const;
+export type Effect = (typeof EFFECTS)[number];
+
+/** Looks change nothing, so a process that dies there is no case of its own; but their answers can be lost. */
+export const LOOKS = ["kubernetes.look", "keycloak.look", "newapi.look", "postgres.look"] as const;
+export type Look = (typeof LOOKS)[number];
+
+export type Happening = Effect | Look;
+export type Point = `${"before" | "after"}:${Happening}`;
+
+export const NEIGHBOURS = ["kubernetes", "keycloak", "newapi", "postgres", "nats"] as const;
+export type Neighbour = (typeof NEIGHBOURS)[number];
+
+export function neighbourOf(happening: Happening): Neighbour {
+  const found = NEIGHBOURS.find((name) => happening.startsWith(`${name}.`));
+  if (found === undefined) throw new Error(`${happening} happens nowhere`);
+  return found;
+}
+
+/** What each method of the cluster does. */
+export const CLUSTER: { readonly [Method in keyof Cluster]: Happening } = {
+  clusterID: "kubernetes.look",
+  tenantUserCRD: "kubernetes.look",
+  getTenantUser: "kubernetes.look",
+  listTenantUsers: "kubernetes.look",
+  applyTenantUserStatus: "kubernetes.applyStatus",
+  addFinalizer: "kubernetes.addFinalizer",
+  removeFinalizer: "kubernetes.removeFinalizer",
+  listTenants: "kubernetes.look",
+  applyTenantStatus: "kubernetes.applyTenantStatus",
+  setTenantFinalizer: "kubernetes.setTenantFinalizer",
+  getSecret: "kubernetes.look",
+  listOwnSecrets: "kubernetes.look",
+  createSecret: "kubernetes.createSecret",
+  replaceSecret: "kubernetes.replaceSecret",
+  deleteSecret: "kubernetes.deleteSecret",
+  namespaceActive: "kubernetes.look",
+  recordEvent: "kubernetes.recordEvent",
+  missingSecretRights: "kubernetes.look",
+};
+
+/** What each method of the bus does; a lost heartbeat or kick changes nothing, which the outages show. */
+export const BUS: { readonly [Method in keyof Bus]: Happening | "passing" } = {
+  connected: "passing",
+  publishHeartbeat: "passing",
+  kick: "passing",
+  publishEvent: "nats.publish",
+  consumeHeartbeat: "passing",
+  lastProgress: "passing",
+  close: "passing",
+};
+
+/** A call to Keycloak or to the gateway by what stands on the wire. Undefined: a write that nobody has named. */
+export function happeningOfCall(method: string, url: URL, body: string): Happening | undefined {
+  const { pathname: path } = url;
+  if (path.endsWith("/protocol/openid-connect/token")) return "keycloak.login";
+  if (path.includes("/admin/realms/")) return method === "GET" ? "keycloak.look" : keycloakWrite(method, path, body);
+  if (method === "GET") return "newapi.look";
+  const verb = /\/api\/v1\/admin\/users(?:\/[^/]+\/(keys\/rotate|disable|enable))?$/.exec(path);
+  if (verb === null || method !== "POST") return undefined;
+  switch (verb[1]) {
+    case undefined:
+      return "newapi.create";
+    case "keys/rotate":
+      return "newapi.rotate";
+    case "disable":
+      return "newapi.disable";
+    case "enable":
+      return "newapi.enable";
+    default:
+      return undefined;
+  }
+}
+
+function keycloakWrite(method: string, path: string, body: string): Effect | undefined {
+  const [, rest = ""] = /\/users(\/.*)?$/.exec(path) ?? [];
+  if (method === "POST" && /\/users\/?$/.test(path)) return "keycloak.createUser";
+  if (/^\/[^/]+\/groups\/[^/]+$/.test(rest)) return method === "PUT" ? "keycloak.joinGroup" : "keycloak.leaveGroup";
+  if (/^\/[^/]+\/role-mappings\/realm$/.test(rest))
+    return method === "POST" ? "keycloak.addRoles" : "keycloak.removeRoles";
+  if (/^\/[^/]+\/execute-actions-email$/.test(rest)) return "keycloak.invite";
+  if (!/^\/[^/]+$/.test(rest)) return undefined;
+  if (method === "DELETE") return "keycloak.deleteUser";
+  if (method !== "PUT") return undefined;
+  const update = JSON.parse(body) as { attributes?: Record<string, unknown> };
+  if (Object.keys(update).join() === "enabled") return "keycloak.disableUser";
+  const released = update.attributes !== undefined && update.attributes["sme_user_uuid"] === undefined;
+  return released ? "keycloak.releaseUser" : "keycloak.updateUser";
+}
+
+/** Statements by their names; those without one by their beginnings. */
+const STATEMENTS: readonly (readonly [RegExp, Happening | "background"])[] = [
+  [/^claim-due$/, "postgres.claim"],
+  [/^insert-bound$/, "postgres.bind"],
+  [/^bind-row$/, "postgres.rebind"],
+  [/^(put-waiting|wait-for-email|wait-for-tenant)$/, "postgres.wait"],
+  [/^(touch-object|touch-secret)$/, "postgres.touch"],
+  [/^move-email$/, "postgres.moveEmail"],
+  [/^(wait-for-release|hand-over)$/, "postgres.handOver"],
+  [/^(take-over|delete from user_provision_state where sme_user_uuid)/, "postgres.takeOver"],
+  [/^mirror-tenant$/, "postgres.mirrorTenant"],
+  [/^grant-namespaces$/, "postgres.grantNamespaces"],
+  [/^update outbox set sent_at/, "postgres.sent"],
+  // Part of a record or of a choice, never alone; or housekeeping that the next period repeats.
+  [/^(append-audit|enqueue-event|void-candidates|forget-applicant|delete from waiting)/, "background"],
+  [/^(void-unconfirmed|touch-unsettled|touch-missing-secrets|touch-tenant-rows|touch-drifted)$/, "background"],
+  [/^(take-drift-check|give-back-lost|remove-tenant|mark-seen-deleted|delete from outbox)/, "background"],
+  [/^update user_provision_state (s )?set (due_at = now\(\), touches|state = 'orphaned', due_at)/, "background"],
+  // Whatever begins so and is none of the above looks.
+  [/^(lock-tenant|known-rows|one-for-update|fence-row|rows-of-email|email-cycle|quota)$/, "background"],
+];
+
+const WRITES = /\b(insert into|update|delete from)\s/i;
+
+/** A statement, or undefined: a write that nobody has named. */
+export function happeningOfStatement(
+  statement: { readonly name?: string; readonly text: string },
+  values: readonly unknown[],
+): Happening | "background" | undefined {
+  const text = statement.text.trim();
+  if (/lease_owner = \$2 and version = \$3/.test(text) && statement.name === undefined) return recordOf(text, values);
+  const known = STATEMENTS.find(([pattern]) => pattern.test(statement.name ?? text));
+  if (known !== undefined) return known[1];
+  return WRITES.test(text.replaceAll("for update", "")) ? undefined : "postgres.look";
+}
+
+/** The record of an outcome, by what it sets. */
+function recordOf(text: string, values: readonly unknown[]): Effect {
+  const state = /\bstate = \$(\d+)/.exec(text)?.[1];
+  const value = state === undefined ? undefined : values[Number(state) - 1];
+  if (value === "deleting") return "postgres.beginDown";
+  if (value === "deleted") return "postgres.deleted";
+  if (value === "retained") return "postgres.retained";
+  if (text.includes("lease_owner = null")) return value === "done" ? "postgres.finish" : "postgres.release";
+  if (/\bdeleting = \$/.test(text)) return "postgres.down";
+  return /\breached = \$/.test(text) ? "postgres.up" : "postgres.intent";
+}

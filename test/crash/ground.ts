@@ -1,0 +1,161 @@
+/** What all cases of a run share: one stack's Keycloak, API server, NATS and Postgres. Each case has a place of its own on it. */
+import { readFileSync } from "node:fs";
+import { createServer } from "node:net";
+import { once } from "node:events";
+import { execFile } from "node:child_process";
+import { join } from "node:path";
+import { promisify } from "node:util";
+import pLimit from "p-limit";
+import { connect } from "@nats-io/transport-node";
+import type { UserEvent } from "../../src/api/userEvent.ts";
+import { EVENT_SUBJECT } from "../../src/bus/streams.ts";
+import { migrate } from "../../src/store/migrate.ts";
+import type { StackEnv } from "../../stack/index.ts";
+import { kubectl } from "../../stack/kube.ts";
+import { tenantRealm, type TenantRealm } from "../../stack/realm.ts";
+import { startProduct } from "../../stack/product/index.ts";
+import { type ApiServer, connectApiServer } from "../support/apiServer.ts";
+import { createDatabase, databaseURL, dropDatabase } from "../support/postgresServer.ts";
+
+export interface Ground {
+  readonly env: StackEnv;
+  readonly api: ApiServer;
+  /** The kubeconfig of the service account, as JSON. */
+  readonly kubeconfig: string;
+  readonly logs: string;
+  /** Every message about this uuid, also one that was sent twice. */
+  events(uuid: string): readonly UserEvent[];
+  /** A mail server that keeps nothing: how many mails came for this address. */
+  readonly mailPort: number;
+  mails(address: string): number;
+  /** A realm that nobody else uses until it is given back, without a user in it. */
+  takeRealm(): Promise<TenantRealm>;
+  giveBack(realm: TenantRealm): void;
+  /** Where node keeps what it has compiled, for processes that are killed before they could. */
+  readonly compiled: string;
+  freshDatabase(name: string): Promise<string>;
+  dropDatabase(name: string): Promise<void>;
+  close(): Promise<void>;
+}
+
+/** What the scenarios ask for; onboarding makes no more than this either. */
+const REALM = {
+  groups: ["/sme-users", "/team-a", "/team-b"],
+  realmRoles: ["role-a", "role-b"],
+  editUsernameAllowed: true,
+  loginByMail: true,
+};
+
+const TEMPLATE = "crash_template";
+
+export async function openGround(env: StackEnv, logs: string, run: string): Promise<Ground> {
+  // Installs the manifests and keeps the service account's token fresh; no process of the product's own.
+  await startProduct(env, { roles: [] });
+  // Admission is no part of this proof, and a webhook that nobody serves would only cost time.
+  for (const kind of ["mutatingwebhookconfiguration", "validatingwebhookconfiguration"])
+    await kubectl(env, ["delete", kind, "unified-rbac", "--ignore-not-found"]);
+  await dropDatabase(env.POSTGRES_URL, TEMPLATE);
+  await createDatabase(env.POSTGRES_URL, TEMPLATE);
+  await migrate({ url: databaseURL(env.POSTGRES_URL, TEMPLATE) });
+
+  const api = await connectApiServer(env.KUBECONFIG);
+  const heard = new Map<string, UserEvent[]>();
+  const nats = await connect({ servers: new URL(env.NATS_URL).host, name: "crash tests" });
+  nats.subscribe(EVENT_SUBJECT, {
+    callback: (error, message) => {
+      if (error) return;
+      const event = message.json<UserEvent>();
+      const uuid = event.data.sme_user_uuid;
+      heard.set(uuid, [...(heard.get(uuid) ?? []), event]);
+    },
+  });
+  await nats.flush();
+  const post = await makePostOffice();
+  const compiled = join(logs, "compiled");
+  const entry = join(import.meta.dirname, "reconciler.ts");
+  await promisify(execFile)(process.execPath, ["-e", `import(${JSON.stringify(entry)}).catch(() => {})`], {
+    env: { PATH: process.env["PATH"], NODE_COMPILE_CACHE: compiled },
+  }).catch(() => undefined);
+
+  const server = { url: env.KEYCLOAK_URL, admin: env.KEYCLOAK_ADMIN, password: env.KEYCLOAK_ADMIN_PASSWORD };
+  const made: TenantRealm[] = [];
+  const free: TenantRealm[] = [];
+  const realmName = (): string => `crash-${run}-${made.length + 1}`;
+  // One after the other: a realm costs Keycloak seconds, and its users next to nothing.
+  const inTurn = pLimit(1);
+
+  return {
+    env,
+    api,
+    kubeconfig: readFileSync(join(env.STACK_DIR, "data", "product", "kubeconfig"), "utf8"),
+    logs,
+    events: (uuid) => heard.get(uuid) ?? [],
+    mailPort: post.port,
+    mails: (address) => post.mails(address),
+    async takeRealm() {
+      const realm =
+        free.pop() ??
+        (await inTurn(async () => {
+          const fresh = await tenantRealm(server, { realm: realmName(), ...REALM });
+          const smtpServer = { host: "127.0.0.1", port: String(post.port), from: "no-reply@example.org" };
+          await fresh.admin.realms.update({ realm: fresh.realm }, { smtpServer });
+          made.push(fresh);
+          return fresh;
+        }));
+      for (const { id = "" } of await realm.admin.users.find({ max: 500 })) await realm.admin.users.del({ id });
+      return realm;
+    },
+    giveBack: (realm) => void free.push(realm),
+    compiled,
+    async freshDatabase(name) {
+      await createDatabase(env.POSTGRES_URL, name, TEMPLATE);
+      return databaseURL(env.POSTGRES_URL, name);
+    },
+    dropDatabase: (name) => dropDatabase(env.POSTGRES_URL, name),
+    async close() {
+      for (const realm of made) await realm.remove();
+      await nats.close();
+      post.close();
+      api.close();
+    },
+  };
+}
+
+/** Just enough SMTP that Keycloak calls a mail sent. */
+async function makePostOffice(): Promise<{ port: number; mails(address: string): number; close(): void }> {
+  const received = new Map<string, number>();
+  const server = createServer((socket) => {
+    let inBody = false;
+    let rest = "";
+    socket.on("error", () => socket.destroy());
+    socket.write("220 ready\r\n");
+    socket.on("data", (chunk) => {
+      const lines = (rest + chunk.toString("latin1")).split("\r\n");
+      rest = lines.pop() ?? "";
+      for (const line of lines) {
+        if (inBody) {
+          if (line !== ".") continue;
+          inBody = false;
+          socket.write("250 kept\r\n");
+        } else if (/^DATA/i.test(line)) {
+          inBody = true;
+          socket.write("354 go on\r\n");
+        } else if (/^QUIT/i.test(line)) {
+          socket.end("221 bye\r\n");
+        } else {
+          const to = /^RCPT TO:<([^>]+)>/i.exec(line)?.[1];
+          if (to !== undefined) received.set(to, (received.get(to) ?? 0) + 1);
+          socket.write("250 ok\r\n");
+        }
+      }
+    });
+  });
+  server.listen(0, "127.0.0.1");
+  await once(server, "listening");
+  const address = server.address();
+  return {
+    port: typeof address === "object" && address !== null ? address.port : 0,
+    mails: (to) => received.get(to) ?? 0,
+    close: () => void server.close(),
+  };
+}

@@ -1,0 +1,343 @@
+/** One case's own part of the ground: a tenant with realm and namespace, a database, a gateway, and its reconciler. */
+import assert from "node:assert/strict";
+import { type ChildProcess, fork } from "node:child_process";
+import { once } from "node:events";
+import { closeSync, openSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import type { Pool } from "pg";
+import { parseAllDocuments } from "yaml";
+import * as z from "zod";
+
+import { API_VERSION } from "../../src/api/meta.ts";
+import { liveTenantUser, type LiveTenantUser, type TenantUserSpecInput } from "../../src/api/tenantUser.ts";
+import { collectionPath, objectPath } from "../../src/kube/objects.ts";
+import { makePool } from "../../src/store/pool.ts";
+import { startStandIn } from "../../stack/newapi/server.ts";
+import type { TenantRealm } from "../../stack/realm.ts";
+import { renderTenant, renderTenantSecrets, type TenantPatch, type TenantValues } from "../../stack/tenant.ts";
+import { standInControl, type StandInControl } from "../support/standInControl.ts";
+import { type Neighbour, NEIGHBOURS, type Point } from "./effects.ts";
+import type { Ground } from "./ground.ts";
+import { FIRST_ORDER, ONLY_NAMESPACE, ONLY_TENANT, type Order, type Report } from "./orders.ts";
+import { type Door, makeDoor, type Trouble } from "./trouble.ts";
+
+export interface PlaceWishes {
+  readonly patch?: TenantPatch;
+  readonly deletionGrace?: string;
+}
+
+export interface Place {
+  readonly id: string;
+  readonly namespace: string;
+  readonly ground: Ground;
+  readonly realm: TenantRealm;
+  readonly gateway: StandInControl;
+  readonly db: Pool;
+  email(name: string): string;
+
+  /** Commits one person, as Flux would apply it. */
+  apply(name: string, spec?: Partial<TenantUserSpecInput>): Promise<void>;
+  remove(name: string): Promise<void>;
+  /** Names of those who are Ready at their newest generation. */
+  readyUsers(): Promise<readonly string[]>;
+  /** Takes the object out of the cluster, without anybody's leave. */
+  tearOut(name: string): Promise<void>;
+  user(name: string): Promise<LiveTenantUser | undefined>;
+  secrets(): Promise<readonly SecretSeen[]>;
+  removeSecret(name: string): Promise<void>;
+  /** What the gateway answers to this key. */
+  opens(apiKey: string): Promise<number>;
+
+  /** Starts the reconciler; with an order for its very first step, or none. */
+  start(first?: Order): void;
+  order(order: Order): void;
+  /** What to do when it asks for trouble. */
+  trouble(neighbour: Neighbour, kind: Trouble): void;
+  /** A neighbour is gone for this reconciler, and is back. */
+  down(neighbour: Neighbour): Promise<void>;
+  up(neighbour: Neighbour): Promise<void>;
+  /** Answers that were lost so far. */
+  lost(): number;
+  running(): boolean;
+  /** Resolves when the process is gone, with the signal that ended it. */
+  ended(): Promise<NodeJS.Signals | null>;
+  kill(): Promise<void>;
+  /** How often each point was passed since the last order. */
+  passed(): ReadonlyMap<Point, number>;
+  unnamed(): readonly string[];
+  close(): Promise<void>;
+}
+
+export interface SecretSeen {
+  readonly name: string;
+  readonly data: Readonly<Record<string, string>>;
+}
+
+const secretList = z.object({
+  items: z.array(
+    z.object({
+      metadata: z.object({ name: z.string(), labels: z.record(z.string(), z.string()).optional() }),
+      data: z.record(z.string(), z.string()).default({}),
+    }),
+  ),
+});
+const userList = z.object({ items: z.array(liveTenantUser) });
+const FLUX = /(^|\.)toolkit\.fluxcd\.io\//;
+const ADMIN_TOKEN = "crash-tests";
+const ENTRY = join(import.meta.dirname, "reconciler.ts");
+
+/** Where each kind of what a tenant consists of lives. */
+const collections: Readonly<Record<string, (namespace: string) => string>> = {
+  Namespace: () => "/api/v1/namespaces",
+  Secret: (namespace) => `/api/v1/namespaces/${namespace}/secrets`,
+  ServiceAccount: (namespace) => `/api/v1/namespaces/${namespace}/serviceaccounts`,
+  Role: (namespace) => `/apis/rbac.authorization.k8s.io/v1/namespaces/${namespace}/roles`,
+  RoleBinding: (namespace) => `/apis/rbac.authorization.k8s.io/v1/namespaces/${namespace}/rolebindings`,
+  Tenant: () => `/apis/${API_VERSION}/tenants`,
+};
+
+export async function makePlace(
+  ground: Ground,
+  id: string,
+  wishes: PlaceWishes,
+  options: { readonly doors: boolean },
+): Promise<Place> {
+  const { env, api } = ground;
+  const namespace = `tenant-${id}`;
+  const database = id.replaceAll("-", "_");
+  const standIn = await startStandIn({ adminToken: ADMIN_TOKEN });
+  const [databaseURL, realm] = await Promise.all([ground.freshDatabase(database), ground.takeRealm()]);
+
+  const addresses: Record<Neighbour, URL> = {
+    kubernetes: new URL(env.KUBE_API_URL),
+    keycloak: new URL(env.KEYCLOAK_URL),
+    newapi: new URL(standIn.url),
+    postgres: new URL(databaseURL),
+    nats: new URL(env.NATS_URL),
+  };
+  const doors = new Map<Neighbour, Door>();
+  if (options.doors) {
+    for (const neighbour of NEIGHBOURS) {
+      const address = addresses[neighbour];
+      const door = await makeDoor({ host: address.hostname, port: Number(address.port) });
+      doors.set(neighbour, door);
+      address.port = String(door.port);
+    }
+  }
+  const origin = (neighbour: Neighbour): string => addresses[neighbour].href.replace(/\/$/, "");
+
+  await makeTenant(
+    ground,
+    namespace,
+    wishes,
+    {
+      TENANT: id,
+      NAMESPACE: namespace,
+      GIT_URL: "http://none.invalid/people.git",
+      KEYCLOAK_URL: origin("keycloak"),
+      KEYCLOAK_REALM: realm.realm,
+      NEWAPI_URL: origin("newapi"),
+      NEWAPI_PUBLIC_URL: standIn.url,
+      DELETION_GRACE: wishes.deletionGrace ?? "0s",
+    },
+    realm,
+  );
+
+  const kubeconfig = join(ground.logs, `${id}.kubeconfig`);
+  writeFileSync(kubeconfig, ground.kubeconfig.replaceAll(env.KUBE_API_URL, origin("kubernetes")), { mode: 0o600 });
+  const log = openSync(join(ground.logs, `${id}.log`), "w");
+  const db = makePool({ url: databaseURL, max: 2, applicationName: "crash tests", onIdleError: () => {} });
+
+  let child: ChildProcess | undefined;
+  let ended: Promise<NodeJS.Signals | null> = Promise.resolve(null);
+  let passed = new Map<Point, number>();
+  const unnamed: string[] = [];
+  let planned: { readonly door: Door; readonly kind: Trouble } | undefined;
+
+  function hear(said: Report): void {
+    switch (said.kind) {
+      case "at":
+        passed.set(said.point, (passed.get(said.point) ?? 0) + 1);
+        return;
+      case "unnamed":
+        unnamed.push(said.what);
+        return;
+      case "troubleWanted":
+        planned?.door.begin(planned.kind);
+        child?.send({ kind: "go" } satisfies Order);
+        return;
+      case "troubleOver":
+        planned?.door.end();
+        return;
+      default:
+        said satisfies never;
+    }
+  }
+
+  function doorOf(neighbour: Neighbour): Door {
+    const door = doors.get(neighbour);
+    assert(door !== undefined, "there are no doors here");
+    return door;
+  }
+
+  const userPath = (name: string): string => objectPath("TenantUser", { namespace, name });
+  const place: Place = {
+    id,
+    namespace,
+    ground,
+    realm,
+    gateway: standInControl(standIn.url),
+    db,
+    email: (name) => `${name}@${id}.example`,
+
+    async apply(name, spec = {}) {
+      const object = {
+        apiVersion: API_VERSION,
+        kind: "TenantUser",
+        metadata: { name },
+        spec: { email: place.email(name), ...spec },
+      };
+      await apply(ground, userPath(name), object);
+    },
+    async remove(name) {
+      const { status } = await api.send("DELETE", userPath(name));
+      assert(status < 300, `DELETE was answered with ${status}`);
+    },
+    async readyUsers() {
+      const { body } = await api.send("GET", collectionPath("TenantUser", namespace));
+      return userList
+        .parse(body)
+        .items.filter(
+          ({ metadata, status }) =>
+            status?.observedGeneration === metadata.generation &&
+            status.conditions?.some((each) => each.type === "Ready" && each.status === "True"),
+        )
+        .map(({ metadata }) => metadata.name);
+    },
+    async tearOut(name) {
+      await api.send("PATCH", userPath(name), { metadata: { finalizers: null } }, "application/merge-patch+json");
+      await place.remove(name);
+    },
+    async user(name) {
+      const { status, body } = await api.send("GET", userPath(name));
+      return status === 404 ? undefined : liveTenantUser.parse(body);
+    },
+    async secrets() {
+      const { body } = await api.send("GET", `/api/v1/namespaces/${namespace}/secrets`);
+      return secretList
+        .parse(body)
+        .items.filter(({ metadata }) => metadata.name.startsWith("newapi-key-"))
+        .map(({ metadata, data }) => ({
+          name: metadata.name,
+          data: Object.fromEntries(
+            Object.entries(data).map(([key, value]) => [key, Buffer.from(value, "base64").toString()]),
+          ),
+        }));
+    },
+    async removeSecret(name) {
+      await api.send("DELETE", `/api/v1/namespaces/${namespace}/secrets/${name}`);
+    },
+    async opens(apiKey) {
+      const answer = await fetch(`${standIn.url}/v1/models`, { headers: { authorization: `Bearer ${apiKey}` } });
+      await answer.body?.cancel();
+      return answer.status;
+    },
+
+    start(first = { kind: "count" }) {
+      assert(!place.running(), "the reconciler runs already");
+      passed = new Map();
+      const started = fork(ENTRY, [], {
+        stdio: ["ignore", log, log, "ipc"],
+        env: {
+          PATH: process.env["PATH"],
+          HOME: process.env["HOME"],
+          NODE_COMPILE_CACHE: ground.compiled,
+          DATABASE_URL: addresses.postgres.href,
+          NATS_URL: origin("nats"),
+          KUBECONFIG: kubeconfig,
+          OPERATOR_NAMESPACE: "unified-rbac-system",
+          WEBHOOK_CERTIFICATES: "external",
+          OPS_ADDRESS: "127.0.0.1:0",
+          POD_NAME: id,
+          WORKERS: "4",
+          [FIRST_ORDER]: JSON.stringify(first),
+          [ONLY_TENANT]: id,
+          [ONLY_NAMESPACE]: namespace,
+        },
+      });
+      child = started;
+      started.on("message", (said) => hear(said as Report));
+      started.on("error", () => {});
+      ended = once(started, "exit").then(([, signal]) => {
+        if (child === started) child = undefined;
+        return signal as NodeJS.Signals | null;
+      });
+    },
+    order(order) {
+      passed = new Map();
+      child?.send(order);
+    },
+    trouble(neighbour, kind) {
+      planned = { door: doorOf(neighbour), kind };
+    },
+    down: (neighbour) => doorOf(neighbour).shut(),
+    up: (neighbour) => doorOf(neighbour).open(),
+    lost: () => planned?.door.lost() ?? 0,
+    running: () => child !== undefined,
+    ended: () => ended,
+    async kill() {
+      child?.kill("SIGKILL");
+      await ended;
+    },
+    passed: () => passed,
+    unnamed: () => unnamed,
+
+    async close() {
+      await place.kill();
+      closeSync(log);
+      await Promise.all([db.end(), standIn.close(), ...[...doors.values()].map((door) => door.close())]);
+      // What is left of the cluster's objects goes with the stack.
+      ground.giveBack(realm);
+      await ground.dropDatabase(database);
+    },
+  };
+  return place;
+}
+
+async function makeTenant(
+  ground: Ground,
+  namespace: string,
+  { patch }: PlaceWishes,
+  values: TenantValues,
+  realm: TenantRealm,
+): Promise<void> {
+  const credentials = {
+    keycloak: { clientID: realm.clientID, clientSecret: realm.clientSecret },
+    newapi: { token: ADMIN_TOKEN },
+    git: { username: "none", password: "none" },
+  };
+  const shape = z.looseObject({
+    apiVersion: z.string(),
+    kind: z.string(),
+    metadata: z.looseObject({ name: z.string(), namespace: z.string().optional() }),
+  });
+  const objects = [renderTenant(values, patch), renderTenantSecrets(values, credentials)]
+    .flatMap((text) => parseAllDocuments(text).map((document) => shape.parse(document.toJS())))
+    .filter(({ apiVersion }) => !FLUX.test(apiVersion));
+  const order = Object.keys(collections);
+  for (const object of objects.toSorted((a, b) => order.indexOf(a.kind) - order.indexOf(b.kind))) {
+    const collection = collections[object.kind];
+    assert(collection !== undefined, `a tenant has a ${object.kind}, which has no place here`);
+    await apply(ground, `${collection(object.metadata.namespace ?? namespace)}/${object.metadata.name}`, object);
+  }
+}
+
+async function apply({ api }: Ground, path: string, object: unknown): Promise<void> {
+  const { status, body } = await api.send(
+    "PATCH",
+    `${path}?fieldManager=platform&force=true`,
+    object,
+    "application/apply-patch+yaml",
+  );
+  assert(status < 300, `PATCH ${path} was answered with ${status}: ${JSON.stringify(body)}`);
+}

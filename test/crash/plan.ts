@@ -1,0 +1,91 @@
+/** Which cases there are: found by what the scenarios pass when nothing disturbs them, so that none can be forgotten. */
+import type { Case, Outcome } from "./cases.ts";
+import { EFFECTS, type Happening, LOOKS, neighbourOf, type Point } from "./effects.ts";
+import { type Scenario, SCENARIOS } from "./scenarios.ts";
+import { type Trouble, TROUBLES } from "./trouble.ts";
+
+export interface Choice {
+  /** Each point once, in a scenario by the seed's choice; else in every scenario that passes it. */
+  readonly short: boolean;
+  readonly seed: number;
+}
+
+export const ALL_POINTS: readonly Point[] = EFFECTS.flatMap((effect): Point[] => [
+  `before:${effect}`,
+  `after:${effect}`,
+]);
+
+export function surveyCases(): Case[] {
+  return SCENARIOS.map((scenario) => ({ scenario, cut: { kind: "none" } }));
+}
+
+/** What a registry, a scenario or a name is missing; empty when every point was passed and every write has a name. */
+export function missed(survey: readonly Outcome[]): string[] {
+  const passed = new Set(survey.flatMap((outcome) => [...outcome.passed.keys()]));
+  return [
+    ...ALL_POINTS.filter((point) => !passed.has(point)).map((point) => `no scenario comes ${point.replace(":", " ")}`),
+    ...new Set(survey.flatMap(({ unnamed }) => unnamed).map((what) => `a write that no point knows: ${what}`)),
+  ];
+}
+
+export function killCases(survey: readonly Outcome[], choice: Choice): Case[] {
+  const random = makeRandom(choice.seed);
+  return ALL_POINTS.flatMap((at) =>
+    chosen(passing(survey, at), choice, random).map((scenario): Case => ({
+      scenario,
+      cut: { kind: "kill", at, nth: 1 },
+    })),
+  );
+}
+
+/** The first three looks at a neighbour ask different questions. */
+const LOOKED = [1, 2, 3];
+
+export function lostCases(survey: readonly Outcome[], choice: Choice): Case[] {
+  const random = makeRandom(choice.seed + 1);
+  const cases: Case[] = [];
+  for (const on of [...EFFECTS, ...LOOKS] as readonly Happening[]) {
+    const looks = (LOOKS as readonly Happening[]).includes(on) ? LOOKED : [1];
+    for (const trouble of troublesOf(on)) {
+      for (const nth of looks) {
+        // Both modes take one scenario for each trouble: what differs is the answer, not who waits for it.
+        const [scenario] = chosen(passing(survey, `before:${on}`, nth), { ...choice, short: true }, random);
+        if (scenario !== undefined) cases.push({ scenario, cut: { kind: "lost", on, nth, trouble } });
+      }
+    }
+  }
+  if (!choice.short) return cases;
+  // One trouble for each, by the seed's choice.
+  const byHappening = Map.groupBy(cases, ({ cut }) => (cut.kind === "lost" ? cut.on : ""));
+  return [...byHappening.values()].flatMap((group) => pick(group, random));
+}
+
+function troublesOf(on: Happening): readonly Trouble[] {
+  const neighbour = neighbourOf(on);
+  return neighbour === "keycloak" || neighbour === "newapi" ? TROUBLES : ["drop", "hang", "truncate"];
+}
+
+/** Who comes there so often. */
+function passing(survey: readonly Outcome[], point: Point, nth = 1): Scenario[] {
+  return survey.filter(({ passed }) => (passed.get(point) ?? 0) >= nth).map((outcome) => outcome.case.scenario);
+}
+
+function chosen(scenarios: readonly Scenario[], { short }: Choice, random: () => number): Scenario[] {
+  return short ? pick(scenarios, random) : [...scenarios];
+}
+
+function pick<T>(all: readonly T[], random: () => number): T[] {
+  const one = all[Math.floor(random() * all.length)];
+  return one === undefined ? [] : [one];
+}
+
+/** The same seed, the same plan (mulberry32). */
+function makeRandom(seed: number): () => number {
+  let state = seed >>> 0;
+  return () => {
+    state = (state + 0x6d2b79f5) >>> 0;
+    let mixed = Math.imul(state ^ (state >>> 15), state | 1);
+    mixed ^= mixed + Math.imul(mixed ^ (mixed >>> 7), mixed | 61);
+    return ((mixed ^ (mixed >>> 14)) >>> 0) / 4_294_967_296;
+  };
+}

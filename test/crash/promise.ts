@@ -1,0 +1,131 @@
+/** What must hold in the end, whatever happened before: asked of the real neighbours, not of the one under test. */
+import assert from "node:assert/strict";
+import { createHash } from "node:crypto";
+import type { UserEvent } from "../../src/api/userEvent.ts";
+import type { Place } from "./place.ts";
+
+export interface Person {
+  readonly uuid: string;
+  readonly keycloakID: string;
+  readonly accountID: string;
+  readonly secretName: string;
+  readonly apiKey: string;
+}
+
+export interface Expected {
+  /** Default true. */
+  readonly enabled?: boolean;
+  /** People in this tenant. Default 1. */
+  readonly people?: number;
+  /** Who it was before, where it must be the same person. */
+  readonly same?: Person;
+  /** The key of before is dead, and there is another. */
+  readonly rotated?: boolean;
+}
+
+const sha256 = (text: string): string => createHash("sha256").update(text).digest("hex");
+
+/** One user, one account, one live key, one Secret with it, one `created`, a true status; and nothing is left to do. */
+export async function isWhole(place: Place, name: string, expected: Expected = {}): Promise<Person> {
+  const { enabled = true, people = 1, same } = expected;
+  const user = await place.user(name);
+  assert(user !== undefined, `${name} is not in the cluster`);
+  const ready = user.status?.conditions?.find(({ type }) => type === "Ready");
+  assert.equal(user.status?.observedGeneration, user.metadata.generation, "the status is about an older generation");
+  assert.equal(ready?.status, "True", `${name} says ${ready?.reason}: ${ready?.message}`);
+  const uuid = user.status?.userUUID ?? "";
+  await isAtRest(place, uuid, "done");
+
+  const everybody = await place.realm.admin.users.find({ max: 500, briefRepresentation: false });
+  const mine = everybody.filter(({ attributes }) => attributes?.["sme_user_uuid"]?.[0] === uuid);
+  assert.equal(mine.length, 1, `Keycloak has ${mine.length} users of this person`);
+  assert.equal(everybody.length, people, `Keycloak has ${everybody.length} users instead of ${people}`);
+  assert.equal(mine[0]?.email, user.spec.email);
+  assert.equal(mine[0]?.enabled, enabled);
+  assert.deepEqual(mine[0]?.attributes?.["sme_tenant_id"], [place.id]);
+  assert.equal(mine[0]?.id, user.status?.keycloak?.userID, "the status names another Keycloak user");
+
+  const accounts = (await place.gateway.users()).filter(({ external_id }) => external_id === uuid);
+  const [account] = accounts;
+  assert(account !== undefined && accounts.length === 1, `the gateway has ${accounts.length} accounts of this person`);
+  assert.equal(account.liveKeys, 1);
+  assert.equal(account.disabled, !enabled);
+  assert.equal(account.user_id, user.status?.newapi?.userID, "the status names another account");
+
+  const secrets = await place.secrets();
+  assert.equal(secrets.length, people, `there are ${secrets.length} Secrets instead of ${people}`);
+  const secret = secrets.find((each) => each.name === user.status?.secretName);
+  const apiKey = secret?.data["api-key"] ?? "";
+  assert.deepEqual(account.keySHA256, [sha256(apiKey)], "the key in the Secret is not the account's");
+  assert.equal(await place.opens(apiKey), enabled ? 200 : 403);
+
+  toldOnce(place, uuid, "sme.user.created");
+  const person = {
+    uuid,
+    keycloakID: mine[0]?.id ?? "",
+    accountID: account.user_id,
+    secretName: secret?.name ?? "",
+    apiKey,
+  };
+  if (same !== undefined) {
+    const { apiKey: _a, secretName: _b, ...before } = same;
+    const { apiKey: _c, secretName: _d, ...now } = person;
+    assert.deepEqual(now, before, "it is not the same person");
+    assert.equal(apiKey !== same.apiKey, expected.rotated === true, "the key is another, or should be");
+    if (expected.rotated === true) assert.equal(await place.opens(same.apiKey), 401, "the key of before still opens");
+  }
+  return person;
+}
+
+/** Nothing is left, and no key works. */
+export async function isGone(place: Place, name: string, before: Person, people = 0): Promise<void> {
+  assert.equal(await place.user(name), undefined, "the object is still there");
+  await isAtRest(place, before.uuid, "deleted");
+  const everybody = await place.realm.admin.users.find({ max: 500 });
+  assert.equal(everybody.length, people, `Keycloak still has ${everybody.length} users`);
+  const accounts = (await place.gateway.users()).filter(({ external_id }) => external_id === before.uuid);
+  assert(accounts.length === 1 && accounts.every(({ disabled }) => disabled), "the gateway's account is not disabled");
+  assert.notEqual(await place.opens(before.apiKey), 200, "the key still opens");
+  assert.equal((await place.secrets()).length, people, "there is a Secret left");
+  toldOnce(place, before.uuid, "sme.user.created");
+  toldOnce(place, before.uuid, "sme.user.deleted");
+}
+
+/** One event id of this type, at least one message. */
+export function toldOnce(place: Place, uuid: string, type: UserEvent["type"]): void {
+  const ids = new Set(
+    place.ground
+      .events(uuid)
+      .filter((event) => event.type === type)
+      .map(({ id }) => id),
+  );
+  assert.equal(ids.size, 1, `there are ${ids.size} events ${type}`);
+}
+
+/** The row is where it should be, with nothing due, nothing under way and nothing unsent. */
+export async function isAtRest(place: Place, uuid: string, state: string): Promise<void> {
+  const { rows } = await place.db.query<{ state: string; busy: boolean }>(
+    `select state, (due_at is not null and deleting is null) or lease_owner is not null or run is not null
+            or rotation is not null or blocked_on is not null as busy
+       from user_provision_state where sme_user_uuid = $1`,
+    [uuid],
+  );
+  assert.deepEqual(rows, [{ state, busy: false }]);
+  const left = await place.db.query("select 1 from outbox where sent_at is null union all select 1 from waiting");
+  assert.equal(left.rowCount, 0, "an event is unsent, or somebody waits");
+}
+
+/** Asks again until the question does not throw, and then once more: what holds must go on to hold. */
+export async function inTheEnd<T>(question: () => Promise<T>, withinMs: number): Promise<T> {
+  const until = Date.now() + withinMs;
+  for (;;) {
+    try {
+      await question();
+      await new Promise((resolve) => setTimeout(resolve, 250));
+      return await question();
+    } catch (error) {
+      if (Date.now() > until) throw error;
+      await new Promise((resolve) => setTimeout(resolve, 150));
+    }
+  }
+}
