@@ -68,15 +68,26 @@ describe.each(candidates())("admin-v1 of $name", ({ start, failsOnCommand }) => 
       tenantID: "contract-acme",
       email: `contract-${uuid}@acme.example`,
       tier: "standard",
+      quota: undefined,
+      userID: undefined,
+      enabled: true,
+      keyVersion: "0",
+      rotating: false,
+      masterKey: undefined,
       keycloakUserID: randomUUID(),
       keycloakRealm: "acme",
     };
     onTestFinished(async () => {
       await target.control?.heal();
-      const left = await gateway.find(uuid, request.tenantID, never);
+      const left = await gateway.find(request, never);
       if (left !== undefined) await gateway.disable(left.userID, uuid, never);
     });
     return request;
+  }
+
+  async function ensured(request: AccountRequest) {
+    const { account, created } = await gateway.ensure(request, never);
+    return { account, created, apiKey: await account.apiKey(never) };
   }
 
   /** The plain HTTP answer, past the client. */
@@ -107,7 +118,7 @@ describe.each(candidates())("admin-v1 of $name", ({ start, failsOnCommand }) => 
 
     test("200 with all that belongs to an external id, 404 to an unknown one", async () => {
       const request = person();
-      const { account } = await gateway.ensure(request, never);
+      const { account, apiKey } = await ensured(request);
       const found = await raw("GET", `${USERS}?external_id=${request.uuid}`, target.token);
       expect(found.status).toBe(200);
       expect({ ...found.body, user_id: String(found.body["user_id"]) }).toMatchObject({
@@ -116,7 +127,7 @@ describe.each(candidates())("admin-v1 of $name", ({ start, failsOnCommand }) => 
         email: request.email,
         tenant_id: request.tenantID,
         tier: request.tier,
-        api_key: account.apiKey.reveal(),
+        api_key: apiKey.reveal(),
         created_at: expect.any(String),
       });
       expect((await raw("GET", `${USERS}?external_id=${randomUUID()}`, target.token)).status).toBe(404);
@@ -137,84 +148,84 @@ describe.each(candidates())("admin-v1 of $name", ({ start, failsOnCommand }) => 
 
     test("200, 401 and 403 on /v1/models by key", async () => {
       const request = person();
-      const { account } = await gateway.ensure(request, never);
-      expect((await raw("GET", "/v1/models", account.apiKey)).status).toBe(200);
+      const { account, apiKey } = await ensured(request);
+      expect((await raw("GET", "/v1/models", apiKey)).status).toBe(200);
       expect((await raw("GET", "/v1/models", new Sensitive("sk-nobody-has-this"))).status).toBe(401);
       await gateway.disable(account.userID, request.uuid, never);
-      expect((await raw("GET", "/v1/models", account.apiKey)).status).toBe(403);
+      expect((await raw("GET", "/v1/models", apiKey)).status).toBe(403);
     });
   });
 
   describe("an account", () => {
     test("is created once, and the second ensure returns the same user and key", async () => {
       const request = person();
-      const first = await gateway.ensure(request, never);
-      const second = await gateway.ensure(request, never);
+      const first = await ensured(request);
+      const second = await ensured(request);
       expect([first.created, second.created]).toEqual([true, false]);
       expect(second.account.userID).toBe(first.account.userID);
       expect(second.account.username).toBe(request.uuid);
-      expect(second.account.apiKey.equals(first.account.apiKey)).toBe(true);
-      expect(await gateway.verifyKey(second.account.apiKey, never)).toBe("works");
+      expect(second.apiKey.equals(first.apiKey)).toBe(true);
+      expect(await gateway.verifyKey(second.apiKey, never)).toBe("works");
     });
 
     test("is one, with one key, when eight ensure it at once", async () => {
       const request = person();
-      const made = await Promise.all(Array.from({ length: 8 }, () => gateway.ensure(request, never)));
+      const made = await Promise.all(Array.from({ length: 8 }, () => ensured(request)));
       expect(made.filter(({ created }) => created)).toHaveLength(1);
-      expect(new Set(made.map(({ account }) => account.apiKey.reveal())).size).toBe(1);
+      expect(new Set(made.map(({ apiKey }) => apiKey.reveal())).size).toBe(1);
     });
 
     test("is found by its uuid, and nobody is found by an unknown one", async () => {
       const request = person();
-      const { account } = await gateway.ensure(request, never);
-      const found = await gateway.find(request.uuid, request.tenantID, never);
+      const { account } = await ensured(request);
+      const found = await gateway.find(request, never);
       expect(found?.userID).toBe(account.userID);
-      expect(await gateway.find(randomUUID(), request.tenantID, never)).toBeUndefined();
+      expect(await gateway.find({ ...request, uuid: randomUUID() }, never)).toBeUndefined();
     });
 
     test("of another tenant is refused as AccountClaimed, and its key and tenant stay unsaid", async () => {
       const request = person();
-      const { account } = await gateway.ensure(request, never);
+      const { apiKey } = await ensured(request);
       for (const attempt of [
         () => gateway.ensure({ ...request, tenantID: "contract-other" }, never),
-        () => gateway.find(request.uuid, "contract-other", never),
+        () => gateway.find({ ...request, tenantID: "contract-other" }, never),
       ]) {
         const error = await failure(attempt());
         expect(error).toBeInstanceOf(TerminalError);
         expect(error.code).toBe("AccountClaimed");
-        expectSilent(error, account.apiKey, target.token);
+        expectSilent(error, apiKey, target.token);
         expect(everything(error)).not.toContain(request.tenantID);
       }
-      expect(await gateway.verifyKey(account.apiKey, never)).toBe("works");
+      expect(await gateway.verifyKey(apiKey, never)).toBe("works");
     });
 
     test("that is rotated has a new key that works, and its old key is dead", async () => {
       const request = person();
-      const { account } = await gateway.ensure(request, never);
-      const fresh = await gateway.rotate(account.userID, request.uuid, never);
-      expect(fresh.equals(account.apiKey)).toBe(false);
-      expect(await gateway.verifyKey(account.apiKey, never)).toBe("dead");
+      const { account, apiKey } = await ensured(request);
+      const fresh = await gateway.rotate(request, account.userID, never);
+      expect(fresh.equals(apiKey)).toBe(false);
+      expect(await gateway.verifyKey(apiKey, never)).toBe("dead");
       expect(await gateway.verifyKey(fresh, never)).toBe("works");
-      const found = await gateway.find(request.uuid, request.tenantID, never);
-      expect(found?.apiKey.equals(fresh)).toBe(true);
+      const found = await gateway.find(request, never);
+      expect((await found?.apiKey(never))?.equals(fresh)).toBe(true);
     });
 
     test("that is disabled opens nothing, and enabled again opens with the same key", async () => {
       const request = person();
-      const { account } = await gateway.ensure(request, never);
+      const { account, apiKey } = await ensured(request);
       expect(await gateway.disable(account.userID, request.uuid, never)).toBe(true);
       expect(await gateway.disable(account.userID, request.uuid, never)).toBe(true);
-      expect(await gateway.verifyKey(account.apiKey, never)).toBe("disabled");
+      expect(await gateway.verifyKey(apiKey, never)).toBe("disabled");
       expect(await gateway.enable(account.userID, request.uuid, never)).toBe(true);
       expect(await gateway.enable(account.userID, request.uuid, never)).toBe(true);
-      expect(await gateway.verifyKey(account.apiKey, never)).toBe("works");
+      expect(await gateway.verifyKey(apiKey, never)).toBe("works");
     });
 
     test("that is gone is success for disable, said by enable, and a conflict for rotate", async () => {
       const nobody = randomUUID();
       expect(await gateway.disable(nobody, nobody, never)).toBe(false);
       expect(await gateway.enable(nobody, nobody, never)).toBe(false);
-      expect(await failure(gateway.rotate(nobody, nobody, never))).toMatchObject({
+      expect(await failure(gateway.rotate({ ...person(), uuid: nobody }, nobody, never))).toMatchObject({
         class: "conflict",
         code: "AccountGone",
       });
@@ -233,9 +244,9 @@ describe.each(candidates())("admin-v1 of $name", ({ start, failsOnCommand }) => 
       const id = randomUUID();
       for (const attempt of [
         () => wrong.check(never),
-        () => wrong.find(request.uuid, request.tenantID, never),
+        () => wrong.find(request, never),
         () => wrong.ensure(request, never),
-        () => wrong.rotate(id, request.uuid, never),
+        () => wrong.rotate(request, id, never),
         () => wrong.disable(id, request.uuid, never),
         () => wrong.enable(id, request.uuid, never),
       ]) {
@@ -255,20 +266,20 @@ describe.each(candidates())("admin-v1 of $name", ({ start, failsOnCommand }) => 
       const request = person();
       await failing({ match: { method: "POST", externalID: request.uuid }, count: 1, action: { dropAfter: true } });
       expect(await failure(gateway.ensure(request, never))).toBeInstanceOf(TransientError);
-      const { account, created } = await gateway.ensure(request, never);
+      const { account, apiKey, created } = await ensured(request);
       expect(created).toBe(false);
-      expect(await gateway.verifyKey(account.apiKey, never)).toBe("works");
+      expect(await gateway.verifyKey(apiKey, never)).toBe("works");
       const users = (await target.control?.users())?.filter(({ external_id }) => external_id === request.uuid);
       expect(users).toMatchObject([{ user_id: account.userID, liveKeys: 1, tenant_id: request.tenantID }]);
     });
 
     test("a lost reply to a rotation is seen by the next look as another key", async () => {
       const request = person();
-      const { account } = await gateway.ensure(request, never);
+      const { account, apiKey } = await ensured(request);
       await failing({ match: { path: "/keys/rotate$" }, count: 1, action: { dropAfter: true } });
-      expect(await failure(gateway.rotate(account.userID, request.uuid, never))).toBeInstanceOf(TransientError);
-      const found = await gateway.find(request.uuid, request.tenantID, never);
-      expect(found?.apiKey.equals(account.apiKey)).toBe(false);
+      expect(await failure(gateway.rotate(request, account.userID, never))).toBeInstanceOf(TransientError);
+      const found = await gateway.find(request, never);
+      expect((await found?.apiKey(never))?.equals(apiKey)).toBe(false);
     });
 
     test("a hanging call ends at its deadline as transient", async () => {
@@ -291,8 +302,8 @@ describe.each(candidates())("admin-v1 of $name", ({ start, failsOnCommand }) => 
 
     test.each([500, 502, 503])("%i is transient, for every method", async (status) => {
       const request = person();
-      const { account } = await gateway.ensure(request, never);
-      for (const attempt of everyMethod(gateway, request, account)) {
+      const { account, apiKey } = await ensured(request);
+      for (const attempt of everyMethod(gateway, request, { userID: account.userID, apiKey })) {
         await failing({ count: 1, action: { status, body: "upstream is down" } });
         const error = await failure(attempt());
         expect(error).toMatchObject({ class: "transient", upstreamStatus: status });
@@ -307,26 +318,26 @@ describe.each(candidates())("admin-v1 of $name", ({ start, failsOnCommand }) => 
       ["a redirect to a login", { status: 302, headers: { location: "/login" } }],
     ] as const)("%s is transient for every method, and its text is not repeated", async (_what, action) => {
       const request = person();
-      const { account } = await gateway.ensure(request, never);
-      for (const attempt of everyMethod(gateway, request, account)) {
+      const { account, apiKey } = await ensured(request);
+      for (const attempt of everyMethod(gateway, request, { userID: account.userID, apiKey })) {
         await failing({ action });
         const error = await failure(attempt());
         await target.control?.heal();
         expect(error).toMatchObject({ class: "transient", code: "NeighbourUnavailable", body: undefined });
-        const { apiKey } = (await gateway.find(request.uuid, request.tenantID, never)) ?? account;
-        expectSilent(error, apiKey, account.apiKey, target.token);
+        const found = await gateway.find(request, never);
+        expectSilent(error, apiKey, (await found?.apiKey(never)) ?? apiKey, target.token);
         expect(everything(error)).not.toContain("sign in");
       }
     });
 
     test("JSON that nobody asked for is transient wherever something is read from it", async () => {
       const request = person();
-      const { account } = await gateway.ensure(request, never);
+      const { account, apiKey } = await ensured(request);
       for (const attempt of [
         () => gateway.ensure(request, never),
-        () => gateway.find(request.uuid, request.tenantID, never),
-        () => gateway.rotate(account.userID, request.uuid, never),
-        () => gateway.verifyKey(account.apiKey, never),
+        () => gateway.find(request, never),
+        () => gateway.rotate(request, account.userID, never),
+        () => gateway.verifyKey(apiKey, never),
       ]) {
         await failing({ count: 1, action: { nonsense: true } });
         expect(await failure(attempt())).toBeInstanceOf(TransientError);
@@ -349,7 +360,7 @@ describe.each(candidates())("admin-v1 of $name", ({ start, failsOnCommand }) => 
         api_key: "sk-somebody-elses-key",
       };
       await failing({ count: 1, action: { status: 200, body } });
-      const error = await failure(gateway.find(request.uuid, request.tenantID, never));
+      const error = await failure(gateway.find(request, never));
       expect(error).toBeInstanceOf(TransientError);
       expectSilent(error, new Sensitive("somebody-elses-key"));
     });
@@ -370,7 +381,7 @@ describe.each(candidates())("admin-v1 of $name", ({ start, failsOnCommand }) => 
       const request = person();
       for (const attempt of [
         () => gateway.disable("usr_1", request.uuid, never),
-        () => gateway.find(request.uuid, request.tenantID, never),
+        () => gateway.find(request, never),
         () => gateway.check(never),
       ]) {
         await failing({ count: 1, action: { status: 404, body: "404 page not found" } });
@@ -407,15 +418,15 @@ describe.each(candidates())("admin-v1 of $name", ({ start, failsOnCommand }) => 
 
     test("an error that repeats key and token to us does not repeat them to anybody", async () => {
       const request = person();
-      const { account } = await gateway.ensure(request, never);
-      for (const attempt of everyMethod(gateway, request, account)) {
+      const { account, apiKey } = await ensured(request);
+      for (const attempt of everyMethod(gateway, request, { userID: account.userID, apiKey })) {
         for (const status of [400, 401, 403, 409, 422, 429, 500]) {
-          const body = { error: `Bearer ${target.token.reveal()} has ${account.apiKey.reveal()}` };
+          const body = { error: `Bearer ${target.token.reveal()} has ${apiKey.reveal()}` };
           await failing({ count: 1, action: { status, body } });
           // A key's 401 and 403 are verdicts, a create's 409 is resolved; whatever is thrown is silent.
           const thrown = await thrownBy(attempt());
           expect(thrown === undefined || isSagaError(thrown)).toBe(true);
-          if (thrown !== undefined) expectSilent(thrown, account.apiKey, target.token);
+          if (thrown !== undefined) expectSilent(thrown, apiKey, target.token);
           await target.control?.heal();
         }
       }
@@ -431,34 +442,34 @@ describe.each(candidates())("admin-v1 of $name", ({ start, failsOnCommand }) => 
 
     test.runIf(failsOnCommand).each([402, 429] as const)("without quota (%i) is exhausted", async (status) => {
       const request = person();
-      const { account } = await gateway.ensure(request, never);
+      const { apiKey } = await ensured(request);
       await target.control?.exhaust(request.uuid, status);
-      expect(await gateway.verifyKey(account.apiKey, never)).toBe("exhausted");
+      expect(await gateway.verifyKey(apiKey, never)).toBe("exhausted");
     });
 
     test.runIf(failsOnCommand)("without quota is exhausted also where the gateway says so with 403", async () => {
-      const { account } = await gateway.ensure(person(), never);
+      const { apiKey } = await ensured(person());
       const body = { error: { code: "insufficient_user_quota", type: "new_api_error" } };
       await target.control?.fault({ count: 1, action: { status: 403, body } });
-      expect(await gateway.verifyKey(account.apiKey, never)).toBe("exhausted");
+      expect(await gateway.verifyKey(apiKey, never)).toBe("exhausted");
     });
 
     test.runIf(failsOnCommand)(
       "that is asked about too often is not judged: 429 without quota is transient",
       async () => {
-        const { account } = await gateway.ensure(person(), never);
+        const { apiKey } = await ensured(person());
         const body = { error: { code: "rate_limit_exceeded" } };
         await target.control?.fault({ count: 1, action: { status: 429, body, retryAfter: 2 } });
-        const error = await failure(gateway.verifyKey(account.apiKey, never));
+        const error = await failure(gateway.verifyKey(apiKey, never));
         expect(error).toMatchObject({ class: "transient", retryAfterMs: 2000 });
       },
     );
 
     test.runIf(failsOnCommand)("is not judged by a status that is not about it", async () => {
-      const { account } = await gateway.ensure(person(), never);
+      const { apiKey } = await ensured(person());
       for (const status of [400, 404, 418]) {
         await target.control?.fault({ count: 1, action: { status } });
-        expect(await failure(gateway.verifyKey(account.apiKey, never))).toBeInstanceOf(TransientError);
+        expect(await failure(gateway.verifyKey(apiKey, never))).toBeInstanceOf(TransientError);
       }
     });
   });
@@ -466,16 +477,20 @@ describe.each(candidates())("admin-v1 of $name", ({ start, failsOnCommand }) => 
 
 type Attempt = () => Promise<unknown>;
 
-function everyMethod(gateway: Gateway, request: AccountRequest, account: { userID: string; apiKey: Sensitive }) {
+function everyMethod(
+  gateway: Gateway,
+  request: AccountRequest,
+  { userID, apiKey }: { userID: string; apiKey: Sensitive },
+) {
   const attempts: Attempt[] = [
     () => gateway.ensure(request, never),
-    () => gateway.find(request.uuid, request.tenantID, never),
-    () => gateway.disable(account.userID, request.uuid, never),
-    () => gateway.enable(account.userID, request.uuid, never),
-    () => gateway.verifyKey(account.apiKey, never),
+    () => gateway.find(request, never),
+    () => gateway.disable(userID, request.uuid, never),
+    () => gateway.enable(userID, request.uuid, never),
+    () => gateway.verifyKey(apiKey, never),
     () => gateway.check(never),
     // Last: it replaces the key that the others use.
-    () => gateway.rotate(account.userID, request.uuid, never),
+    () => gateway.rotate(request, userID, never),
   ];
   return attempts;
 }
