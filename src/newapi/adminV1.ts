@@ -6,7 +6,7 @@ import { ConflictError, TerminalError } from "../lib/errors.ts";
 import { call, type HttpAnswer, type HttpRequest } from "../lib/http.ts";
 import { Sensitive } from "../lib/sensitive.ts";
 import { judgeKey, notItsOwn, parseAnswer, refusedAdminCall, unauthorized } from "./classify.ts";
-import type { Account, Gateway, Person } from "./gateway.ts";
+import type { Account, Gateway, GatewayReport, Person } from "./gateway.ts";
 
 export interface AdminV1Options {
   /** The gateway's address; a path prefix and a trailing slash are welcome. */
@@ -18,6 +18,7 @@ export interface AdminV1Options {
 
 /** What may stand in a header as it is. fetch quotes a value that may not in its error, so it never gets one. */
 const SENDABLE = /^[\x21-\x7e]+$/;
+const NOTHING_WRONG: GatewayReport = { problems: [], unknown: [] };
 const NIL_UUID = "00000000-0000-0000-0000-000000000000";
 
 const userID = z.union([z.string(), z.int()]).transform(String).refine(isPathSegment);
@@ -155,12 +156,13 @@ export function makeAdminV1Gateway({ url, token, clock }: AdminV1Options): Gatew
       return judgeKey(await call("newapi", request, signal), clock.now(), [value]);
     },
 
-    async check(signal) {
+    async check(_expected, signal) {
       const doing = "a look with the admin token";
       const answer = await admin({ method: "GET", url: byExternalID(NIL_UUID) }, doing, signal);
-      if (isGone(answer, doing)) return;
+      if (isGone(answer, doing)) return NOTHING_WRONG;
       if (answer.status !== 200) throw refused(answer, doing);
       if (parseAnswer(object, answer) === undefined) throw notItsOwn(answer, doing);
+      return NOTHING_WRONG;
     },
   };
 }

@@ -15,6 +15,8 @@ export interface Person {
   readonly keyVersion: string;
   /** The key of this version is to replace another, which stays alive until `retire`. */
   readonly rotating: boolean;
+  /** The key before the last rotation is still to be alive. */
+  readonly overlapping: boolean;
   /** Which master key the account's password was last derived from, where the dialect derives one. */
   readonly masterKey: number | undefined;
 }
@@ -103,7 +105,27 @@ export interface Gateway {
    * The admin credential works; throws a TerminalError `CredentialsRefused`, or a TransientError, also when something
    * else than a gateway answers at the address (its message says which setting to correct).
    */
-  check(signal: AbortSignal): Promise<void>;
+  check(expected: Expected, signal: AbortSignal): Promise<GatewayReport>;
+}
+
+/** What the Tenant asks of its gateway. */
+export interface Expected {
+  readonly tiers: readonly string[];
+}
+
+export interface GatewayProblem {
+  /** A reason of src/api/reasons.ts. */
+  readonly reason: string;
+  /** One sentence: what is not as needed and which setting mends it. */
+  readonly message: string;
+  /** No user can be made until it is mended. */
+  readonly blocking: boolean;
+}
+
+export interface GatewayReport {
+  readonly problems: readonly GatewayProblem[];
+  /** Reasons of advice that could not be judged this time: what was said of them before stands. */
+  readonly unknown: readonly string[];
 }
 
 export interface KeyOwner {

@@ -1,7 +1,7 @@
 import { ANNOTATION_KEY_SEAL } from "../api/meta.ts";
 import { REASON } from "../api/reasons.ts";
 import type { SecretObject } from "../kube/cluster.ts";
-import { ConflictError, TransientError } from "../lib/errors.ts";
+import { ConflictError, TransientError, WaitingError } from "../lib/errors.ts";
 import { Sensitive } from "../lib/sensitive.ts";
 import type { Account } from "../newapi/gateway.ts";
 import type { StepResult } from "../saga/advance.ts";
@@ -40,9 +40,25 @@ export async function keyToWrite(
       if (verdict === "disabled") return { apiKey: held, account, verdict: undefined };
     }
   }
-  const apiKey = await account.apiKey(signal);
-  noteWrites(context, account);
-  return { apiKey, account, verdict: undefined };
+  try {
+    const apiKey = await account.apiKey(signal);
+    return { apiKey, account, verdict: undefined };
+  } catch (error) {
+    // Whoever waits for the replacement of a dead or lost key is not ready meanwhile.
+    if (error instanceof WaitingError && row.reached === "done" && !isRotating(row)) throw withoutKey(error);
+    throw error;
+  } finally {
+    noteWrites(context, account);
+  }
+}
+
+function withoutKey({ message, neighbour, retryAfterMs }: WaitingError): WaitingError {
+  return new WaitingError({
+    code: REASON.GatewayUnauthorized,
+    message: `The Secret has no key that opens the gateway. ${message}`,
+    ...(neighbour === undefined ? {} : { neighbour }),
+    retryAfterMs,
+  });
 }
 
 /** The person's account: from the step before, or asked for. */

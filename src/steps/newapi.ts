@@ -33,6 +33,7 @@ async function up(context: UpContext, signal: AbortSignal): Promise<StepResult> 
   if (desired.enabled && !isEnabled) {
     if (await gateway.enable(account.userID, row.uuid, signal)) wrote({ action: "enabled", target: account.userID });
   }
+  if (desired.enabled !== isEnabled) delete carry.account;
   if (!created && ((desired.enabled && returns(row)) || (await mustReplace(context, account, signal)))) {
     carry.freshKey = await gateway.rotate(person, account.userID, signal);
     wrote({ action: "rotated", target: account.userID });
@@ -40,8 +41,21 @@ async function up(context: UpContext, signal: AbortSignal): Promise<StepResult> 
   if (!desired.enabled && isEnabled) {
     if (await gateway.disable(account.userID, row.uuid, signal)) wrote({ action: "disabled", target: account.userID });
   }
+  const overlapIsOver =
+    row.previousKeyUntil !== undefined && row.previousKeyUntil.getTime() <= context.now() && !isRotating(row);
+  if (overlapIsOver) {
+    const died = await gateway.retire(person, signal);
+    if (died > 0) wrote({ action: "previous-key-deleted", target: account.userID });
+  }
   return {
-    learned: { newapiUserID: account.userID, newapiUsername: account.username, enabled: desired.enabled },
+    learned: {
+      newapiUserID: account.userID,
+      newapiUsername: account.username,
+      enabled: desired.enabled,
+      masterKey: account.masterKey ?? null,
+      ...(overlapIsOver ? { previousKeyUntil: null } : {}),
+    },
+    leavesPrevious: gateway.capabilities.overlap,
     notes: unsupported(context, created),
   };
 }

@@ -15,7 +15,8 @@ export function personOf(row: SagaRow, desired: Desired): Person {
     enabled: desired.enabled,
     keyVersion: keyVersion(row, desired),
     rotating: isRotating(row),
-    masterKey: undefined,
+    overlapping: row.previousKeyUntil !== undefined,
+    masterKey: row.masterKey,
   };
 }
 
@@ -30,7 +31,8 @@ export function leaving(row: SagaRow): Person {
     enabled: false,
     keyVersion: String(row.keyGeneration),
     rotating: false,
-    masterKey: undefined,
+    overlapping: row.previousKeyUntil !== undefined,
+    masterKey: row.masterKey,
   };
 }
 

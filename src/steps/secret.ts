@@ -31,6 +31,7 @@ async function up(context: UpContext, signal: AbortSignal): Promise<StepResult> 
       secretName: wanted.name,
       secretUID: written.metadata.uid ?? null,
       secretVersion: written.metadata.resourceVersion ?? null,
+      masterKey: account.masterKey ?? null,
       managed: {
         ...row.managed,
         labels: Object.keys(desired.secret.labels),

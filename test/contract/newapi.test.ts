@@ -73,6 +73,7 @@ describe.each(candidates())("admin-v1 of $name", ({ start, failsOnCommand }) => 
       enabled: true,
       keyVersion: "0",
       rotating: false,
+      overlapping: false,
       masterKey: undefined,
       keycloakUserID: randomUUID(),
       keycloakRealm: "acme",
@@ -234,7 +235,7 @@ describe.each(candidates())("admin-v1 of $name", ({ start, failsOnCommand }) => 
 
   describe("the admin token", () => {
     test("passes the check when it is right", async () => {
-      await expect(gateway.check(never)).resolves.toBeUndefined();
+      await expect(gateway.check({ tiers: [] }, never)).resolves.toEqual({ problems: [], unknown: [] });
     });
 
     test("is refused as CredentialsRefused when it is wrong, by every method, with what to do", async () => {
@@ -243,7 +244,7 @@ describe.each(candidates())("admin-v1 of $name", ({ start, failsOnCommand }) => 
       const wrong = makeAdminV1Gateway({ url: target.url, token, clock: systemClock });
       const id = randomUUID();
       for (const attempt of [
-        () => wrong.check(never),
+        () => wrong.check({ tiers: [] }, never),
         () => wrong.find(request, never),
         () => wrong.ensure(request, never),
         () => wrong.rotate(request, id, never),
@@ -297,7 +298,7 @@ describe.each(candidates())("admin-v1 of $name", ({ start, failsOnCommand }) => 
       const at = Date.parse("2030-01-01T00:00:00Z");
       await failing({ count: 1, action: { retryAfter: new Date(at).toUTCString() } });
       const early = makeAdminV1Gateway({ ...target, clock: { now: () => at - 5000 } });
-      expect(await failure(early.check(never))).toMatchObject({ class: "transient", retryAfterMs: 5000 });
+      expect(await failure(early.check({ tiers: [] }, never))).toMatchObject({ class: "transient", retryAfterMs: 5000 });
     });
 
     test.each([500, 502, 503])("%i is transient, for every method", async (status) => {
@@ -382,7 +383,7 @@ describe.each(candidates())("admin-v1 of $name", ({ start, failsOnCommand }) => 
       for (const attempt of [
         () => gateway.disable("usr_1", request.uuid, never),
         () => gateway.find(request, never),
-        () => gateway.check(never),
+        () => gateway.check({ tiers: [] }, never),
       ]) {
         await failing({ count: 1, action: { status: 404, body: "404 page not found" } });
         const error = await failure(attempt());
@@ -406,14 +407,14 @@ describe.each(candidates())("admin-v1 of $name", ({ start, failsOnCommand }) => 
 
     test("403 to an admin call is terminal as a wrong token is", async () => {
       await failing({ count: 1, action: { status: 403, body: {} } });
-      expect(await failure(gateway.check(never))).toMatchObject({ code: "CredentialsRefused", upstreamStatus: 403 });
+      expect(await failure(gateway.check({ tiers: [] }, never))).toMatchObject({ code: "CredentialsRefused", upstreamStatus: 403 });
     });
 
     test("an unreachable gateway is transient", async () => {
       const closed = await startStandIn({ adminToken: "x" });
       await closed.close();
       const gone = makeAdminV1Gateway({ url: closed.url, token: target.token, clock: systemClock });
-      expect(await failure(gone.check(never))).toMatchObject({ class: "transient", upstreamStatus: undefined });
+      expect(await failure(gone.check({ tiers: [] }, never))).toMatchObject({ class: "transient", upstreamStatus: undefined });
     });
 
     test("an error that repeats key and token to us does not repeat them to anybody", async () => {
@@ -488,7 +489,7 @@ function everyMethod(
     () => gateway.disable(userID, request.uuid, never),
     () => gateway.enable(userID, request.uuid, never),
     () => gateway.verifyKey(apiKey, never),
-    () => gateway.check(never),
+    () => gateway.check({ tiers: [] }, never),
     // Last: it replaces the key that the others use.
     () => gateway.rotate(request, userID, never),
   ];

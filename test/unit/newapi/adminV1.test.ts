@@ -19,6 +19,7 @@ const ADA: Person = {
   enabled: true,
   keyVersion: "0",
   rotating: false,
+  overlapping: false,
   masterKey: undefined,
 };
 
@@ -62,7 +63,7 @@ describe("the admin-v1 client", () => {
     const { url, seen } = await recorder();
     const gateway = gatewayAt(url + end);
     const prefix = end.replace(/\/+$/, "");
-    await gateway.check(never);
+    await gateway.check({ tiers: [] }, never);
     await gateway.disable("usr_1", UUID, never);
     await gateway.verifyKey(new Sensitive("sk-abcdef"), never).catch(() => "transient");
     expect(seen.map(({ line }) => line)).toEqual([
@@ -127,7 +128,7 @@ describe("the admin-v1 client", () => {
   test.each(["", "secret-token\n", "secret token"])("says so instead of sending the admin token %j", async (token) => {
     const { url, seen } = await recorder();
     const error: unknown = await gatewayAt(url, token)
-      .check(never)
+      .check({ tiers: [] }, never)
       .catch((thrown: unknown) => thrown);
     expect(error).toMatchObject({ class: "terminal", code: "CredentialsRefused" });
     expect(inspect(error, { depth: 10 })).not.toMatch(/secret.token/);

@@ -46,6 +46,7 @@ function makePlatform() {
         return {
           check: async () => {
             if (gateway.error !== undefined) throw gateway.error;
+            return { problems: [], unknown: [] };
           },
         } as Partial<Gateway> as Gateway;
       },
