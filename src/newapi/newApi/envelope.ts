@@ -14,7 +14,7 @@ const envelope = z.object({
   success: z.boolean(),
   message: z.string().nullish(),
   code: z.string().nullish().catch(null),
-  data: z.unknown(),
+  data: z.unknown().optional(),
 });
 
 /** In the languages that it speaks whatever was asked for. */

@@ -25,7 +25,7 @@ const user = z.object({
   quota: z.number().catch(0),
   used_quota: z.number().catch(0),
   remark: z.string().nullish(),
-  DeletedAt: z.unknown(),
+  DeletedAt: z.unknown().optional(),
 });
 const page = z.object({ items: z.array(z.unknown()).nullable(), total: z.number() });
 
