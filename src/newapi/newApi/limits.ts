@@ -3,6 +3,8 @@ import type { Clock } from "../../lib/clock.ts";
 /** What the gateway counts as critical: logins, revealing a key. As shipped: 20 in 20 minutes for all callers of one address. */
 export const CRITICAL_WINDOW_MS = 20 * 60_000;
 export const SHIPPED_CRITICAL_LIMIT = 20;
+/** The gateway counts from when a call arrives, which is later than when it was made. */
+const COUNTED_MS = CRITICAL_WINDOW_MS + 5_000;
 /** While it is thought used up, one more is tried this often: somebody may have raised the limit. */
 const TRY_AGAIN_MS = 5 * 60_000;
 /** A place in the queue that nobody came for is given up. */
@@ -66,23 +68,30 @@ export function makeLimits(clock: Clock): Limits {
   let quiet = 0;
 
   function tidy(now: number): void {
-    uses = uses.filter(({ at }) => at > now - CRITICAL_WINDOW_MS);
+    uses = uses.filter(({ at }) => at > now - COUNTED_MS);
     for (const [who, place] of queue) if (place.at + PLACE_KEPT_MS < now) queue.delete(who);
   }
 
-  /** When `cost` more calls fit, after all that were made, are allowed, or wait. */
-  function fits(now: number, cost: number, most: number, counts: (tenantID: string) => boolean): number {
+  /** When `cost` more calls fit, after all that were made, are allowed, or wait: for whom it is time, only after the former. */
+  function fits(
+    now: number,
+    cost: number,
+    most: number,
+    counts: (tenantID: string) => boolean,
+    isTime: boolean,
+  ): number {
+    const waiting = isTime ? [] : [...queue.values()];
     const times = [
       ...uses.filter(({ tenantID }) => counts(tenantID)).map(({ at }) => at),
       ...[...open].filter(({ tenantID }) => counts(tenantID)).flatMap(({ left }) => Array<number>(left).fill(now)),
-      ...[...queue.values()]
+      ...waiting
         .filter(({ tenantID }) => counts(tenantID))
         .flatMap((place) => Array<number>(place.cost).fill(place.at)),
     ].toSorted((a, b) => a - b);
     // A limit under one person's need would keep everybody out for ever: then it is tried all the same.
     const over = times.length + cost - Math.max(most, cost);
     const last = over > 0 ? times[over - 1] : undefined;
-    return last === undefined ? now : Math.max(now, last + CRITICAL_WINDOW_MS);
+    return last === undefined ? now : Math.max(now, last + COUNTED_MS);
   }
 
   function permit(tenantID: string, cost: number): Permit {
@@ -110,7 +119,7 @@ export function makeLimits(clock: Clock): Limits {
         limit = Math.max(1, uses.length === 0 ? SHIPPED_CRITICAL_LIMIT : uses.length);
         // Others behind the same address may have used it up, so that our own calls tell nothing of when it ends.
         if (uses.length === 0)
-          uses = Array.from({ length: limit }, () => ({ at: now - CRITICAL_WINDOW_MS + TRY_AGAIN_MS, tenantID: "" }));
+          uses = Array.from({ length: limit }, () => ({ at: now - COUNTED_MS + TRY_AGAIN_MS, tenantID: "" }));
         beyond = false;
         tryAt = now + TRY_AGAIN_MS;
       },
@@ -125,14 +134,14 @@ export function makeLimits(clock: Clock): Limits {
       tidy(now);
       const place = queue.get(who);
       if (place !== undefined && place.at > now) return { until: place.at };
-      queue.delete(who);
+      const isTime = queue.delete(who);
       if (beyond) return { permit: permit(tenantID, cost) };
       const most = limit ?? SHIPPED_CRITICAL_LIMIT;
       const share = tenants.size > 1 ? Math.floor(most / 2) : most;
-      const everybody = limit === undefined ? now : fits(now, cost, most, () => true);
+      const everybody = limit === undefined ? now : fits(now, cost, most, () => true, isTime);
       // Not known to be limited, and nobody else is kept out: more is tried.
       const free = limit === undefined && (tenants.size <= 1 || uses.length >= most);
-      const own = free ? now : fits(now, cost, share, (other) => other === tenantID);
+      const own = free ? now : fits(now, cost, share, (other) => other === tenantID, isTime);
       const at = Math.max(everybody, own);
       if (at <= now) return { permit: permit(tenantID, cost) };
       if (limit !== undefined && everybody > now && tryAt <= now) {
