@@ -54,7 +54,9 @@ export interface View {
 
 export type Action =
   /** Nothing to do: the row rests until something touches it. */
-  | { readonly kind: "rest"; readonly why: "voided" | "ended" | "unconfirmed" | "blocked" | "done" }
+  | { readonly kind: "rest"; readonly why: "voided" | "ended" | "unconfirmed" | "blocked" }
+  /** All is as wanted. `until`: when there is something to do all the same (the end of a key's overlap). */
+  | { readonly kind: "rest"; readonly why: "done"; readonly until?: Date | undefined }
   /** Nothing to do before this moment. */
   | { readonly kind: "sleep"; readonly until: Date }
   /** Cannot go on now; says so, burns no retry. */
@@ -131,9 +133,8 @@ function decideUp(view: View, sight: Extract<Sight, { kind: "present" }>, now: D
   if (refused !== undefined) return { kind: "refuse", refusal: refused };
   const run = nextRun(row, desired, tenant, now);
   if (run === undefined) {
-    return row.previousKeyUntil === undefined
-      ? { kind: "rest", why: "done" }
-      : { kind: "sleep", until: row.previousKeyUntil };
+    const until = row.previousKeyUntil;
+    return { kind: "rest", why: "done", ...(until === undefined ? {} : { until }) };
   }
   if (!tenant.ready) {
     return { kind: "wait", reason: REASON.TenantNotReady, message: tenant.message, until: undefined };
