@@ -49,7 +49,7 @@ export interface Candidate {
   readonly failsOnCommand: boolean;
   /** Real limits may hold a test up for as long as they last. */
   readonly timeoutMs: number;
-  start(): Promise<Target>;
+  readonly start: () => Promise<Target>;
 }
 
 /**

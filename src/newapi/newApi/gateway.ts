@@ -227,7 +227,7 @@ export function makeNewApiGateway(options: NewApiOptions): Gateway {
 
 /** What the gateway's admin reads beside the derived name. */
 function displayName({ email }: Person): string {
-  return [...email].slice(0, LONGEST_DISPLAY_NAME).join("");
+  return Array.from(email).slice(0, LONGEST_DISPLAY_NAME).join("");
 }
 
 function claimed({ uuid }: Person): TerminalError {

@@ -107,7 +107,11 @@ export function makeUsers(connection: Connection): Users {
     const found: User[] = [];
     for (let number = 1, seen = 0; ; number += 1) {
       const query = new URLSearchParams({ keyword: word, group: "", p: String(number), page_size: String(PAGE_SIZE) });
-      const said = await connection.admin({ method: "GET", path: `/api/user/search?${query}` }, doing, signal);
+      const said = await connection.admin(
+        { method: "GET", path: `/api/user/search?${query.toString()}` },
+        doing,
+        signal,
+      );
       const parsed = page.safeParse(expectDone(said, doing));
       if (!parsed.success) throw notAsked(doing);
       const items = parsed.data.items ?? [];

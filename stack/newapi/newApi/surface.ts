@@ -45,7 +45,7 @@ export function newApi(adminToken: string, generation: Settings["generation"], l
     return true;
   };
   const users = usersAPI(memory, () => settings, use);
-  const tokens = tokensAPI(memory, memory.addToken);
+  const tokens = tokensAPI(memory);
   const newest = () => settings.generation === "bearer";
   const passes = () => critical.pass(settings.criticalLimit, settings.criticalWindowMs);
 

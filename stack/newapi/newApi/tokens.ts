@@ -10,7 +10,8 @@ const created = z.object({ name: z.string() });
 const changed = z.object({ id: z.int(), status: z.int() });
 
 /** A caller's own tokens: nobody sees or makes another's. */
-export function tokensAPI({ tokens }: Pick<Memory, "tokens">, addToken: Memory["addToken"]) {
+export function tokensAPI(memory: Memory) {
+  const { tokens } = memory;
   const own = (caller: number) => [...tokens.values()].filter(({ userID }) => userID === caller);
   const ownOne = (caller: number, id: number) => own(caller).find((token) => token.id === id);
 
@@ -29,7 +30,7 @@ export function tokensAPI({ tokens }: Pick<Memory, "tokens">, addToken: Memory["
       if (body === undefined) return failure("Invalid parameters");
       if (body.name.length > 50) return failure("令牌名称过长");
       if (own(caller).length >= MOST_TOKENS) return failure(`已达到最大令牌数量限制 (${MOST_TOKENS})`);
-      addToken(caller, body.name);
+      memory.addToken(caller, body.name);
       return success();
     },
     reveal(id: number, caller: number): Reply {

@@ -73,7 +73,7 @@ export function usersAPI(
     const status = Number(call.query.get("status") ?? 0);
     const fold = (text: string) => (settings().database === "sqlite" ? text.toLowerCase() : text);
     const like = new RegExp(
-      [...fold(keyword)]
+      Array.from(fold(keyword))
         .map((c) => (c === "%" ? ".*" : c === "_" ? "." : c.replace(/[\\^$.*+?()[\]{}|/]/, "\\$&")))
         .join(""),
       "su",
@@ -186,6 +186,6 @@ export function paged(call: Call, all: readonly unknown[]): Record<string, unkno
   return { page, page_size: size, total: all.length, items: all.slice((page - 1) * size, page * size) };
 }
 
-const length = (text: string): number => [...text].length;
+const length = (text: string): number => Array.from(text).length;
 const tag = (field: string, name: string): string =>
   `Invalid input Key: 'User.${field}' Error:Field validation for '${field}' failed on the '${name}' tag`;

@@ -17,7 +17,7 @@ function bench(limit: number) {
     },
     now: () => now,
     /** Two calls, as for one person; `until` when there is no room. */
-    person(tenantID: string, who: string): number | "done" | "refused" {
+    person: (tenantID: string, who: string): number | "done" | "refused" => {
       const admission = limits.admit(tenantID, who, 2);
       if ("until" in admission) return admission.until;
       const { permit } = admission;
