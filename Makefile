@@ -6,7 +6,7 @@ RUN := npm run --silent
 INSTALLED := node_modules/.package-lock.json
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check build generate format stack-up stack-down stack-status
+.PHONY: help demo test contract-newapi check build generate format stack-up stack-down stack-status
 
 help: ## this list
 	@echo "Targets:"
@@ -18,6 +18,9 @@ demo: $(INSTALLED) ## the main job on real parts, shown as it happens (DEMO_USER
 
 test: $(INSTALLED) ## format, lint, types; unit, contract and end-to-end tests on a stack of its own
 	@$(RUN) test
+
+contract-newapi: $(INSTALLED) ## the gateway's contract; NEWAPI_URL, NEWAPI_ADMIN_TOKEN, NEWAPI_ADMIN_USER_ID: against a real one
+	@$(RUN) contract-newapi
 
 check: $(INSTALLED) ## format, lint and types alone
 	@$(RUN) check
