@@ -6,11 +6,11 @@ RUN := npm run --silent
 INSTALLED := node_modules/.package-lock.json
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test crash check build generate format stack-up stack-down stack-status
+.PHONY: help demo test contract-newapi crash check build generate format stack-up stack-down stack-status
 
 help: ## this list
 	@echo "Targets:"
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 	@echo "STACK_NAME=name uses another stack than \"default\"; several can run side by side."
 
 demo: $(INSTALLED) ## the main job on real parts, shown as it happens (DEMO_USERS=50: fifty people at once)
@@ -18,6 +18,9 @@ demo: $(INSTALLED) ## the main job on real parts, shown as it happens (DEMO_USER
 
 test: $(INSTALLED) ## format, lint, types; unit, contract and end-to-end tests on a stack of its own
 	@$(RUN) test
+
+contract-newapi: $(INSTALLED) ## the gateway's contract; NEWAPI_URL, NEWAPI_ADMIN_TOKEN, NEWAPI_ADMIN_USER_ID: against a real one
+	@$(RUN) contract-newapi
 
 crash: $(INSTALLED) ## SIGKILL at every point, lost answers; writes docs/reliability.md (SHORT=1: each once; SEED=n: the same plan)
 	@$(RUN) crash -- $(if $(SHORT),--short) $(if $(SEED),--seed=$(SEED))

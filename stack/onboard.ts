@@ -12,6 +12,7 @@ import { makeGitea } from "./gitea.ts";
 import { applyText, connectKube, kubectl, type Kube } from "./kube.ts";
 import { tenantRealm, type RealmOptions, type TenantRealm } from "./realm.ts";
 import { renderTenant, renderTenantSecrets, type TenantPatch, type TenantValues } from "./tenant.ts";
+import { ADMIN } from "./newapi/newApi/memory.ts";
 
 export interface OnboardOptions {
   /** A DNS label: the tenant's id, its realm, its organisation in Gitea. */
@@ -70,7 +71,8 @@ export async function onboardTenant(env: StackEnv, options: OnboardOptions): Pro
   await kubectl(env, ["get", "namespace", namespace]).catch(() => kubectl(env, ["create", "namespace", namespace]));
   const secrets = renderTenantSecrets(values, {
     keycloak: { clientID: realm.clientID, clientSecret: realm.clientSecret },
-    newapi: { token: env.NEWAPI_ADMIN_TOKEN },
+    // The id is for dialect new-api; the other one has no use for it.
+    newapi: { token: env.NEWAPI_ADMIN_TOKEN, userID: String(ADMIN) },
     git: git.reader,
   });
   await applyText(env, secrets);

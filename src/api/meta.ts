@@ -27,6 +27,9 @@ export const ANNOTATION_REQUESTED_AT = `${GROUP}/requestedAt`;
 /** On TenantUsers: a new value rotates the key once, without a commit. */
 export const ANNOTATION_ROTATE_REQUESTED_AT = `${GROUP}/rotateRequestedAt`;
 
+/** On Secrets, where a gateway makes it dear to ask for a key: proves that we wrote this key for this person. */
+export const ANNOTATION_KEY_SEAL = `${GROUP}/key-seal`;
+
 /** The field manager of everything we write. Must not begin with "kubectl": Flux strips the fields of such managers. */
 export const FIELD_MANAGER = "unified-rbac";
 

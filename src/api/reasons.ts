@@ -25,6 +25,8 @@ export const CONDITION = {
   EmailDomainsUnrestricted: "EmailDomainsUnrestricted",
   /** Tenant, advice: True when a person created in this realm has no way to log in for the first time. */
   NoLoginPath: "NoLoginPath",
+  /** Tenant, advice: True when the gateway was seen to let only so many logins through, so that users wait. */
+  GatewayLimited: "GatewayLimited",
 } as const;
 export type ConditionType = (typeof CONDITION)[keyof typeof CONDITION];
 
@@ -65,6 +67,8 @@ export const REASON = {
   NoTenant: "NoTenant",
   /** The Tenant's own checks are not green yet. The platform's turn. */
   TenantNotReady: "TenantNotReady",
+  /** The gateway lets only so many logins through; this waits until there is room. The platform's turn, to raise the limit. */
+  GatewayLimited: "GatewayLimited",
   /** `suspend` holds it back. The turn of whoever set it. */
   Suspended: "Suspended",
 
@@ -89,6 +93,10 @@ export const REASON = {
   CredentialsRefused: "CredentialsRefused",
   /** A neighbour refuses the request itself (another 4xx). The tenant's turn, if the message names a field; else the platform's. */
   RequestRefused: "RequestRefused",
+  /** The gateway lets nobody log in with a password, which its keys need. The platform's turn: the message names the setting. */
+  LoginBlocked: "LoginBlocked",
+  /** The Tenant's tier, or one that it allows, is no group of the gateway. The platform's turn. */
+  MissingTier: "MissingTier",
   /** The gateway refuses the key in the Secret (401 or 403); it is being repaired. Nobody's turn; the platform's, if it lasts. */
   GatewayUnauthorized: "GatewayUnauthorized",
   /** The object is gone without its deletion having been seen; nothing is undone. The platform's turn: restore it, or purge. */

@@ -1,6 +1,7 @@
 /** The only reader of the environment. A value of a variable is never put into a message: it may be a secret. */
 import { readFileSync } from "node:fs";
 import * as z from "zod";
+import { type MasterKeys, parseMasterKeys } from "./masterKeys.ts";
 import { Sensitive } from "./sensitive.ts";
 
 export type Role = "webhook" | "reconciler" | "migrate";
@@ -48,6 +49,8 @@ export interface ReconcilerConfig extends CommonConfig {
   /** Names this process in logs and leases. */
   readonly identity: string;
   readonly nodeName: string | undefined;
+  /** From which passwords at gateways of dialect new-api are derived; absent: that dialect cannot be used. */
+  readonly masterKeys: MasterKeys | undefined;
 }
 
 export interface NatsConfig {
@@ -190,6 +193,7 @@ export function parseConfig(role: Role, env: Environment, read: ReadText = readT
   const mistakes: string[] = [];
   const fileMistake = takeDatabaseFile(given, read);
   if (fileMistake !== undefined) mistakes.push(fileMistake);
+  const masterKeys = role === "reconciler" ? takeMasterKeys(given, read, mistakes) : undefined;
 
   switch (role) {
     case "migrate": {
@@ -225,6 +229,7 @@ export function parseConfig(role: Role, env: Environment, read: ReadText = readT
         driftMs: vars.DRIFT_SECONDS,
         identity: vars.POD_NAME ?? `reconciler-${process.pid}`,
         nodeName: vars.NODE_NAME,
+        masterKeys,
       };
     }
     default:
@@ -249,6 +254,32 @@ function takeDatabaseFile(given: Record<string, string>, read: ReadText): string
     given["DATABASE_URL"] = "postgres://unreadable";
     return `DATABASE_URL_FILE: the file cannot be read (${error instanceof Error && "code" in error ? String(error.code) : "unknown error"})`;
   }
+}
+
+/** Lines of `<version>: <key>`, as the variable MASTER_KEYS or as a file. */
+function takeMasterKeys(
+  given: Readonly<Record<string, string>>,
+  read: ReadText,
+  mistakes: string[],
+): MasterKeys | undefined {
+  const { MASTER_KEYS: text, MASTER_KEYS_FILE: path } = given;
+  if (text !== undefined && path !== undefined) {
+    mistakes.push("MASTER_KEYS_FILE: give it or MASTER_KEYS, not both");
+    return undefined;
+  }
+  try {
+    if (text !== undefined) return parseMasterKeys(text);
+    return path === undefined ? undefined : parseMasterKeys(read(path));
+  } catch (error) {
+    const why =
+      error instanceof Error && "code" in error ? `the file cannot be read (${String(error.code)})` : message(error);
+    mistakes.push(`${path === undefined ? "MASTER_KEYS" : "MASTER_KEYS_FILE"}: ${why}`);
+    return undefined;
+  }
+}
+
+function message(error: unknown): string {
+  return error instanceof Error ? error.message : "unknown error";
 }
 
 function ownNamespace(read: ReadText): string {

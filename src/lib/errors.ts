@@ -59,6 +59,13 @@ export class TerminalError extends SagaError {
 /** Nothing is wrong, it is not the moment: tenant not ready, email in use. Burns no retries. */
 export class WaitingError extends SagaError {
   readonly class = "waiting";
+  /** When to look again, in milliseconds from now; absent: with the usual pauses. */
+  readonly retryAfterMs: number | undefined;
+
+  constructor(failure: Failure & { retryAfterMs?: number | undefined }) {
+    super(failure);
+    this.retryAfterMs = failure.retryAfterMs;
+  }
 }
 
 export function isSagaError(error: unknown): error is SagaError {

@@ -6,7 +6,7 @@ import { ConflictError, TerminalError } from "../lib/errors.ts";
 import { call, type HttpAnswer, type HttpRequest } from "../lib/http.ts";
 import { Sensitive } from "../lib/sensitive.ts";
 import { judgeKey, notItsOwn, parseAnswer, refusedAdminCall, unauthorized } from "./classify.ts";
-import type { Account, Gateway } from "./gateway.ts";
+import type { Account, Gateway, GatewayReport, Person } from "./gateway.ts";
 
 export interface AdminV1Options {
   /** The gateway's address; a path prefix and a trailing slash are welcome. */
@@ -18,6 +18,7 @@ export interface AdminV1Options {
 
 /** What may stand in a header as it is. fetch quotes a value that may not in its error, so it never gets one. */
 const SENDABLE = /^[\x21-\x7e]+$/;
+const NOTHING_WRONG: GatewayReport = { problems: [], unknown: [] };
 const NIL_UUID = "00000000-0000-0000-0000-000000000000";
 
 const userID = z.union([z.string(), z.int()]).transform(String).refine(isPathSegment);
@@ -58,7 +59,7 @@ export function makeAdminV1Gateway({ url, token, clock }: AdminV1Options): Gatew
     return refusedAdminCall(answer, doing, clock.now(), secrets);
   }
 
-  async function find(uuid: string, tenantID: string, signal: AbortSignal): Promise<Account | undefined> {
+  async function find({ uuid, tenantID }: Pick<Person, "uuid" | "tenantID">, signal: AbortSignal) {
     const doing = `the search for the account of ${uuid}`;
     const answer = await admin({ method: "GET", url: byExternalID(uuid) }, doing, signal);
     if (isGone(answer, doing)) return undefined;
@@ -69,7 +70,7 @@ export function makeAdminV1Gateway({ url, token, clock }: AdminV1Options): Gatew
     if (marked.tenant_id !== tenantID) throw claimed(uuid);
     const account = parseAnswer(created, answer);
     if (account === undefined) throw notItsOwn(answer, doing);
-    return { userID: account.user_id, username: uuid, apiKey: account.api_key };
+    return accountOf(uuid, account);
   }
 
   function byExternalID(uuid: string): string {
@@ -93,7 +94,7 @@ export function makeAdminV1Gateway({ url, token, clock }: AdminV1Options): Gatew
   }
 
   return {
-    capabilities: { tier: false, quota: false, overlap: false, email: false },
+    capabilities: { tier: false, quota: false, overlap: false, email: false, keyIsFree: true },
     find,
 
     async ensure(request, signal) {
@@ -111,17 +112,17 @@ export function makeAdminV1Gateway({ url, token, clock }: AdminV1Options): Gatew
         signal,
       );
       if (answer.status === 409) {
-        const account = await find(uuid, tenantID, signal);
+        const account = await find(request, signal);
         if (account === undefined) throw refused(answer, doing);
         return { account, created: false };
       }
       if (answer.status !== 201) throw refused(answer, doing);
       const account = parseAnswer(created, answer);
       if (account === undefined) throw notItsOwn(answer, doing);
-      return { account: { userID: account.user_id, username: uuid, apiKey: account.api_key }, created: true };
+      return { account: accountOf(uuid, account), created: true };
     },
 
-    async rotate(id, uuid, signal) {
+    async rotate({ uuid }, id, signal) {
       const doing = `the rotation of the key of ${uuid}`;
       const answer = await post(id, "keys/rotate", doing, signal);
       if (answer === undefined) throw gone(uuid);
@@ -129,6 +130,11 @@ export function makeAdminV1Gateway({ url, token, clock }: AdminV1Options): Gatew
       if (key === undefined) throw notItsOwn(answer, doing);
       return key.api_key;
     },
+
+    // One key each: the one before a rotation is dead already, and asking which is the current one costs nothing.
+    retire: () => Promise.resolve(0),
+    seal: () => undefined,
+    isSealed: () => false,
 
     async disable(id, uuid, signal) {
       return (await post(id, "disable", `the disabling of the account of ${uuid}`, signal)) !== undefined;
@@ -150,13 +156,25 @@ export function makeAdminV1Gateway({ url, token, clock }: AdminV1Options): Gatew
       return judgeKey(await call("newapi", request, signal), clock.now(), [value]);
     },
 
-    async check(signal) {
+    async check(_expected, signal) {
       const doing = "a look with the admin token";
       const answer = await admin({ method: "GET", url: byExternalID(NIL_UUID) }, doing, signal);
-      if (isGone(answer, doing)) return;
+      if (isGone(answer, doing)) return NOTHING_WRONG;
       if (answer.status !== 200) throw refused(answer, doing);
       if (parseAnswer(object, answer) === undefined) throw notItsOwn(answer, doing);
+      return NOTHING_WRONG;
     },
+  };
+}
+
+function accountOf(uuid: string, { user_id, api_key }: z.infer<typeof created>): Account {
+  return {
+    userID: user_id,
+    username: uuid,
+    enabled: undefined,
+    masterKey: undefined,
+    apiKey: () => Promise.resolve(api_key),
+    takeWrites: () => [],
   };
 }
 

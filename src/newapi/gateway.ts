@@ -1,12 +1,31 @@
 import type { Sensitive } from "../lib/sensitive.ts";
 
-/** What an account is made from. `uuid` is the saga's, sent as the gateway's external id and idempotency key. */
-export interface AccountRequest {
+/** Whom a call is about, as the saga knows the person. What a dialect has no use for, it ignores. */
+export interface Person {
+  /** The saga's, sent as the gateway's external id and idempotency key where there is such a thing. */
   readonly uuid: string;
   readonly tenantID: string;
   /** Canonical (trimmed, lower case). */
   readonly email: string;
+  /** The gateway's id on record: a hint, used only for an account that carries our marks. */
+  readonly userID: string | undefined;
+  /** false: the account is to be locked, also while its key is asked for. */
+  readonly enabled: boolean;
+  /** Names the key that is wanted. Each rotation has another one, known before the call: a repeated call makes no second key. */
+  readonly keyVersion: string;
+  /** The key of this version is to replace another, which stays alive until `retire`. */
+  readonly rotating: boolean;
+  /** The key before the last rotation is still to be alive. */
+  readonly overlapping: boolean;
+  /** Which master key the account's password was last derived from, where the dialect derives one. */
+  readonly masterKey: number | undefined;
+}
+
+/** What an account is made from, and what it is to be. */
+export interface AccountRequest extends Person {
   readonly tier: string;
+  /** Undefined: not managed. */
+  readonly quota: number | undefined;
   readonly keycloakUserID: string;
   readonly keycloakRealm: string;
 }
@@ -16,7 +35,17 @@ export interface Account {
   readonly userID: string;
   /** Shown in status; a gateway without user names gives its external id. */
   readonly username: string;
-  readonly apiKey: Sensitive;
+  /** As the gateway says; undefined where it does not say. */
+  readonly enabled: boolean | undefined;
+  /**
+   * The key. Asked for once, and only when it must be written: at some gateways that costs calls that are counted
+   * (`keyIsFree` in the capabilities), so a WaitingError may come that says until when.
+   */
+  apiKey(signal: AbortSignal): Promise<Sensitive>;
+  /** What was written at the gateway for this account since the last call of this, for the audit. */
+  takeWrites(): readonly string[];
+  /** As in Person; after `apiKey` it may be another one. */
+  readonly masterKey: number | undefined;
 }
 
 /**
@@ -29,10 +58,12 @@ export type KeyVerdict = "works" | "dead" | "disabled" | "exhausted";
 export interface GatewayCapabilities {
   readonly tier: boolean;
   readonly quota: boolean;
-  /** The old key can stay alive for `spec.key.overlap` after a rotation. */
+  /** The old key can stay alive for `spec.key.overlap` after a rotation: asking for a new version's key is the rotation. */
   readonly overlap: boolean;
   /** The account's email follows `spec.email`. */
   readonly email: boolean;
+  /** The key comes along with the account, so that asking for it costs nothing. */
+  readonly keyIsFree: boolean;
 }
 
 /**
@@ -42,17 +73,25 @@ export interface GatewayCapabilities {
 export interface Gateway {
   readonly capabilities: GatewayCapabilities;
   /**
-   * The account with this uuid, or undefined. An account that carries another tenant's id is
+   * The account of this person, or undefined. An account that carries another tenant's id is
    * TerminalError `AccountClaimed`; its key is dropped unread.
    */
-  find(uuid: string, tenantID: string, signal: AbortSignal): Promise<Account | undefined>;
-  /** Creates; 409 is resolved by `find` (the lost reply of our own earlier call). */
+  find(person: Person, signal: AbortSignal): Promise<Account | undefined>;
+  /** Creates; one that exists (the lost reply of our own earlier call) is found. What can be changed is as wanted then. */
   ensure(request: AccountRequest, signal: AbortSignal): Promise<{ account: Account; created: boolean }>;
   /**
-   * Replaces the key. Not idempotent upstream: the saga records the intent before and compares after.
-   * An account that is gone is ConflictError `AccountGone`: look again, make it anew.
+   * Replaces the key at once: none that was alive before is alive after. Not idempotent upstream: the saga records the
+   * intent before and compares after. An account that is gone is ConflictError `AccountGone`: look again, make it anew.
    */
-  rotate(userID: string, uuid: string, signal: AbortSignal): Promise<Sensitive>;
+  rotate(person: Person, userID: string, signal: AbortSignal): Promise<Sensitive>;
+  /** Ends the overlap: of our keys only the one of `keyVersion` stays alive. Returns how many died. */
+  retire(person: Person, signal: AbortSignal): Promise<number>;
+  /**
+   * What a Secret carries beside a key, so that the key can be known again without asking for it: only we can make it,
+   * and it fits no other key, account or person. Undefined where a key is free.
+   */
+  seal(owner: KeyOwner, apiKey: Sensitive): string | undefined;
+  isSealed(owner: KeyOwner, apiKey: Sensitive, seal: string): boolean;
   /** Idempotent; an account that is gone is success. Returns false when it was gone. */
   disable(userID: string, uuid: string, signal: AbortSignal): Promise<boolean>;
   /** Idempotent. Returns false when the account is gone. */
@@ -66,5 +105,30 @@ export interface Gateway {
    * The admin credential works; throws a TerminalError `CredentialsRefused`, or a TransientError, also when something
    * else than a gateway answers at the address (its message says which setting to correct).
    */
-  check(signal: AbortSignal): Promise<void>;
+  check(expected: Expected, signal: AbortSignal): Promise<GatewayReport>;
+}
+
+/** What the Tenant asks of its gateway. */
+export interface Expected {
+  readonly tiers: readonly string[];
+}
+
+export interface GatewayProblem {
+  /** A reason of src/api/reasons.ts. */
+  readonly reason: string;
+  /** One sentence: what is not as needed and which setting mends it. */
+  readonly message: string;
+  /** No user can be made until it is mended. */
+  readonly blocking: boolean;
+}
+
+export interface GatewayReport {
+  readonly problems: readonly GatewayProblem[];
+  /** Reasons of advice that could not be judged this time: what was said of them before stands. */
+  readonly unknown: readonly string[];
+}
+
+export interface KeyOwner {
+  readonly uuid: string;
+  readonly userID: string;
 }

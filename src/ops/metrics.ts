@@ -18,6 +18,8 @@ export interface Metrics {
   standing(now: Standing): void;
   breakers(open: Readonly<Record<string, number>>): void;
   certificateExpires(secondsSinceEpoch: number): void;
+  /** A password at a gateway was set anew: its master key is lost or renewed, or somebody else had changed it. */
+  passwordReset(why: "master-key" | "refused"): void;
 }
 
 export interface Standing {
@@ -81,6 +83,8 @@ export function makeMetrics(role: "webhook" | "reconciler", options: { runtime?:
   const oldestOutbox = gauge("oldest_outbox_seconds", "Age of the oldest of them.");
   const open = gauge("breakers_open", "Breakers that hold back calls.", ["neighbour"]);
 
+  const resets = counter("gateway_password_resets_total", "Passwords set anew at gateways.", ["why"]);
+
   return {
     ...nothing(registry),
     step(attempt) {
@@ -100,6 +104,7 @@ export function makeMetrics(role: "webhook" | "reconciler", options: { runtime?:
       oldestOutbox.set(now.oldestOutboxSeconds);
     },
     breakers: (counts) => replace(open, "neighbour", counts),
+    passwordReset: (why) => resets.inc({ why }),
     certificateExpires: (at) => expiry.set(at),
   };
 }
@@ -117,6 +122,7 @@ function nothing(registry: Registry): Metrics {
     standing: ignore,
     breakers: ignore,
     certificateExpires: ignore,
+    passwordReset: ignore,
   };
 }
 

@@ -17,7 +17,7 @@ export async function perform(work: Work, action: Action, sight: Sight): Promise
   const { row } = work.claim;
   switch (action.kind) {
     case "rest":
-      return rest(row, action.why);
+      return rest(row, action);
     case "sleep":
       return quiet(action.until, retrying(work, action.until));
     case "wait": {
@@ -81,10 +81,10 @@ function quiet(dueAt: Date | null, situation?: Situation): End {
   return { patch: {}, dueAt, situation, events: [] };
 }
 
-function rest(row: SagaRow, why: Extract<Action, { kind: "rest" }>["why"]): End {
-  switch (why) {
+function rest(row: SagaRow, action: Extract<Action, { kind: "rest" }>): End {
+  switch (action.why) {
     case "done":
-      return quiet(null, { kind: "ready" });
+      return quiet(action.until ?? null, { kind: "ready" });
     case "blocked": {
       const error = row.lastError;
       const reason = error?.code ?? REASON.RequestRefused;
@@ -95,7 +95,7 @@ function rest(row: SagaRow, why: Extract<Action, { kind: "rest" }>["why"]): End 
     case "voided":
       return quiet(null);
     default:
-      return why satisfies never;
+      return action satisfies never;
   }
 }
 

@@ -24,6 +24,9 @@ export interface Subject {
 
 export type CheckTenant = (subject: Subject, signal: AbortSignal) => Promise<Checks>;
 
+/** What a check found. */
+type Looked = Omit<Extract<CheckResult, { kind: "checked" }>, "kind">;
+
 interface Deps {
   readonly cluster: Pick<Cluster, "namespaceActive" | "missingSecretRights">;
   readonly clock: Clock;
@@ -39,7 +42,7 @@ export function makeTenantChecks(deps: Deps): CheckTenant {
     subject: Subject,
     neighbour: Checked,
     origin: string,
-    look: (signal: AbortSignal) => Promise<Finding[]>,
+    look: (signal: AbortSignal) => Promise<Looked>,
     signal: AbortSignal,
   ): Promise<CheckResult> {
     const unreachable = { kind: "unreachable", message: SILENCE[neighbour](subject.spec) } as const;
@@ -51,9 +54,9 @@ export function makeTenantChecks(deps: Deps): CheckTenant {
     }
     const deadline = AbortSignal.timeout(CHECK_DEADLINE_MS);
     try {
-      const findings = await look(AbortSignal.any([signal, deadline]));
+      const looked = await look(AbortSignal.any([signal, deadline]));
       silent.delete(origin);
-      return { kind: "checked", findings };
+      return { kind: "checked", ...looked };
     } catch (error) {
       signal.throwIfAborted();
       if (isSagaError(error) && error.class === "terminal") {
@@ -98,13 +101,13 @@ export function makeTenantChecks(deps: Deps): CheckTenant {
         ask(subject, "keycloak", originOf(spec.keycloak.url), (cut) => problems(realm, spec, cut), signal),
       ),
       withClient(clients.gateway, UNREAD, (gateway) =>
-        ask(subject, "newapi", originOf(spec.newapi.url), (cut) => gateway.check(cut).then(() => []), signal),
+        ask(subject, "newapi", originOf(spec.newapi.url), (cut) => obstacles(gateway, spec, cut), signal),
       ),
       ask(
         subject,
         "kubernetes",
         "kubernetes",
-        async (cut) => (await limit.map(spec.namespaces, (name) => namespace(name, cut))).flat(),
+        async (cut) => ({ findings: (await limit.map(spec.namespaces, (name) => namespace(name, cut))).flat() }),
         signal,
       ),
     ]);
@@ -125,7 +128,7 @@ async function problems(
   realm: Extract<TenantClients["realm"], { kind: "made" }>["client"],
   { keycloak, allow }: TenantSpec,
   signal: AbortSignal,
-): Promise<Finding[]> {
+): Promise<Looked> {
   const found = await realm.check(
     {
       defaultGroups: keycloak.defaultGroups,
@@ -134,7 +137,20 @@ async function problems(
     },
     signal,
   );
-  return found.map(({ reason, message, blocking }) => ({ reason, message, effect: blocking ? "blocks" : "advises" }));
+  return { findings: found.map(finding) };
+}
+
+async function obstacles(
+  gateway: Extract<TenantClients["gateway"], { kind: "made" }>["client"],
+  { newapi }: TenantSpec,
+  signal: AbortSignal,
+): Promise<Looked> {
+  const { problems: found, unknown } = await gateway.check({ tiers: [newapi.tier] }, signal);
+  return { findings: found.map(finding), ...(unknown.length === 0 ? {} : { unknown }) };
+}
+
+function finding({ reason, message, blocking }: { reason: string; message: string; blocking: boolean }): Finding {
+  return { reason, message, effect: blocking ? "blocks" : "advises" };
 }
 
 const UNREAD = "The API server does not answer, so the credential could not be read; it is tried again by itself.";

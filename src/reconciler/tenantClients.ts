@@ -17,6 +17,7 @@ export interface RealmSettings {
 }
 
 export interface GatewaySettings {
+  readonly tenantID: string;
   readonly dialect: Dialect;
   readonly url: string;
   readonly token: Sensitive;
@@ -46,7 +47,7 @@ export function makeTenantClients(factories: ClientFactories) {
   const realm = remembered<Realm>();
   const gateway = remembered<Gateway>();
 
-  return ({ keycloak, newapi }: TenantSpec, credentials: TenantCredentials): TenantClients => ({
+  return ({ tenantID, keycloak, newapi }: TenantSpec, credentials: TenantCredentials): TenantClients => ({
     realm: realm(
       credentials.keycloak,
       { url: keycloak.url, realm: keycloak.realm, ca: keycloak.caBundle, version: credentials.versions.keycloak },
@@ -55,8 +56,8 @@ export function makeTenantClients(factories: ClientFactories) {
     ),
     gateway: gateway(
       credentials.newapi,
-      { url: newapi.url, dialect: newapi.dialect, version: credentials.versions.newapi },
-      (value) => factories.makeGateway({ url: newapi.url, dialect: newapi.dialect, ...value }),
+      { tenantID, url: newapi.url, dialect: newapi.dialect, version: credentials.versions.newapi },
+      (value) => factories.makeGateway({ tenantID, url: newapi.url, dialect: newapi.dialect, ...value }),
     ),
   });
 }

@@ -1,3 +1,4 @@
+import { REASON } from "../api/reasons.ts";
 import { setTimeout as sleep } from "node:timers/promises";
 import { makeBus } from "../bus/nats.ts";
 import { makeHeartbeatConsumer } from "../heartbeat/consumer.ts";
@@ -19,6 +20,8 @@ import { TerminalError } from "../lib/errors.ts";
 import type { Lifecycle, Part } from "../lib/lifecycle.ts";
 import type { Log } from "../lib/log.ts";
 import { makeAdminV1Gateway } from "../newapi/adminV1.ts";
+import { makeNewApiGateway } from "../newapi/newApi/gateway.ts";
+import { makeLimitsByOrigin } from "../newapi/newApi/limits.ts";
 import { makeLiveness } from "../ops/liveness.ts";
 import { makeMetrics } from "../ops/metrics.ts";
 import { makeOpsServer } from "../ops/server.ts";
@@ -90,6 +93,7 @@ export async function runReconciler(
     return knownClusterID;
   };
 
+  const limitsOf = makeLimitsByOrigin(clock);
   const tenants = makeTenants({
     cluster,
     openWatch,
@@ -98,9 +102,22 @@ export async function runReconciler(
     makeRealm: (settings) => makeRealm({ ...settings, clock }),
     makeGateway: (settings) => {
       if (settings.dialect === "admin-v1") return makeAdminV1Gateway({ ...settings, clock });
-      throw new TerminalError({
-        code: "RequestRefused",
-        message: "Dialect new-api is not built into this version yet.",
+      if (config.masterKeys === undefined) {
+        throw new TerminalError({
+          code: REASON.NewAPICredentialsMissing,
+          message: "Dialect new-api needs master keys: give the reconciler MASTER_KEYS_FILE, as docs/newapi.md says.",
+        });
+      }
+      return makeNewApiGateway({
+        ...settings,
+        userID: settings.userID ?? "",
+        masterKeys: config.masterKeys,
+        limits: limitsOf(settings.url),
+        clock,
+        passwordReset: (saga, why) => {
+          metrics.passwordReset(why);
+          log.warn("A person's password at the gateway was set anew.", { saga, step: "newapi", outcome: why });
+        },
       });
     },
     clock,

@@ -1,5 +1,6 @@
 import { sagaUUID, secretName } from "../api/names.ts";
 import { REASON } from "../api/reasons.ts";
+import { parseDuration } from "../api/duration.ts";
 import type { SagaError } from "../lib/errors.ts";
 import type { Random } from "../lib/clock.ts";
 import { backoffMs, FAILED_AFTER } from "./backoff.ts";
@@ -27,6 +28,8 @@ export interface StepResult {
   readonly key?: NonNullable<Run["key"]> | undefined;
   /** Sentences about what the neighbour cannot follow. */
   readonly notes?: readonly string[] | undefined;
+  /** At this gateway a rotation leaves the key before alive until it is removed. */
+  readonly leavesPrevious?: boolean | undefined;
 }
 
 /** `retry` is due again later, `rest` only when touched, `goOn` at once within the same claim. */
@@ -51,6 +54,7 @@ const FINISHED: Readonly<Record<RunReason, string>> = {
   drift: "What had been changed outside was corrected.",
   handover: "The accounts and the key passed to this object.",
   recovered: "The person is back, with the same accounts.",
+  retire: "The key before the last rotation was removed.",
 };
 
 /** The newest first, five at most. */
@@ -96,6 +100,7 @@ export function afterUp(row: SagaRow, run: Run, result: StepResult): Advanced {
     key: result.key ?? run.key,
     notes: [...(run.notes ?? []), ...(result.notes ?? [])],
     rotated: run.rotated === true || (run.step === "secret" && row.rotation !== undefined),
+    leavesPrevious: result.leavesPrevious ?? run.leavesPrevious,
   };
   const reached = furthest(row.reached, REACHED_BY[run.step]);
   return {
@@ -118,6 +123,10 @@ export function afterFinish(row: SagaRow, run: Run, desired: Desired, tenant: Te
   const rotation = run.rotated === true ? row.rotation : undefined;
   const seen = run.seen ?? row.handled ?? { tenantRevision: tenant.revision, requestedAt: desired.requestedAt };
   const keyGeneration = row.handled === undefined ? desired.keyGeneration : row.keyGeneration;
+  const previousKeyUntil =
+    rotation !== undefined && run.leavesPrevious === true
+      ? new Date(now.getTime() + parseDuration(desired.keyOverlap))
+      : undefined;
   const patch: RowPatch = {
     state: "done",
     reached: "done",
@@ -144,6 +153,7 @@ export function afterFinish(row: SagaRow, run: Run, desired: Desired, tenant: Te
     },
     keyGeneration: rotation?.toGeneration ?? keyGeneration,
     ...(rotation === undefined ? {} : { rotation: null, keyRotatedAt: now }),
+    ...(previousKeyUntil === undefined ? {} : { previousKeyUntil }),
     history: remember(row, {
       at: now.toISOString(),
       generation: desired.generation,
@@ -153,7 +163,10 @@ export function afterFinish(row: SagaRow, run: Run, desired: Desired, tenant: Te
     }),
   };
   // A rotation that was asked for while another was under way is still to be done.
-  return { patch, next: wantsRotation(patched(row, patch), desired) ? { kind: "retry", at: now } : { kind: "rest" } };
+  const after = patched(row, patch);
+  if (wantsRotation(after, desired)) return { patch, next: { kind: "retry", at: now } };
+  const due = after.previousKeyUntil;
+  return { patch, next: due === undefined ? { kind: "rest" } : { kind: "retry", at: due } };
 }
 
 /** An attempt at a step failed. Terminal: until something of the fingerprint changes. Everything else: again, later. */
@@ -171,7 +184,9 @@ export function afterFailure(
   const unchanged = repeated && row.lastError?.class === "waiting" && row.lastError.message === said.message;
   const lastError = error.class === "waiting" && unchanged ? row.lastError : said;
   if (error.class === "waiting") {
-    const at = new Date(now.getTime() + backoffMs(repeated ? WAITING_PACE : 1, undefined, random));
+    const asked = "retryAfterMs" in error && typeof error.retryAfterMs === "number" ? error.retryAfterMs : undefined;
+    const pause = asked ?? backoffMs(repeated ? WAITING_PACE : 1, undefined, random);
+    const at = new Date(now.getTime() + pause);
     return { patch: { lastError, backoffUntil: at }, next: { kind: "retry", at: noLaterThanRelease(row, at, now) } };
   }
   const history = repeated
@@ -275,7 +290,7 @@ export function afterEnd(row: SagaRow, state: "deleted" | "retained", now: Date)
       run: null,
       lastError: null,
       backoffUntil: null,
-      ...(state === "deleted" ? { reached: "pending", handled: null } : {}),
+      ...(state === "deleted" ? { reached: "pending", handled: null, previousKeyUntil: null } : {}),
       history: remember(row, {
         at: now.toISOString(),
         state,

@@ -54,7 +54,9 @@ export interface View {
 
 export type Action =
   /** Nothing to do: the row rests until something touches it. */
-  | { readonly kind: "rest"; readonly why: "voided" | "ended" | "unconfirmed" | "blocked" | "done" }
+  | { readonly kind: "rest"; readonly why: "voided" | "ended" | "unconfirmed" | "blocked" }
+  /** All is as wanted. `until`: when there is something to do all the same (the end of a key's overlap). */
+  | { readonly kind: "rest"; readonly why: "done"; readonly until?: Date | undefined }
   /** Nothing to do before this moment. */
   | { readonly kind: "sleep"; readonly until: Date }
   /** Cannot go on now; says so, burns no retry. */
@@ -129,8 +131,11 @@ function decideUp(view: View, sight: Extract<Sight, { kind: "present" }>, now: D
   if (desired.suspend) return { kind: "suspend" };
   const refused = sight.refusal ?? otherPin(row, desired);
   if (refused !== undefined) return { kind: "refuse", refusal: refused };
-  const run = nextRun(row, desired, tenant);
-  if (run === undefined) return { kind: "rest", why: "done" };
+  const run = nextRun(row, desired, tenant, now);
+  if (run === undefined) {
+    const until = row.previousKeyUntil;
+    return { kind: "rest", why: "done", ...(until === undefined ? {} : { until }) };
+  }
   if (!tenant.ready) {
     return { kind: "wait", reason: REASON.TenantNotReady, message: tenant.message, until: undefined };
   }
@@ -164,7 +169,7 @@ type NextRun = Omit<Run, "step"> & { readonly step: StepName | "finish" };
  * The run in hand, or the one that has become necessary, or none. A run is always about the newest generation, Tenant
  * and request: a newer one starts it again from the first step, which finds its work done.
  */
-function nextRun(row: SagaRow, desired: Desired, tenant: TenantView): NextRun | undefined {
+function nextRun(row: SagaRow, desired: Desired, tenant: TenantView, now: Date): NextRun | undefined {
   const { run, handled } = row;
   if (run !== undefined && isCurrent(run, row, desired, tenant)) {
     return { ...run, step: run.done ? "finish" : run.step };
@@ -187,6 +192,8 @@ function nextRun(row: SagaRow, desired: Desired, tenant: TenantView): NextRun | 
   if (handled.tenantRevision !== tenant.revision) return begin("tenant");
   if (desired.requestedAt !== undefined && handled.requestedAt !== desired.requestedAt) return begin("requested");
   if (wantsRotation(row, desired)) return begin("rotate");
+  // The overlap is over: the key before goes, from the gateway's step on.
+  if (row.previousKeyUntil !== undefined && row.previousKeyUntil <= now) return { ...begin("retire"), step: "newapi" };
   return undefined;
 }
 

@@ -75,6 +75,7 @@ export function report(reported: Reported, now: Date): TenantUserStatus {
         : definedOnly({
             generation: row.keyGeneration,
             rotatedAt: row.keyRotatedAt?.toISOString(),
+            previousUntil: row.previousKeyUntil?.toISOString(),
             lastHandledRotateRequestedAt: row.handled?.rotateRequestedAt,
           }),
     retryCount: row?.retryCount ?? 0,
@@ -152,6 +153,10 @@ function readiness({ row, desired, situation, previous, generation }: Reported):
       if (situation.reason === REASON.NeighbourUnavailable && before?.status === "True") {
         return { status: "True", reason: before.reason, message: before.message };
       }
+      // The key that is to be replaced, or was, works all the while.
+      if (situation.reason === REASON.GatewayLimited && before?.status === "True" && keepsItsKey(row)) {
+        return { status: "True", reason: before.reason, message: before.message };
+      }
       return { status: "False", reason: situation.reason, message: situation.message };
     case "stalled":
       return { status: "False", reason: situation.reason, message: situation.message };
@@ -167,6 +172,10 @@ function readiness({ row, desired, situation, previous, generation }: Reported):
     default:
       return unreachable(situation, generation);
   }
+}
+
+function keepsItsKey(row: SagaRow | undefined): boolean {
+  return row?.rotation !== undefined || row?.run?.reason === "retire";
 }
 
 function progressing({ row, situation }: Reported): Verdict | undefined {

@@ -19,7 +19,8 @@ export const REACHED_BY: Readonly<Record<StepName, Reached>> = {
   secret: "secret_applied",
 };
 
-export type RunReason = "create" | "edit" | "tenant" | "requested" | "rotate" | "drift" | "handover" | "recovered";
+export type RunReason =
+  "create" | "edit" | "tenant" | "requested" | "rotate" | "drift" | "handover" | "recovered" | "retire";
 
 export interface Run {
   readonly reason: RunReason;
@@ -35,6 +36,8 @@ export interface Run {
   readonly notes?: readonly string[] | undefined;
   /** The run rotated the key. */
   readonly rotated?: boolean | undefined;
+  /** What the run rotated is still alive at the gateway. */
+  readonly leavesPrevious?: boolean | undefined;
   /** What it was begun under; absent in a run that only mends what a finished one had seen. */
   readonly seen?: Seen | undefined;
 }
@@ -162,6 +165,10 @@ export interface SagaRow {
   readonly keyGeneration: number;
   readonly keyRotatedAt: Date | undefined;
   readonly rotation: Rotation | undefined;
+  /** Until when the key before the last rotation is to live; then it is removed at the gateway. */
+  readonly previousKeyUntil: Date | undefined;
+  /** Version of the master key that the gateway account's password was derived from. */
+  readonly masterKey: number | undefined;
   readonly invitedKeycloakUserID: string | undefined;
 
   readonly deleting: Deleting | undefined;
@@ -204,6 +211,8 @@ export type RowPatch = {
       | "secretVersion"
       | "keyRotatedAt"
       | "rotation"
+      | "previousKeyUntil"
+      | "masterKey"
       | "invitedKeycloakUserID"
       | "deleting"
       | "objectUID"

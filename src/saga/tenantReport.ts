@@ -18,7 +18,12 @@ export interface Finding {
 }
 
 export type CheckResult =
-  | { readonly kind: "checked"; readonly findings: readonly Finding[] }
+  | {
+      readonly kind: "checked";
+      readonly findings: readonly Finding[];
+      /** Reasons of advice that could not be judged this time: what was said before stands. */
+      readonly unknown?: readonly string[] | undefined;
+    }
   /** It could not be asked: nothing is known to be wrong with the tenant. */
   | { readonly kind: "unreachable"; readonly message: string };
 export type Checks = Readonly<Record<Checked, CheckResult>>;
@@ -100,7 +105,8 @@ export function tenantReport(reported: TenantReported, now: Date): TenantStatus 
   if (accepted !== undefined) {
     for (const neighbour of CHECKED) put(STEP_CONDITION[neighbour], neighbourVerdict(reported, accepted, neighbour));
     put(CONDITION.EmailDomainsUnrestricted, domainAdvice(accepted));
-    put(CONDITION.NoLoginPath, loginAdvice(reported));
+    put(CONDITION.NoLoginPath, adviceOf(reported, "keycloak", CONDITION.NoLoginPath));
+    put(CONDITION.GatewayLimited, adviceOf(reported, "newapi", CONDITION.GatewayLimited));
   }
   return definedOnly({
     observedGeneration: generation,
@@ -230,10 +236,16 @@ function domainAdvice(accepted: TenantSpec): Verdict | undefined {
   };
 }
 
-function loginAdvice({ checks, previous }: TenantReported): Verdict | undefined {
-  // Not asked is not the same as mended: the advice stands until the realm says otherwise.
-  if (checks?.keycloak.kind !== "checked") return conditionOf(previous, CONDITION.NoLoginPath);
-  const advice = checks.keycloak.findings.filter((finding) => finding.effect === "advises");
+/** What a neighbour's check advises, under the condition of that name. */
+function adviceOf(
+  { checks, previous }: TenantReported,
+  neighbour: Checked,
+  type: typeof CONDITION.NoLoginPath | typeof CONDITION.GatewayLimited,
+): Verdict | undefined {
+  const result = checks?.[neighbour];
+  // Not asked is not the same as mended: the advice stands until the neighbour says otherwise.
+  if (result?.kind !== "checked" || result.unknown?.includes(type) === true) return conditionOf(previous, type);
+  const advice = result.findings.filter((finding) => finding.effect === "advises");
   const first = advice[0];
   return first === undefined ? undefined : { status: "True", reason: first.reason, message: all(advice) };
 }

@@ -1,8 +1,10 @@
 import { REASON } from "../api/reasons.ts";
 import { TerminalError } from "../lib/errors.ts";
 import type { StepResult } from "../saga/advance.ts";
-import type { RowPatch } from "../saga/row.ts";
-import { storedKey } from "./secret.ts";
+import type { RowPatch, SagaRow } from "../saga/row.ts";
+import type { Account } from "../newapi/gateway.ts";
+import { isRotating, leaving, noteWrites, personOf } from "./person.ts";
+import { storedKey } from "./key.ts";
 import type { Step, StepContext, UpContext } from "./step.ts";
 
 /** The account and its key at the gateway. */
@@ -18,39 +20,59 @@ async function up(context: UpContext, signal: AbortSignal): Promise<StepResult> 
       message: "The Keycloak user is not known; the saga has lost a step.",
     });
   }
+  const person = personOf(row, desired);
   const { account, created } = await gateway.ensure(
-    {
-      uuid: row.uuid,
-      tenantID: row.tenantID,
-      email: desired.email,
-      tier: desired.tier,
-      keycloakUserID,
-      keycloakRealm: context.realmName,
-    },
+    { ...person, tier: desired.tier, quota: desired.quota, keycloakUserID, keycloakRealm: context.realmName },
     signal,
   );
   if (created) wrote({ action: "created", target: account.userID });
-  carry.apiKey = account.apiKey;
+  noteWrites(context, account);
+  carry.account = account;
 
-  if (desired.enabled && !created && !row.enabled) {
+  const isEnabled = account.enabled ?? (row.enabled || created);
+  if (desired.enabled && !isEnabled) {
     if (await gateway.enable(account.userID, row.uuid, signal)) wrote({ action: "enabled", target: account.userID });
   }
-  if (!desired.enabled && (row.enabled || created)) {
+  if (desired.enabled !== isEnabled) delete carry.account;
+  if (!created && ((desired.enabled && returns(row)) || (await mustReplace(context, account, signal)))) {
+    carry.freshKey = await gateway.rotate(person, account.userID, signal);
+    wrote({ action: "rotated", target: account.userID });
+  }
+  if (!desired.enabled && isEnabled) {
     if (await gateway.disable(account.userID, row.uuid, signal)) wrote({ action: "disabled", target: account.userID });
   }
-  if (row.rotation !== undefined && row.run?.rotated !== true && !created) {
-    // As long as the gateway's key is the one in the Secret, the rotation has not happened; a key that nobody has
-    // been given is as good as new.
-    const inSecret = await storedKey(context, desired, signal);
-    if (inSecret === undefined || inSecret.equals(account.apiKey)) {
-      carry.apiKey = await gateway.rotate(account.userID, row.uuid, signal);
-      wrote({ action: "rotated", target: account.userID });
-    }
+  const overlapIsOver =
+    row.previousKeyUntil !== undefined && row.previousKeyUntil.getTime() <= context.now() && !isRotating(row);
+  if (overlapIsOver) {
+    const died = await gateway.retire(person, signal);
+    if (died > 0) wrote({ action: "previous-key-deleted", target: account.userID });
   }
   return {
-    learned: { newapiUserID: account.userID, newapiUsername: account.username, enabled: desired.enabled },
+    learned: {
+      newapiUserID: account.userID,
+      newapiUsername: account.username,
+      enabled: desired.enabled,
+      masterKey: account.masterKey ?? null,
+      ...(overlapIsOver ? { previousKeyUntil: null } : {}),
+    },
+    leavesPrevious: gateway.capabilities.overlap,
     notes: unsupported(context, created),
   };
+}
+
+/** Back after a deletion, not merely enabled again: whoever has the key of before shall not have it now. */
+function returns(row: SagaRow): boolean {
+  return !row.enabled && row.handled === undefined;
+}
+
+/**
+ * A rotation at a gateway without overlap. As long as the gateway's key is the one in the Secret, it has not happened; a
+ * key that nobody has been given is as good as new.
+ */
+async function mustReplace(context: UpContext, account: Account, signal: AbortSignal): Promise<boolean> {
+  if (!isRotating(context.row) || context.gateway().capabilities.overlap) return false;
+  const inSecret = await storedKey(context, context.desired, signal);
+  return inSecret === undefined || inSecret.equals(await account.apiKey(signal));
 }
 
 /** What this gateway cannot change, as sentences; the account keeps what it was made with. */
@@ -78,7 +100,7 @@ function unsupported(context: UpContext, created: boolean): string[] {
 async function down(context: StepContext, _how: "lock" | "remove", signal: AbortSignal): Promise<RowPatch> {
   const { row, wrote } = context;
   const gateway = context.gateway();
-  const userID = row.newapiUserID ?? (await gateway.find(row.uuid, row.tenantID, signal))?.userID;
+  const userID = row.newapiUserID ?? (await gateway.find(leaving(row), signal))?.userID;
   if (userID === undefined) return {};
   if (await gateway.disable(userID, row.uuid, signal)) wrote({ action: "disabled", target: userID });
   return { newapiUserID: userID, enabled: false };

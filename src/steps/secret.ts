@@ -1,22 +1,29 @@
-import { FIELD_MANAGER, LABEL_MANAGED_BY, LABEL_TENANT, LABEL_USER_UUID } from "../api/meta.ts";
+import { ANNOTATION_KEY_SEAL, FIELD_MANAGER, LABEL_MANAGED_BY, LABEL_TENANT, LABEL_USER_UUID } from "../api/meta.ts";
 import { sagaUUID, secretName } from "../api/names.ts";
 import { REASON } from "../api/reasons.ts";
 import type { SecretBody, SecretObject } from "../kube/cluster.ts";
-import { ConflictError, TerminalError, TransientError } from "../lib/errors.ts";
-import { Sensitive } from "../lib/sensitive.ts";
+import { ConflictError, TerminalError } from "../lib/errors.ts";
+import type { Sensitive } from "../lib/sensitive.ts";
+import type { Account } from "../newapi/gateway.ts";
 import type { StepResult } from "../saga/advance.ts";
 import type { Desired } from "../saga/desired.ts";
 import type { RowPatch, SagaRow } from "../saga/row.ts";
+import { entry, keyToWrite, sealedKey, verify } from "./key.ts";
 import type { Step, StepContext, UpContext } from "./step.ts";
 
 /** The Secret with the key, in the tenant's namespace: ours by its recorded uid, and by nothing weaker. */
 export const secretStep: Step = { name: "secret", up, down };
 
 async function up(context: UpContext, signal: AbortSignal): Promise<StepResult> {
-  const { row, desired } = context;
-  const apiKey = await currentKey(context, signal);
-  const wanted = body(row, desired, apiKey);
-  const written = await ensureSecret(context, wanted, apiKey, desired, signal);
+  const { row, desired, cluster } = context;
+  const namespace = desired.secret.namespace;
+  const name = desired.secret.name ?? secretName(sagaUUID(row.uuid));
+  const current = await cluster.getSecret(namespace, name, signal);
+  if (current !== undefined && !mayBeOurs(row, current)) throw foreign(name);
+  const { apiKey, account, verdict } = await keyToWrite(context, current, signal);
+  const seal = context.gateway().seal({ uuid: row.uuid, userID: account.userID }, apiKey);
+  const wanted = body(row, desired, { namespace, name, apiKey, seal });
+  const written = await ensureSecret(context, current, wanted, { account, apiKey }, signal);
   await removeOldPlace(context, wanted, signal);
   return {
     learned: {
@@ -24,66 +31,53 @@ async function up(context: UpContext, signal: AbortSignal): Promise<StepResult> 
       secretName: wanted.name,
       secretUID: written.metadata.uid ?? null,
       secretVersion: written.metadata.resourceVersion ?? null,
+      masterKey: account.masterKey ?? null,
       managed: {
         ...row.managed,
         labels: Object.keys(desired.secret.labels),
         annotations: Object.keys(desired.secret.annotations),
       },
     },
-    key: await verify(context, apiKey, signal),
+    key: written === current && verdict !== undefined ? verdict : await verify(context, apiKey, signal),
   };
 }
 
-/** The key that the gateway holds for this person now: from the step before, or asked for. */
-async function currentKey(context: UpContext, signal: AbortSignal): Promise<Sensitive> {
-  if (context.carry.apiKey !== undefined) return context.carry.apiKey;
-  const account = await context.gateway().find(context.row.uuid, context.row.tenantID, signal);
-  if (account === undefined) {
-    throw new ConflictError({
-      code: REASON.AccountGone,
-      neighbour: "newapi",
-      message: "The gateway no longer has this account; it is made again.",
-    });
-  }
-  return account.apiKey;
-}
-
-function body(row: SagaRow, desired: Desired, apiKey: Sensitive): SecretBody {
+function body(
+  row: SagaRow,
+  desired: Desired,
+  to: { namespace: string; name: string; apiKey: Sensitive; seal: string | undefined },
+): SecretBody {
   return {
-    namespace: desired.secret.namespace,
-    name: desired.secret.name ?? secretName(sagaUUID(row.uuid)),
+    namespace: to.namespace,
+    name: to.name,
     labels: {
       ...desired.secret.labels,
       [LABEL_TENANT]: row.tenantID,
       [LABEL_USER_UUID]: row.uuid,
       [LABEL_MANAGED_BY]: FIELD_MANAGER,
     },
-    annotations: desired.secret.annotations,
-    data: { [desired.secret.apiKeyEntry]: apiKey.reveal(), [desired.secret.baseURLEntry]: desired.secret.baseURL },
+    annotations: {
+      ...desired.secret.annotations,
+      ...(to.seal === undefined ? {} : { [ANNOTATION_KEY_SEAL]: to.seal }),
+    },
+    data: { [desired.secret.apiKeyEntry]: to.apiKey.reveal(), [desired.secret.baseURLEntry]: desired.secret.baseURL },
   };
 }
 
 async function ensureSecret(
   context: UpContext,
+  current: SecretObject | undefined,
   wanted: SecretBody,
-  apiKey: Sensitive,
-  desired: Desired,
+  held: { account: Account; apiKey: Sensitive },
   signal: AbortSignal,
 ): Promise<SecretObject> {
   const { cluster, row, wrote } = context;
-  const current = await cluster.getSecret(wanted.namespace, wanted.name, signal);
   if (current === undefined) {
     const made = await cluster.createSecret(wanted, signal);
     wrote({ action: "created", target: `${wanted.namespace}/${wanted.name}` });
     return made;
   }
-  if (!isOurs(current, row, apiKey, desired)) {
-    throw new TerminalError({
-      code: REASON.SecretForeign,
-      neighbour: "kubernetes",
-      message: `Secret ${wanted.name} exists and is not ours; it was left as it is. Remove it, or choose another spec.secret.name.`,
-    });
-  }
+  if (!isOurs(context, current, held)) throw foreign(wanted.name);
   const merged = merge(current, wanted, row);
   if (sameSecret(current, merged)) return current;
   const replaced = await cluster.replaceSecret(current, merged, signal);
@@ -93,14 +87,32 @@ async function ensureSecret(
 
 /**
  * By the recorded uid; or, where none or another is recorded (a cut after the POST, a lost database, a restored
- * backup), by both labels and the very key that the gateway holds now.
+ * backup), by both labels and a key that we sealed, or the very one that the gateway holds now.
  */
-function isOurs(current: SecretObject, row: SagaRow, apiKey: Sensitive, desired: Desired): boolean {
+function isOurs(
+  context: UpContext,
+  current: SecretObject,
+  { account, apiKey }: { account: Account; apiKey: Sensitive },
+): boolean {
+  const { row, desired } = context;
   if (row.secretUID !== undefined && current.metadata.uid === row.secretUID) return true;
-  const labels = current.metadata.labels ?? {};
-  if (labels[LABEL_TENANT] !== row.tenantID || labels[LABEL_USER_UUID] !== row.uuid) return false;
-  const held = entry(current, desired.secret.apiKeyEntry);
-  return held?.equals(apiKey) ?? false;
+  if (!mayBeOurs(row, current)) return false;
+  if (sealedKey(context, account, current) !== undefined) return true;
+  return entry(current, desired.secret.apiKeyEntry)?.equals(apiKey) ?? false;
+}
+
+/** Seen without a look at its key: one that is certainly foreign ends it before any key is asked for. */
+function mayBeOurs(row: SagaRow, { metadata }: SecretObject): boolean {
+  if (row.secretUID !== undefined && metadata.uid === row.secretUID) return true;
+  return metadata.labels?.[LABEL_TENANT] === row.tenantID && metadata.labels[LABEL_USER_UUID] === row.uuid;
+}
+
+function foreign(name: string): TerminalError {
+  return new TerminalError({
+    code: REASON.SecretForeign,
+    neighbour: "kubernetes",
+    message: `Secret ${name} exists and is not ours; it was left as it is. Remove it, or choose another spec.secret.name.`,
+  });
 }
 
 /** Data is exactly ours; labels and annotations of others stay, ours that are no longer wanted go. */
@@ -144,50 +156,6 @@ async function removeOldPlace(context: UpContext, wanted: SecretBody, signal: Ab
     throw error;
   }
   wrote({ action: "deleted", target: `${secretNamespace}/${name}` });
-}
-
-/** Opens the gateway with what was written. A dead key is no success: it is tried again from the account on. */
-async function verify(context: UpContext, apiKey: Sensitive, signal: AbortSignal): Promise<StepResult["key"]> {
-  const { desired, row } = context;
-  if (!desired.enabled || !desired.verifyKey) return "unverified";
-  const gateway = context.gateway();
-  const verdict = await gateway.verifyKey(apiKey, signal);
-  switch (verdict) {
-    case "works":
-    case "exhausted":
-      return verdict;
-    case "disabled":
-      if (row.newapiUserID !== undefined && (await gateway.enable(row.newapiUserID, row.uuid, signal))) {
-        context.wrote({ action: "enabled", target: row.newapiUserID });
-      }
-      throw refusedKey("The gateway says that the account is disabled; it was enabled, and the key is tried again.");
-    case "dead":
-      throw refusedKey("The gateway does not accept the key that it gave out; it is asked again.");
-    default:
-      return verdict satisfies never;
-  }
-}
-
-function refusedKey(message: string): TransientError {
-  return new TransientError({ code: REASON.GatewayUnauthorized, neighbour: "newapi", message });
-}
-
-/** The key in this person's Secret, if the Secret is ours to read. */
-export async function storedKey(
-  context: StepContext,
-  desired: Desired,
-  signal: AbortSignal,
-): Promise<Sensitive | undefined> {
-  const { row, cluster } = context;
-  if (row.secretNamespace === undefined || row.secretName === undefined) return undefined;
-  const current = await cluster.getSecret(row.secretNamespace, row.secretName, signal);
-  if (current === undefined || current.metadata.uid !== row.secretUID) return undefined;
-  return entry(current, desired.secret.apiKeyEntry);
-}
-
-function entry(secret: SecretObject, name: string): Sensitive | undefined {
-  const value = secret.data?.[name];
-  return value === undefined ? undefined : new Sensitive(Buffer.from(value, "base64").toString("utf8"));
 }
 
 async function down(context: StepContext, _how: "lock" | "remove", signal: AbortSignal): Promise<RowPatch> {

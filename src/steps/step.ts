@@ -1,7 +1,7 @@
 import type { Cluster } from "../kube/cluster.ts";
 import type { SagaError } from "../lib/errors.ts";
 import type { Sensitive } from "../lib/sensitive.ts";
-import type { Gateway } from "../newapi/gateway.ts";
+import type { Account, Gateway } from "../newapi/gateway.ts";
 import type { Realm } from "../keycloak/realm.ts";
 import type { StepResult } from "../saga/advance.ts";
 import type { Desired } from "../saga/desired.ts";
@@ -12,6 +12,13 @@ export interface Written {
   readonly action: string;
   readonly target: string | undefined;
   readonly detail?: Readonly<Record<string, unknown>> | undefined;
+}
+
+/** What an earlier step of the same claim saw, so that a later one need not ask again. Never stored. */
+export interface Carry {
+  account?: Account;
+  /** A key that was made in this claim, and that nobody has yet. */
+  freshKey?: Sensitive;
 }
 
 /** What a step works with; one per claim. */
@@ -25,8 +32,7 @@ export interface StepContext {
   readonly wrote: (written: Written) => void;
   /** Records, fenced, what must be known before the next outside call: an intent. Throws when the lease is lost. */
   readonly note: (patch: RowPatch) => Promise<void>;
-  /** What an earlier step of the same claim saw, so that a later one need not ask again. Never stored. */
-  readonly carry: { apiKey?: Sensitive };
+  readonly carry: Carry;
   readonly now: () => number;
 }
 

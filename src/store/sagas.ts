@@ -54,6 +54,8 @@ export interface RawRow {
   key_generation: number | string;
   key_rotated_at: Date | null;
   rotation: Rotation | null;
+  previous_key_until: Date | null;
+  newapi_master_key: number | null;
   invited_kc_user_id: string | null;
   deleting: Deleting | null;
   history: Outcome[];
@@ -98,6 +100,8 @@ export function sagaRow(raw: RawRow): SagaRow {
     keyGeneration: Number(raw.key_generation),
     keyRotatedAt: raw.key_rotated_at ?? undefined,
     rotation: raw.rotation ?? undefined,
+    previousKeyUntil: raw.previous_key_until ?? undefined,
+    masterKey: raw.newapi_master_key ?? undefined,
     invitedKeycloakUserID: raw.invited_kc_user_id ?? undefined,
     deleting: raw.deleting ?? undefined,
     history: raw.history,
@@ -143,6 +147,8 @@ const COLUMN: Readonly<Record<keyof RowPatch, string>> = {
   secretVersion: "secret_version",
   keyRotatedAt: "key_rotated_at",
   rotation: "rotation",
+  previousKeyUntil: "previous_key_until",
+  masterKey: "newapi_master_key",
   invitedKeycloakUserID: "invited_kc_user_id",
   deleting: "deleting",
   objectUID: "object_uid",

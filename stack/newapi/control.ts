@@ -4,11 +4,14 @@ import { type Account, type Accounts, sha256 } from "./accounts.ts";
 import { type Call, json, jsonBody, refusal, type Reply, segment } from "./exchange.ts";
 import { faultOrder, type Faults } from "./faults.ts";
 import type { Journal } from "./journal.ts";
+import { settingsOrder } from "./newApi/settings.ts";
+import type { NewApi } from "./newApi/surface.ts";
 
 export interface Parts {
   readonly accounts: Accounts;
   readonly journal: Journal;
   readonly faults: Faults;
+  readonly newApi: NewApi;
 }
 
 const quotaOrder = z.strictObject({
@@ -36,7 +39,7 @@ function shown(account: Account): unknown {
 }
 
 /** What no gateway has: the paths under `/_/` by which a test looks inside and makes things go wrong. */
-export function control(call: Call, { accounts, journal, faults }: Parts): Reply {
+export function control(call: Call, { accounts, journal, faults, newApi }: Parts): Reply {
   const [, what = "", rest] = /^\/_\/([a-z]+)(?:\/(.+))?$/.exec(call.path) ?? [];
   const id = segment(rest);
   switch (`${call.method} ${what}${id === undefined ? "" : "/id"}`) {
@@ -73,8 +76,17 @@ export function control(call: Call, { accounts, journal, faults }: Parts): Reply
       return accounts.remove(id ?? "") === undefined
         ? refusal(404, "user_not_found", "There is no such user.")
         : json(200, {});
+    case "GET newapi":
+      return json(200, { settings: newApi.settings(), users: newApi.state() });
+    case "POST newapi": {
+      const order = settingsOrder.safeParse(jsonBody(call));
+      if (!order.success) return refusal(400, "bad_request", z.prettifyError(order.error));
+      newApi.change(order.data);
+      return json(200, {});
+    }
     case "POST reset":
       accounts.clear();
+      newApi.clear();
       journal.clear();
       faults.clear();
       return json(200, {});

@@ -8,6 +8,8 @@ export interface Call {
   readonly query: URLSearchParams;
   readonly bearer: string | undefined;
   readonly idempotencyKey: string | undefined;
+  /** By lower-case name. */
+  readonly headers: Readonly<Record<string, string | undefined>>;
   readonly body: string;
 }
 
@@ -49,6 +51,7 @@ export async function readCall(request: IncomingMessage): Promise<Call> {
     query: url.searchParams,
     bearer: /^Bearer (.+)$/i.exec(request.headers.authorization ?? "")?.[1],
     idempotencyKey: request.headers["x-idempotency-key"]?.toString(),
+    headers: Object.fromEntries(Object.entries(request.headers).map(([name, value]) => [name, value?.toString()])),
     body: Buffer.concat(chunks).toString("utf8"),
   };
 }

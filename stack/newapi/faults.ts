@@ -51,6 +51,8 @@ export const faultOrder = z.strictObject({
     .default({}),
   /** How many calls it hits; without it, all until it is deleted. */
   count: z.int().positive().optional(),
+  /** How many calls that it would hit pass first. */
+  after: z.int().nonnegative().default(0),
   action,
 });
 
@@ -72,6 +74,7 @@ interface Fault {
   readonly id: string;
   readonly order: z.output<typeof faultOrder>;
   hits: number;
+  passed: number;
 }
 
 export interface Faults {
@@ -90,7 +93,7 @@ export function makeFaults(): Faults {
   return {
     add(order) {
       const id = `f${++counter}`;
-      faults.set(id, { id, order, hits: 0 });
+      faults.set(id, { id, order, hits: 0, passed: 0 });
       return id;
     },
     take(call, externalID) {
@@ -98,6 +101,10 @@ export function makeFaults(): Faults {
       let slow: string | null = null;
       for (const fault of faults.values()) {
         if (!hits(fault, call, externalID)) continue;
+        if (fault.passed < fault.order.after) {
+          fault.passed++;
+          continue;
+        }
         fault.hits++;
         if (!("latencyMs" in fault.order.action)) {
           return { latencyMs, verdict: verdictOf(fault.order.action), fault: fault.id };

@@ -9,9 +9,15 @@ import { BodyTooLarge, type Call, json, readCall, refusal, type Reply, send, typ
 import { makeFaults } from "./faults.ts";
 import { makeJournal } from "./journal.ts";
 import { models } from "./models.ts";
+import { newApi } from "./newApi/surface.ts";
 
 export interface StandInOptions {
+  /** Of dialect admin-v1; in dialect new-api the access token of its admin, whose id is {@link ADMIN}. */
   readonly adminToken: string;
+  /** Which login dialect new-api has. Default: cookie. */
+  readonly generation?: "cookie" | "bearer" | undefined;
+  /** Whether dialect new-api has its limits as shipped. Default: no. */
+  readonly limits?: boolean | undefined;
   /** Default 127.0.0.1. */
   readonly host?: string | undefined;
   /** Default 0: a free one. */
@@ -26,10 +32,17 @@ export interface StandIn {
 }
 
 /** The gateway's stand-in, listening. Rejects when the port is taken. */
-export async function startStandIn({ adminToken, host = "127.0.0.1", port = 0 }: StandInOptions): Promise<StandIn> {
+export async function startStandIn({
+  adminToken,
+  generation = "cookie",
+  limits = false,
+  host = "127.0.0.1",
+  port = 0,
+}: StandInOptions): Promise<StandIn> {
   const accounts = makeAccounts();
-  const parts: Parts = { accounts, journal: makeJournal(), faults: makeFaults() };
-  const surfaces = [adminV1(accounts, adminToken), models(accounts)];
+  const real = newApi(adminToken, generation, limits);
+  const parts: Parts = { accounts, journal: makeJournal(), faults: makeFaults(), newApi: real };
+  const surfaces = [adminV1(accounts, adminToken), real, models(accounts)];
   const closing = new AbortController();
 
   const server = createServer((request, response) => {

@@ -95,7 +95,11 @@ export async function startProduct(env: StackEnv, options: ProductOptions = {}):
     }
     const container = containerOf(manifests, role, {
       podName: `unified-rbac-${id}`,
-      secrets: { "unified-rbac-database/url": env.DATABASE_URL },
+      secrets: {
+        "unified-rbac-database/url": env.DATABASE_URL,
+        // A secret that the stack has anyway, and keeps for as long as its data.
+        "unified-rbac-master-keys/keys": `1: ${env.NEWAPI_ADMIN_TOKEN}`,
+      },
       override: { ...override, ...options.env },
     });
     return {

@@ -11,7 +11,7 @@ import { run } from "../process.ts";
 export type Role = "webhook" | "reconciler" | "migrate";
 
 const source = z.union([
-  z.object({ secretKeyRef: z.object({ name: z.string(), key: z.string() }) }),
+  z.object({ secretKeyRef: z.object({ name: z.string(), key: z.string(), optional: z.boolean().default(false) }) }),
   z.object({ fieldRef: z.object({ fieldPath: z.string() }) }),
 ]);
 const container = z.object({
@@ -129,6 +129,7 @@ function resolve(
   if (from === undefined) return "";
   if ("secretKeyRef" in from) {
     const value = facts.secrets[`${from.secretKeyRef.name}/${from.secretKeyRef.key}`];
+    if (value === undefined && from.secretKeyRef.optional) return "";
     if (value === undefined) throw new Error(`${name} comes from a Secret that the stack does not have`);
     return value;
   }

@@ -66,6 +66,8 @@ export function sagaRow(given: Partial<SagaRow> = {}): SagaRow {
     enabled: true,
     keyGeneration: 0,
     keyRotatedAt: undefined,
+    previousKeyUntil: undefined,
+    masterKey: undefined,
     rotation: undefined,
     invitedKeycloakUserID: undefined,
     deleting: undefined,

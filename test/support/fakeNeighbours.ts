@@ -2,7 +2,7 @@
 import { ConflictError } from "../../src/lib/errors.ts";
 import { Sensitive } from "../../src/lib/sensitive.ts";
 import type { DesiredUser, Realm } from "../../src/keycloak/realm.ts";
-import type { AccountRequest, Gateway, GatewayCapabilities, KeyVerdict } from "../../src/newapi/gateway.ts";
+import type { Account, AccountRequest, Gateway, GatewayCapabilities, KeyVerdict } from "../../src/newapi/gateway.ts";
 
 interface Failing<Method> {
   /** The next call of the method fails with this; `after`: once it has done its work, as when the answer is lost. */
@@ -112,14 +112,21 @@ export function makeFakeGateway(capabilities: Partial<GatewayCapabilities> = {})
   const { plan, run } = failures(calls);
   const accounts = new Map<string, FakeAccount>();
   let made = 0;
-  const account = (held: FakeAccount) => ({ userID: held.id, username: held.id, apiKey: new Sensitive(held.key) });
+  const account = (held: FakeAccount): Account => ({
+    userID: held.id,
+    username: held.id,
+    enabled: undefined,
+    masterKey: undefined,
+    apiKey: () => Promise.resolve(new Sensitive(held.key)),
+    takeWrites: () => [],
+  });
   const fake: FakeGateway = {
     accounts,
     calls,
     verdict: undefined,
     fail: plan,
-    capabilities: { tier: false, quota: false, overlap: false, email: false, ...capabilities },
-    find: (uuid, _tenantID, signal) =>
+    capabilities: { tier: false, quota: false, overlap: false, email: false, keyIsFree: true, ...capabilities },
+    find: ({ uuid }, signal) =>
       run("find", signal, () => {
         const held = accounts.get(uuid);
         return held === undefined ? undefined : account(held);
@@ -131,7 +138,7 @@ export function makeFakeGateway(capabilities: Partial<GatewayCapabilities> = {})
         accounts.set(request.uuid, held);
         return { account: account(held), created: known === undefined };
       }),
-    rotate: (_userID, uuid, signal) =>
+    rotate: ({ uuid }, _userID, signal) =>
       run("rotate", signal, () => {
         const held = accounts.get(uuid);
         if (held === undefined) throw new ConflictError({ code: "AccountGone", message: "It is gone." });
@@ -145,7 +152,10 @@ export function makeFakeGateway(capabilities: Partial<GatewayCapabilities> = {})
         const held = [...accounts.values()].find((each) => each.key === apiKey.reveal());
         return fake.verdict ?? (held === undefined ? "dead" : held.disabled ? "disabled" : "works");
       }),
-    check: (signal) => run("check", signal, () => undefined),
+    retire: (_person, signal) => run("retire", signal, () => 0),
+    seal: () => undefined,
+    isSealed: () => false,
+    check: (_expected, signal) => run("check", signal, () => ({ problems: [], unknown: [] })),
   };
   return fake;
 }

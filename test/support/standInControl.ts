@@ -1,5 +1,6 @@
 import type { FaultOrder } from "../../stack/newapi/faults.ts";
 import type { Entry } from "../../stack/newapi/journal.ts";
+import type { Settings } from "../../stack/newapi/newApi/settings.ts";
 
 export interface StandInUser {
   readonly user_id: string;
@@ -16,6 +17,21 @@ export interface StandInUser {
   readonly keySHA256: readonly string[];
 }
 
+export interface NewApiUser {
+  readonly id: number;
+  readonly username: string;
+  readonly display_name: string;
+  readonly status: number;
+  readonly group: string;
+  readonly quota: number;
+  readonly remark?: string;
+  readonly DeletedAt: string | null;
+  /** Names of the tokens that are alive. */
+  readonly tokens: readonly string[];
+  readonly keySHA256: readonly string[];
+  readonly sessions: number;
+}
+
 /** The gateway's stand-in from a test's side, in this process or another: `/_/...` as functions. */
 export interface StandInControl {
   /** Answers the fault's id. */
@@ -28,6 +44,10 @@ export interface StandInControl {
   exhaust(externalID: string, status?: 402 | 429): Promise<void>;
   /** As if an operator had deleted the account by hand. */
   removeUser(userID: string): Promise<void>;
+  /** Dialect new-api: its users but root and admin. */
+  newApiUsers(): Promise<readonly NewApiUser[]>;
+  /** Dialect new-api: how it is set up, and its traps. */
+  newApi(settings: Partial<Settings>): Promise<void>;
   /** No users, no journal, no faults. */
   reset(): Promise<void>;
 }
@@ -51,6 +71,10 @@ export function standInControl(url: string): StandInControl {
     },
     async removeUser(userID) {
       await ask("DELETE", `users/${userID}`);
+    },
+    newApiUsers: async () => (await ask("GET", "newapi"))["users"] as NewApiUser[],
+    async newApi(settings) {
+      await ask("POST", "newapi", settings);
     },
     async reset() {
       await ask("POST", "reset");

@@ -19,7 +19,7 @@ import { GIT_REPOSITORY, gitRepositoriesPath, kustomizationsPath, onboardTenant 
 import type { OnboardedTenant, OnboardOptions } from "../../stack/onboard.ts";
 import type { Answer, ApiServer } from "./apiServer.ts";
 import { soon } from "./soon.ts";
-import type { StandInControl, StandInUser } from "./standInControl.ts";
+import type { StandInControl, StandInUser, NewApiUser } from "./standInControl.ts";
 
 export interface TenantWishes extends Omit<OnboardOptions, "id"> {
   /** false: do not wait until its checks are green. Default true. */
@@ -159,6 +159,24 @@ export function seenKustomization(object: unknown): KustomizationSeen {
 /** How a key is compared where it must not be read. */
 export const sha256 = (apiKey: string): string => createHash("sha256").update(apiKey).digest("hex");
 
+/** An account of dialect new-api in the words of the other one. */
+function asAccount({ id, remark = "", status, group, display_name, keySHA256 }: NewApiUser): StandInUser {
+  const [tenantID = "", uuid = ""] = remark.split("/");
+  return {
+    user_id: String(id),
+    external_id: uuid,
+    email: display_name,
+    tenant_id: tenantID,
+    tier: group,
+    metadata: {},
+    created_at: "",
+    disabled: status !== 1,
+    exhausted: false,
+    liveKeys: keySHA256.length,
+    keySHA256,
+  };
+}
+
 export async function makeTenant(sides: Sides, label: string, wishes: TenantWishes = {}): Promise<TestTenant> {
   const { env, api, kube, gateway, db } = sides;
   const { ready: waitUntilReady = true, ...options } = wishes;
@@ -285,7 +303,10 @@ export async function makeTenant(sides: Sides, label: string, wishes: TenantWish
         })),
       );
     },
-    accounts: async (uuid) => (await gateway.users()).filter(({ external_id }) => external_id === uuid),
+    accounts: async (uuid) => [
+      ...(await gateway.users()).filter(({ external_id }) => external_id === uuid),
+      ...(await gateway.newApiUsers()).filter(({ remark }) => remark?.endsWith(uuid)).map(asAccount),
+    ],
     async row(uuid) {
       const { rows } = await db.query<SagaRecord>(
         `select state, email, kc_user_id, newapi_user_id, version, touches

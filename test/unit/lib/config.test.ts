@@ -31,6 +31,25 @@ describe("parseConfig", () => {
     expect(config.databaseURL.reveal()).toBe(DATABASE_URL);
   });
 
+  it("takes master keys from a variable or a file, and repeats none of them in a mistake", () => {
+    const key = "k".repeat(32);
+    const env = { DATABASE_URL, NATS_URL };
+    expect(parseConfig("reconciler", env, noFile).masterKeys).toBeUndefined();
+    expect(parseConfig("reconciler", { ...env, MASTER_KEYS: `1: ${key}` }, noFile).masterKeys?.current).toBe(1);
+    const read = (path: string) => (path === "/keys" ? `1: ${key}\n2: ${key}2\n` : "ns");
+    expect(parseConfig("reconciler", { ...env, MASTER_KEYS_FILE: "/keys" }, read).masterKeys?.current).toBe(2);
+    for (const wrong of [
+      { MASTER_KEYS: key },
+      { MASTER_KEYS_FILE: "/gone" },
+      { MASTER_KEYS: `1: ${key}`, MASTER_KEYS_FILE: "/keys" },
+    ]) {
+      const mistakes = mistakesOf(() => parseConfig("reconciler", { ...env, ...wrong }, noFile));
+      expect(mistakes).toHaveLength(1);
+      expect(mistakes[0]).toMatch(/^MASTER_KEYS/);
+      expect(mistakes[0]).not.toContain(key);
+    }
+  });
+
   it("takes its namespace from the service account, and the webhook's DNS name from it", () => {
     const config = parseConfig("reconciler", { DATABASE_URL, NATS_URL }, () => "elsewhere\n");
     expect(config.webhookTLS.dnsNames).toEqual(["unified-rbac-webhook.elsewhere.svc"]);

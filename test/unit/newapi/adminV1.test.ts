@@ -7,9 +7,21 @@ import { afterEach, describe, expect, test } from "vitest";
 import { systemClock } from "../../../src/lib/clock.ts";
 import { Sensitive } from "../../../src/lib/sensitive.ts";
 import { makeAdminV1Gateway } from "../../../src/newapi/adminV1.ts";
+import type { Person } from "../../../src/newapi/gateway.ts";
 
 const never = new AbortController().signal;
 const UUID = "7f1e9a52-6c1f-5f0e-9d3b-2f6f0c1f7a11";
+const ADA: Person = {
+  uuid: UUID,
+  tenantID: "acme",
+  email: "ada@acme.example",
+  userID: undefined,
+  enabled: true,
+  keyVersion: "0",
+  rotating: false,
+  overlapping: false,
+  masterKey: undefined,
+};
 
 interface Seen {
   readonly line: string;
@@ -51,7 +63,7 @@ describe("the admin-v1 client", () => {
     const { url, seen } = await recorder();
     const gateway = gatewayAt(url + end);
     const prefix = end.replace(/\/+$/, "");
-    await gateway.check(never);
+    await gateway.check({ tiers: [] }, never);
     await gateway.disable("usr_1", UUID, never);
     await gateway.verifyKey(new Sensitive("sk-abcdef"), never).catch(() => "transient");
     expect(seen.map(({ line }) => line)).toEqual([
@@ -63,9 +75,8 @@ describe("the admin-v1 client", () => {
 
   test("sends the create of the contract, with the uuid as idempotency key", async () => {
     const { url, seen } = await recorder();
-    const request = { uuid: UUID, tenantID: "acme", email: "ada@acme.example", tier: "standard" };
-    const keycloak = { keycloakUserID: "kc-1", keycloakRealm: "acme" };
-    await expect(gatewayAt(url).ensure({ ...request, ...keycloak }, never)).rejects.toThrow("404");
+    const request = { ...ADA, tier: "standard", quota: undefined, keycloakUserID: "kc-1", keycloakRealm: "acme" };
+    await expect(gatewayAt(url).ensure(request, never)).rejects.toThrow("404");
     expect(seen[0]?.line).toBe("POST /api/v1/admin/users");
     expect(seen[0]?.headers).toMatchObject({
       authorization: "Bearer t0ken",
@@ -83,7 +94,7 @@ describe("the admin-v1 client", () => {
 
   test("encodes what it puts into a query or a path", async () => {
     const { url, seen } = await recorder();
-    await gatewayAt(url).find("a&b=c/d#e", "acme", never);
+    await gatewayAt(url).find({ ...ADA, uuid: "a&b=c/d#e" }, never);
     await gatewayAt(url).enable("a b?c#d%2f", UUID, never);
     expect(seen.map(({ line }) => line)).toEqual([
       "GET /api/v1/admin/users?external_id=a%26b%3Dc%2Fd%23e",
@@ -94,9 +105,12 @@ describe("the admin-v1 client", () => {
   test.each(["", ".", "..", "a/b", "../../v1", "a\\b"])("never calls with the user id %j", async (userID) => {
     const { url, seen } = await recorder();
     const gateway = gatewayAt(url);
-    for (const method of ["rotate", "disable", "enable"] as const) {
-      const call = gateway[method](userID, UUID, never);
-      await expect(call).rejects.toMatchObject({ class: "terminal", code: "RequestRefused" });
+    for (const attempt of [
+      () => gateway.rotate(ADA, userID, never),
+      () => gateway.disable(userID, UUID, never),
+      () => gateway.enable(userID, UUID, never),
+    ]) {
+      await expect(attempt()).rejects.toMatchObject({ class: "terminal", code: "RequestRefused" });
     }
     expect(seen).toEqual([]);
   });
@@ -106,7 +120,7 @@ describe("the admin-v1 client", () => {
     const gateway = gatewayAt(url);
     await gateway.disable("usr_1", UUID, never);
     await gateway.enable("usr_1", UUID, never);
-    await gateway.rotate("usr_1", UUID, never).catch(() => "gone");
+    await gateway.rotate(ADA, "usr_1", never).catch(() => "gone");
     expect(seen).toHaveLength(3);
     for (const { headers } of seen) expect(headers).not.toHaveProperty("x-idempotency-key");
   });
@@ -114,7 +128,7 @@ describe("the admin-v1 client", () => {
   test.each(["", "secret-token\n", "secret token"])("says so instead of sending the admin token %j", async (token) => {
     const { url, seen } = await recorder();
     const error: unknown = await gatewayAt(url, token)
-      .check(never)
+      .check({ tiers: [] }, never)
       .catch((thrown: unknown) => thrown);
     expect(error).toMatchObject({ class: "terminal", code: "CredentialsRefused" });
     expect(inspect(error, { depth: 10 })).not.toMatch(/secret.token/);
@@ -123,6 +137,6 @@ describe("the admin-v1 client", () => {
 
   test("cannot change tier, quota or email, nor keep an old key", () => {
     const { capabilities } = gatewayAt("http://127.0.0.1:1");
-    expect(capabilities).toEqual({ tier: false, quota: false, overlap: false, email: false });
+    expect(capabilities).toEqual({ tier: false, quota: false, overlap: false, email: false, keyIsFree: true });
   });
 });

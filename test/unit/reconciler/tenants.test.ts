@@ -46,6 +46,7 @@ function makePlatform() {
         return {
           check: async () => {
             if (gateway.error !== undefined) throw gateway.error;
+            return { problems: [], unknown: [] };
           },
         } as Partial<Gateway> as Gateway;
       },
@@ -126,7 +127,7 @@ describe("a Tenant with everything it needs", () => {
       expect(condition("acme", type)?.status).toBe("True");
     }
     expect(cluster.tenant("acme")?.metadata.finalizers).toEqual([FINALIZER]);
-    expect(cluster.events).toMatchObject([{ type: "Normal", reason: "Ready" }]);
+    await until(() => expect(cluster.events).toMatchObject([{ type: "Normal", reason: "Ready" }]));
     expect(tenants.realms[0]?.clientSecret.reveal()).toBe("s3cret");
     // Without the line break that echo leaves behind.
     expect(tenants.gateways[0]?.token.reveal()).toBe("admin");

@@ -94,6 +94,21 @@ describe("a Tenant's status", () => {
     expect(words(tenantReport(reported({ previous: status }), later))).not.toContain("NoLoginPath True NoLoginPath");
   });
 
+  test("advice that could not be judged this time stays as it was", () => {
+    const said = "GatewayLimited True GatewayLimited";
+    const limited = tenantReport(
+      reported({ checks: { ...allWell, newapi: wrong("advises", "GatewayLimited", "It is slow.") } }),
+      now,
+    );
+    expect(words(limited)).toEqual(expect.arrayContaining(["Ready True Ready", "NewAPIReady True Ready", said]));
+    const newapi = { kind: "checked", findings: [], unknown: ["GatewayLimited"] } as const;
+    const next = (previous: typeof limited | undefined) =>
+      words(tenantReport(reported({ checks: { ...allWell, newapi }, previous }), later));
+    expect(next(limited)).toContain(said);
+    expect(next(undefined)).not.toContain(said);
+    expect(words(tenantReport(reported({ checks: allWell, previous: limited }), later))).not.toContain(said);
+  });
+
   test("shows a refusal before anything else, with what was accepted still checked", () => {
     const { accepted } = reported().acceptance;
     const refusals = [{ reason: "ChangeRefused", message: "No." } as const];

@@ -25,8 +25,13 @@ describe("going up", () => {
     const bench = makeBench();
     const context = bench.context(known());
     const result = await newapiStep.up(context, bench.signal);
-    expect(result.learned).toEqual({ newapiUserID: "na-1", newapiUsername: "na-1", enabled: true });
-    expect(context.carry.apiKey?.reveal()).toBe("sk-key-1");
+    expect(result.learned).toEqual({
+      newapiUserID: "na-1",
+      newapiUsername: "na-1",
+      enabled: true,
+      masterKey: null,
+    });
+    expect((await context.carry.account?.apiKey(bench.signal))?.reveal()).toBe("sk-key-1");
     expect(JSON.stringify([result, bench.wrote])).not.toContain("sk-key");
     expect(bench.gateway.accounts.get(ADA)?.request).toMatchObject({
       tier: "default",
@@ -94,7 +99,7 @@ describe("rotation", () => {
     const row = rotating(await established(bench));
     const context = bench.context(row);
     await newapiStep.up(context, bench.signal);
-    expect(context.carry.apiKey?.reveal()).toBe("sk-key-1-rotated");
+    expect(context.carry.freshKey?.reveal()).toBe("sk-key-1-rotated");
     expect(bench.wrote).toEqual([{ action: "rotated", target: "na-1" }]);
   });
 
@@ -106,7 +111,7 @@ describe("rotation", () => {
     const context = bench.context(row);
     await newapiStep.up(context, bench.signal);
     expect(bench.gateway.calls.filter((call) => call === "rotate")).toHaveLength(1);
-    expect(context.carry.apiKey?.reveal()).toBe("sk-key-1-rotated");
+    expect((await context.carry.account?.apiKey(bench.signal))?.reveal()).toBe("sk-key-1-rotated");
   });
 
   test("a call that did not get through is made again", async () => {

@@ -1,0 +1,141 @@
+import { REASON } from "../../api/reasons.ts";
+import type { Clock } from "../../lib/clock.ts";
+import { WaitingError } from "../../lib/errors.ts";
+import { call, type HttpAnswer, type HttpRequest, retryAfterMs } from "../../lib/http.ts";
+import type { Sensitive } from "../../lib/sensitive.ts";
+import { unauthorized } from "../classify.ts";
+import { type Said, readAdminEnvelope } from "./envelope.ts";
+import { CRITICAL_WINDOW_MS, type Limits, type Permit } from "./limits.ts";
+
+/** What may stand in a header as it is. fetch quotes a value that may not in its error, so it never gets one. */
+export const SENDABLE = /^[\x21-\x7e]+$/;
+
+export const RAISE_THE_LIMIT =
+  "the gateway's admin can set CRITICAL_RATE_LIMIT_ENABLE=false, or CRITICAL_RATE_LIMIT to at least 3 times the users made in 20 minutes";
+export const RAISE_THE_GLOBAL_LIMIT =
+  "the gateway's admin can raise GLOBAL_API_RATE_LIMIT to at least 8 times the users made in 3 minutes";
+
+export interface Request {
+  readonly method: HttpRequest["method"];
+  /** Below the gateway's address, from `/api` or `/v1` on. The gateway knows `/api/user/` and not `/api/user`. */
+  readonly path: string;
+  readonly body?: unknown;
+}
+
+export interface AdminIdentity {
+  readonly token: Sensitive;
+  /** Whose token it is. */
+  readonly id: number;
+}
+
+/** Calls to one gateway, with one admin's token or as somebody else; no cookie is ever kept beside the token. */
+export interface Connection {
+  readonly adminID: number;
+  /** A call with the admin's token. Throws where the token, the network or a limit is in the way. */
+  admin(request: Request, doing: string, signal: AbortSignal, secrets?: readonly string[]): Promise<Said>;
+  /** A call with these headers; 429 is told apart by `permit`: with one it is a critical call. */
+  as(
+    headers: Readonly<Record<string, string>>,
+    request: Request,
+    doing: string,
+    signal: AbortSignal,
+    options?: { readonly permit?: Permit; readonly secrets?: readonly string[] },
+  ): Promise<HttpAnswer>;
+}
+
+export function makeConnection(deps: {
+  readonly base: string;
+  readonly admin: AdminIdentity;
+  readonly limits: Limits;
+  readonly clock: Clock;
+}): Connection {
+  const { base, admin, limits, clock } = deps;
+  const adminSecret = admin.token.reveal();
+
+  const as: Connection["as"] = async (headers, request, doing, signal, { permit, secrets = [] } = {}) => {
+    const quiet = limits.quietUntil();
+    if (quiet !== undefined) throw tooMany(doing, quiet, clock.now());
+    permit?.spend();
+    const answer = await call(
+      "newapi",
+      {
+        method: request.method,
+        url: `${base}${request.path}`,
+        headers: {
+          accept: "application/json",
+          // Its messages are for people, in the caller's language; some are told apart by their words.
+          "accept-language": "en",
+          ...(request.body === undefined ? {} : { "content-type": "application/json" }),
+          ...headers,
+        },
+        ...(request.body === undefined ? {} : { body: JSON.stringify(request.body) }),
+        secrets: [adminSecret, ...secrets],
+      },
+      signal,
+    );
+    if (answer.status !== 429) {
+      permit?.passed();
+      return answer;
+    }
+    const asked = retryAfterMs(answer.headers, clock.now());
+    if (permit !== undefined && saysSessions(answer)) throw tooManySessions(doing);
+    if (permit !== undefined) {
+      permit.refused();
+      throw tooManyCritical(doing, clock.now() + (asked ?? CRITICAL_WINDOW_MS / 4), clock.now());
+    }
+    limits.hush(asked);
+    throw tooMany(doing, limits.quietUntil() ?? clock.now(), clock.now());
+  };
+
+  return {
+    adminID: admin.id,
+    as,
+    async admin(request, doing, signal, secrets = []) {
+      if (!SENDABLE.test(adminSecret)) {
+        throw unauthorized(
+          `The admin token is empty or has characters that cannot be sent (a line break?), so ${doing} was not tried`,
+        );
+      }
+      // The newest gateways take the id from the token and ignore the header; all others demand it.
+      const headers = { authorization: `Bearer ${adminSecret}`, "new-api-user": String(admin.id) };
+      const answer = await as(headers, request, doing, signal, { secrets });
+      return readAdminEnvelope(answer, doing, clock.now(), [adminSecret, ...secrets]);
+    },
+  };
+}
+
+/** The newest gateways have a limit of sessions per person; the limits per address have no body at all. */
+function saysSessions(answer: HttpAnswer): boolean {
+  return answer.text.includes("AUTH_SESSION");
+}
+
+export function tooManySessions(doing: string): WaitingError {
+  return new WaitingError({
+    code: REASON.GatewayLimited,
+    neighbour: "newapi",
+    upstreamStatus: 429,
+    message: `The gateway lets no more sessions of this account begin today, so ${doing} waits; it is tried again every hour.`,
+    retryAfterMs: 3_600_000,
+  });
+}
+
+export function tooManyCritical(doing: string, until: number, now: number): WaitingError {
+  return new WaitingError({
+    code: REASON.GatewayLimited,
+    neighbour: "newapi",
+    upstreamStatus: 429,
+    message: `The gateway limits logins and key look-ups, so ${doing} waits until ${new Date(until).toISOString()}; ${RAISE_THE_LIMIT}.`,
+    retryAfterMs: Math.max(1_000, until - now),
+  });
+}
+
+function tooMany(doing: string, until: number, now: number): WaitingError {
+  return new WaitingError({
+    code: REASON.GatewayLimited,
+    neighbour: "newapi",
+    upstreamStatus: 429,
+    message: `The gateway limits all calls, so ${doing} waits until ${new Date(until).toISOString()}; ${RAISE_THE_GLOBAL_LIMIT}.`,
+    // Not all at the same moment.
+    retryAfterMs: Math.max(1_000, until - now) + (now % 5_000),
+  });
+}

@@ -1,0 +1,110 @@
+import { z } from "zod";
+
+import { REASON } from "../../api/reasons.ts";
+import { TerminalError, TransientError } from "../../lib/errors.ts";
+import { Sensitive } from "../../lib/sensitive.ts";
+import { isNotFound, refusal } from "./envelope.ts";
+import type { Session } from "./session.ts";
+
+const OURS = "unified-rbac";
+const ALIVE = 1;
+const PAGE_SIZE = 100;
+/** As the gateway makes them, with or without the prefix that it accepts. */
+const KEY = /^(?:sk-)?([0-9A-Za-z]{16,})$/;
+
+const page = z.object({
+  items: z
+    .array(z.object({ id: z.int().positive(), name: z.string(), status: z.int(), key: z.string().catch("") }))
+    .nullable(),
+  total: z.number(),
+});
+const revealed = z.object({ key: z.string().regex(KEY) });
+
+export interface Token {
+  readonly id: number;
+  readonly name: string;
+  readonly alive: boolean;
+  /** In gateways of old the list shows it; since then it is masked there. */
+  readonly key: Sensitive | undefined;
+}
+
+/** A person's key of this version, by its name at the gateway: what is repeated finds what it made. */
+export function tokenName(version: string): string {
+  return `${OURS}-${version}`;
+}
+
+/** Our tokens among the person's, the oldest first; others are none of our business. */
+export async function ourTokens(session: Session, signal: AbortSignal): Promise<Token[]> {
+  const doing = "the look at a person's tokens";
+  const found: Token[] = [];
+  for (let number = 1, seen = 0; ; number += 1) {
+    const path = `/api/token/?p=${number}&page_size=${PAGE_SIZE}`;
+    const said = await session.call({ method: "GET", path }, doing, signal);
+    if (said.kind === "refused") throw refusal(said, doing);
+    const parsed = page.safeParse(said.data);
+    if (!parsed.success) throw unreadable(doing);
+    const items = parsed.data.items ?? [];
+    for (const { id, name, status, key } of items) {
+      if (name === OURS || name.startsWith(`${OURS}-`)) {
+        found.push({ id, name, alive: status === ALIVE, key: KEY.test(key) ? withPrefix(key) : undefined });
+      }
+    }
+    seen += items.length;
+    if (items.length === 0 || seen >= parsed.data.total) return found.toSorted((a, b) => a.id - b.id);
+  }
+}
+
+/** Answers nothing: who wants it must look for it. */
+export async function createToken(session: Session, name: string, signal: AbortSignal): Promise<void> {
+  const doing = "the creation of a token";
+  const body = {
+    name,
+    expired_time: -1,
+    unlimited_quota: true,
+    group: "",
+    model_limits_enabled: false,
+    model_limits: "",
+    allow_ips: "",
+  };
+  const said = await session.call({ method: "POST", path: "/api/token/", body }, doing, signal);
+  if (said.kind === "done") return;
+  if (/最大令牌数量|maximum/i.test(said.message)) {
+    throw new TerminalError({
+      code: REASON.RequestRefused,
+      neighbour: "newapi",
+      message: `The person has as many tokens as the gateway allows (${said.message}); some must be deleted there.`,
+    });
+  }
+  throw refusal(said, doing);
+}
+
+/** The key of a token; a critical call, unless the list has shown it. */
+export async function revealToken(session: Session, token: Token, signal: AbortSignal): Promise<Sensitive> {
+  if (token.key !== undefined) return token.key;
+  const doing = "the look at a token's key";
+  const said = await session.call({ method: "POST", path: `/api/token/${token.id}/key` }, doing, signal, "critical");
+  if (said.kind === "refused") throw refusal(said, doing);
+  const parsed = revealed.safeParse(said.data);
+  if (!parsed.success) throw unreadable(doing);
+  return withPrefix(parsed.data.key);
+}
+
+/** One that is gone is success. */
+export async function deleteToken(session: Session, id: number, signal: AbortSignal): Promise<void> {
+  const doing = "the deletion of a token";
+  const said = await session.call({ method: "DELETE", path: `/api/token/${id}` }, doing, signal);
+  if (said.kind === "refused" && !isNotFound(said)) throw refusal(said, doing);
+}
+
+function withPrefix(key: string): Sensitive {
+  return new Sensitive(`sk-${KEY.exec(key)?.[1] ?? ""}`);
+}
+
+/** Its body is left out: a key may stand in it. */
+function unreadable(doing: string): TransientError {
+  return new TransientError({
+    code: REASON.NeighbourUnavailable,
+    neighbour: "newapi",
+    message: `The gateway's answer to ${doing} could not be read.`,
+  });
+}

@@ -1,0 +1,100 @@
+import { randomBytes } from "node:crypto";
+
+export interface User {
+  readonly id: number;
+  readonly username: string;
+  password: string;
+  displayName: string;
+  readonly role: number;
+  status: 1 | 2;
+  group: string;
+  quota: number;
+  usedQuota: number;
+  remark: string;
+  deletedAt: string | null;
+  /** The personal access token, if one was made. */
+  accessToken: string | undefined;
+}
+
+export interface Token {
+  readonly id: number;
+  readonly userID: number;
+  readonly name: string;
+  status: number;
+  readonly key: string;
+}
+
+export const ROOT = 1;
+/** Whose token the tenant's credential Secret holds. */
+export const ADMIN = 2;
+
+/** The gateway's tables. Ids are given as SQLite does: the highest plus one, so one that was freed at the end is given again. */
+export interface Memory {
+  readonly users: Map<number, User>;
+  readonly tokens: Map<number, Token>;
+  /** Session (cookie or bearer) to the user's id. */
+  readonly sessions: Map<string, number>;
+  addUser(input: Pick<User, "username" | "password" | "displayName" | "role" | "quota">): User;
+  addToken(userID: number, name: string): Token;
+  addSession(userID: number): string;
+  endSessions(userID: number): void;
+  clear(): void;
+}
+
+export function makeMemory(adminToken: string): Memory {
+  const users = new Map<number, User>();
+  const tokens = new Map<number, Token>();
+  const sessions = new Map<string, number>();
+  let lastToken = 0;
+
+  const memory: Memory = {
+    users,
+    tokens,
+    sessions,
+    addUser(input) {
+      const id = Math.max(0, ...users.keys()) + 1;
+      const user: User = {
+        ...input,
+        id,
+        status: 1,
+        group: "default",
+        usedQuota: 0,
+        remark: "",
+        deletedAt: null,
+        accessToken: undefined,
+      };
+      users.set(id, user);
+      return user;
+    },
+    addToken(userID, name) {
+      lastToken += 1;
+      const token: Token = { id: lastToken, userID, name, status: 1, key: randomLetters(48) };
+      tokens.set(token.id, token);
+      return token;
+    },
+    addSession(userID) {
+      const session = randomBytes(24).toString("base64url");
+      sessions.set(session, userID);
+      return session;
+    },
+    endSessions(userID) {
+      for (const [session, owner] of sessions) if (owner === userID) sessions.delete(session);
+    },
+    clear() {
+      users.clear();
+      tokens.clear();
+      sessions.clear();
+      memory.addUser({ username: "root", password: randomLetters(16), displayName: "Root User", role: 100, quota: 0 });
+      const admin = { username: "operator", password: randomLetters(16), displayName: "operator", role: 10, quota: 0 };
+      memory.addUser(admin).accessToken = adminToken;
+    },
+  };
+  memory.clear();
+  return memory;
+}
+
+const LETTERS = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
+
+function randomLetters(count: number): string {
+  return Array.from(randomBytes(count), (byte) => LETTERS[byte % LETTERS.length]).join("");
+}

@@ -1,0 +1,247 @@
+/** What the open-source gateway does to a client that believes it: each of its traps, and that ours does not fall in. */
+import { afterEach, beforeEach, describe, expect, test } from "vitest";
+
+import { parseMasterKeys } from "../../../../src/lib/masterKeys.ts";
+import { Sensitive } from "../../../../src/lib/sensitive.ts";
+import type { Gateway } from "../../../../src/newapi/gateway.ts";
+import { makeLimits } from "../../../../src/newapi/newApi/limits.ts";
+import { candidates, never, personRequest, type Target } from "../../../support/gateways.ts";
+import type { StandInControl } from "../../../support/standInControl.ts";
+
+const OLD = `1: ${"contract-suite-".repeat(3)}`;
+const NEW = `2: ${"another-master-".repeat(3)}`;
+
+describe.each(candidates().filter(({ name }) => /new-api, (cookie|bearer) logins$/.test(name)))(
+  "$name",
+  ({ name, start }) => {
+    let target: Target;
+    let gateway: Gateway;
+    let control: StandInControl;
+    beforeEach(async () => {
+      target = await start();
+      gateway = target.client();
+      control = target.control as StandInControl;
+    });
+    afterEach(() => target.close());
+
+    const made = async (request = personRequest()) => {
+      const { account, created } = await gateway.ensure(request, never);
+      return { request, account, created, apiKey: await account.apiKey(never) };
+    };
+    const admin = async (method: string, path: string, body?: unknown) => {
+      const headers = { authorization: `Bearer ${target.token.reveal()}`, "new-api-user": "2" };
+      const answer = await fetch(`${target.url}${path}`, { method, headers, body: JSON.stringify(body) ?? null });
+      return (await answer.json()) as { success: boolean; data?: unknown };
+    };
+    const user = async (id: string) => (await control.newApiUsers()).find((each) => String(each.id) === id);
+
+    test("a random code that is taken: the same create is made again", async () => {
+      for (const database of ["sqlite", "postgres"] as const) {
+        await control.newApi({ database, codeCollisions: 2 });
+        expect((await made()).created).toBe(true);
+      }
+      await control.newApi({ codeCollisions: 5 });
+      await expect(made()).rejects.toMatchObject({ class: "transient" });
+    });
+
+    test("a locked database passes", async () => {
+      await control.newApi({ locked: 1 });
+      const request = personRequest();
+      await expect(made(request)).rejects.toMatchObject({ class: "transient", code: "NeighbourUnavailable" });
+      expect((await made(request)).created).toBe(false);
+    });
+
+    test("what the gateway does not take is terminal, with its words", async () => {
+      const { request } = await made();
+      await control.fault({
+        match: { method: "PUT" },
+        count: 1,
+        action: {
+          status: 200,
+          body: {
+            success: false,
+            message: "Invalid input Key: 'User.Group' Error:Field validation for 'Group' failed on the 'max' tag",
+          },
+        },
+      });
+      const error = await gateway.ensure({ ...request, tier: "vip" }, never).catch((thrown: unknown) => thrown);
+      expect(error).toMatchObject({ class: "terminal", code: "RequestRefused" });
+      expect(String(error)).toContain("failed on the 'max' tag");
+    });
+
+    test.each([
+      [{ turnstile: true }, "switch Turnstile off"],
+      [{ passwordLogin: false }, "switch PasswordLoginEnabled on"],
+    ])("%j is terminal, says which setting to change, and blocks the Tenant", async (settings, sentence) => {
+      await control.newApi(settings);
+      await expect(made()).rejects.toMatchObject({ class: "terminal", code: "LoginBlocked" });
+      const { problems } = await gateway.check({ tiers: ["default"] }, never);
+      expect(problems).toMatchObject([{ reason: "LoginBlocked", blocking: true }]);
+      expect(problems[0]?.message).toContain(sentence);
+    });
+
+    test("two-factor login of one account is terminal and names the call that ends it", async () => {
+      const { request, account } = await made();
+      await control.newApi({ twoFactor: [account.username] });
+      await expect(made(request)).rejects.toMatchObject({
+        code: "LoginBlocked",
+        message: expect.stringContaining(`/api/user/${account.userID}/2fa`) as string,
+      });
+    });
+
+    test("a group that the gateway does not have blocks the Tenant", async () => {
+      const { problems } = await gateway.check({ tiers: ["nosuchgroup"] }, never);
+      expect(problems).toMatchObject([{ reason: "MissingTier", blocking: true }]);
+    });
+
+    test("a password that somebody changed is set back once, and said", async () => {
+      const { request, account, apiKey } = await made();
+      await admin("PUT", "/api/user/", {
+        id: Number(account.userID),
+        username: account.username,
+        password: "changed-by-hand",
+        remark: (await user(account.userID))?.remark,
+      });
+      const again = await made(request);
+      expect(again.apiKey.equals(apiKey)).toBe(true);
+      expect(again.account.takeWrites()).toContain("password-reset");
+      expect(target.resets).toEqual([`${request.uuid} refused`]);
+    });
+
+    test("a new master key takes over at the next login, and the old seals are still known", async () => {
+      const { request, account, apiKey } = await made();
+      const owner = { uuid: request.uuid, userID: account.userID };
+      const seal = gateway.seal(owner, apiKey) ?? "";
+      gateway = target.client({ masterKeys: parseMasterKeys(`${OLD}\n${NEW}`) });
+      expect(gateway.isSealed(owner, apiKey, seal)).toBe(true);
+      const again = await made({ ...request, userID: account.userID, masterKey: 1 });
+      expect(again.account.masterKey).toBe(2);
+      expect(again.apiKey.equals(apiKey)).toBe(true);
+      expect(target.resets).toEqual([`${request.uuid} master-key`]);
+      const later = await made({ ...request, userID: account.userID, masterKey: 2 });
+      expect(later.apiKey.equals(apiKey)).toBe(true);
+      expect(target.resets).toHaveLength(1);
+    });
+
+    test.each([true, false])("a lost master key loses nobody, with the row there: %s", async (rowIsThere) => {
+      const { request, account, apiKey } = await made();
+      gateway = target.client({ masterKeys: parseMasterKeys(NEW) });
+      const known = rowIsThere ? { userID: account.userID, masterKey: 1 } : {};
+      const again = await made({ ...request, ...known });
+      expect(again.created).toBe(false);
+      expect(again.account.userID).toBe(account.userID);
+      expect(again.apiKey.equals(apiKey)).toBe(true);
+      expect(target.resets).toEqual([`${request.uuid} master-key`]);
+      expect(await control.newApiUsers()).toHaveLength(1);
+    });
+
+    test("an account of our name without mark, that our password does not open, is left alone", async () => {
+      const { request, account } = await made();
+      await admin("PUT", "/api/user/", {
+        id: Number(account.userID),
+        username: account.username,
+        password: "somebody-elses",
+      });
+      await expect(made(request)).rejects.toMatchObject({ class: "terminal", code: "AccountClaimed" });
+      expect((await user(account.userID))?.remark).toBeUndefined();
+    });
+
+    test("one that was made, and not marked before the cut, is ours by its password", async () => {
+      const request = personRequest();
+      await control.fault({ match: { method: "PUT" }, count: 1, action: { dropBefore: true } });
+      await expect(made(request)).rejects.toMatchObject({ class: "transient" });
+      const { created, account } = await made(request);
+      expect(created).toBe(false);
+      expect((await user(account.userID))?.remark).toContain(request.uuid);
+    });
+
+    test("an id on record that is now another person's is not believed", async () => {
+      const [ada, bob] = [await made(), await made()];
+      const again = await made({ ...ada.request, userID: bob.account.userID });
+      expect(again.account.userID).toBe(ada.account.userID);
+      expect(await gateway.disable(bob.account.userID, ada.request.uuid, never)).toBe(false);
+      expect(await gateway.verifyKey(bob.apiKey, never)).toBe("works");
+    });
+
+    test.each(["", "0", "1", "2", "-3", "1.5", "03", "x", "1e3", "9007199254740993"])(
+      "nothing is ever changed under the id %j: none, the root's, our admin's own",
+      async (id) => {
+        const seq = (await control.journal()).at(-1)?.seq ?? 0;
+        const { uuid } = personRequest();
+        for (const attempt of [() => gateway.disable(id, uuid, never), () => gateway.enable(id, uuid, never)]) {
+          await expect(attempt()).rejects.toMatchObject({ class: "terminal", code: "RequestRefused" });
+        }
+        expect(await control.journal(seq)).toEqual([]);
+      },
+    );
+
+    test("somebody who was made an admin there is no longer a person's account", async () => {
+      await expect(gateway.find(personRequest({ userID: "1" }), never)).resolves.toBeUndefined();
+    });
+
+    test("a soft-deleted account keeps its name for ever: the person gets the next one", async () => {
+      const { request, account } = await made();
+      await admin("POST", "/api/user/manage", { id: Number(account.userID), action: "delete" });
+      const again = await made({ ...request, userID: account.userID });
+      expect(again.created).toBe(true);
+      expect(again.account.username).not.toBe(account.username);
+      const found = await gateway.find(request, never);
+      expect(found?.userID).toBe(again.account.userID);
+    });
+
+    test("what else stands in the remark, the email and the quota is kept", async () => {
+      const { request, account } = await made(personRequest({ quota: 500 }));
+      const mark = (await user(account.userID))?.remark ?? "";
+      await admin("PUT", "/api/user/", {
+        id: Number(account.userID),
+        username: account.username,
+        group: "default",
+        display_name: "x",
+        remark: `${mark} pays by card`,
+      });
+      await gateway.ensure({ ...request, userID: account.userID, tier: "vip" }, never);
+      expect(await user(account.userID)).toMatchObject({ group: "vip", quota: 500, remark: `${mark} pays by card` });
+    });
+
+    test("tokens that are not ours stay; ours that somebody switched off are replaced", async () => {
+      const { request, apiKey, account } = await made();
+      await control.fault({ match: { path: "/v1/models" }, count: 1, action: { status: 401 } });
+      expect(await gateway.verifyKey(apiKey, never)).toBe("dead");
+      const again = await made({ ...request, userID: account.userID });
+      expect(again.apiKey.equals(apiKey)).toBe(true);
+    });
+
+    test("a session is ended where the gateway keeps sessions", async () => {
+      const { account } = await made();
+      const sessions = (await user(account.userID))?.sessions;
+      expect(sessions).toBe(name.includes("cookie") ? 1 : 0);
+    });
+
+    test("a limit is waited for: nobody fails, and the message names until when and the settings", async () => {
+      await control.newApi({ criticalLimit: 2 });
+      gateway = target.client({ limits: makeLimits({ now: Date.now }) });
+      await made();
+      const error = await made().catch((thrown: unknown) => thrown);
+      expect(error).toMatchObject({ class: "waiting", code: "GatewayLimited" });
+      expect(String(error)).toMatch(/until \d{4}-.*CRITICAL_RATE_LIMIT_ENABLE=false/);
+      const { problems } = await gateway.check({ tiers: ["default"] }, never);
+      expect(problems).toMatchObject([{ reason: "GatewayLimited", blocking: false }]);
+      expect(problems[0]?.message).toContain("GLOBAL_API_RATE_LIMIT");
+      await control.newApi({ globalLimit: 1 });
+      await gateway.find(personRequest(), never).catch(() => undefined);
+      await expect(gateway.find(personRequest(), never)).rejects.toMatchObject({
+        class: "waiting",
+        message: expect.stringContaining("GLOBAL_API_RATE_LIMIT") as string,
+      });
+    });
+
+    test("a 200 without a boolean success is nobody's answer", async () => {
+      await control.fault({ count: 1, action: { status: 200, body: { message: "", data: {} } } });
+      await expect(gateway.find(personRequest(), never)).rejects.toMatchObject({ class: "transient" });
+    });
+
+    test("a user-id that is no number is said before anything is asked", () => {
+      expect(() => target.client({ token: new Sensitive("x") })).not.toThrow();
+    });
+  },
+);
