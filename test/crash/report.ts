@@ -23,7 +23,7 @@ const FILE = join(projectRoot, "docs", "reliability.md");
 const BEGIN = "<!-- crash: begin -->";
 const END = "<!-- crash: end -->";
 
-export function report(results: Results): { readonly table: string; write(): void } {
+export function report(results: Results): { readonly table: string; write(): Promise<void> } {
   const { survey, kills, losses, outages, gaps, seed, short, lanes, minutes } = results;
   const rows = [row("Undisturbed, every scenario", survey)];
   for (const neighbour of NEIGHBOURS) {
