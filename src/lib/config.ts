@@ -48,7 +48,6 @@ export interface ReconcilerConfig extends CommonConfig {
   readonly driftMs: number;
   /** Names this process in logs and leases. */
   readonly identity: string;
-  readonly nodeName: string | undefined;
   /** From which passwords at gateways of dialect new-api are derived; absent: that dialect cannot be used. */
   readonly masterKeys: MasterKeys | undefined;
 }
@@ -174,7 +173,6 @@ const reconcilerEnv = z.object({
   WORKERS: whole(16, 1, 256, ""),
   RECHECK_SECONDS: seconds(60, 1, 86_400),
   DRIFT_SECONDS: seconds(600, 1, 86_400),
-  NODE_NAME: z.string().optional(),
   POD_NAME: z.string().optional(),
 });
 
@@ -228,7 +226,6 @@ export function parseConfig(role: Role, env: Environment, read: ReadText = readT
         recheckMs: vars.RECHECK_SECONDS,
         driftMs: vars.DRIFT_SECONDS,
         identity: vars.POD_NAME ?? `reconciler-${process.pid}`,
-        nodeName: vars.NODE_NAME,
         masterKeys,
       };
     }

@@ -138,8 +138,6 @@ function resolve(
       return manifests.namespace;
     case "metadata.name":
       return facts.podName;
-    case "spec.nodeName":
-      return "local";
     default:
       throw new Error(`${name} comes from the field ${from.fieldRef.fieldPath}, which the stack does not know`);
   }
