@@ -51,6 +51,6 @@ $(INSTALLED): package-lock.json
 	@node -e 'if (+process.versions.node.split(".")[0] < 20) { console.error("Node 20 or newer is needed to begin, and found is " + process.versions.node + ": install a newer one from https://nodejs.org."); process.exit(1); }'
 	@command -v npm >/dev/null || { echo 'npm is needed, and no "npm" was found on the PATH: it comes with Node, or as the package "npm" of your distribution.' >&2; exit 1; }
 	@echo "Installing what package-lock.json names (npm ci)"
-	@npm ci --no-audit --no-fund --loglevel=error
+	@npm ci --no-audit --no-fund --no-update-notifier --loglevel=error
 	@node_modules/.bin/node -e '' || { echo 'npm installed no working Node 24: does it refuse install scripts (npm config get ignore-scripts)?' >&2; exit 1; }
 	@touch $@
