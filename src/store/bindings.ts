@@ -316,6 +316,7 @@ async function takeEmail(client: PoolClient, row: SagaRow, email: string): Promi
     values: [holder.objectUID, row.email],
   });
   if ((cycle.rowCount ?? 0) > 0) {
+    await tellBoth(client, row.objectUID, holder.objectUID);
     return {
       kind: "refused",
       reason: REASON.EmailCycle,
@@ -327,6 +328,19 @@ async function takeEmail(client: PoolClient, row: SagaRow, email: string): Promi
     reason: REASON.EmailInUse,
     message: `${email} belongs to TenantUser ${holder.name ?? "?"}; the change follows when that one is deleted or changes its email.`,
   };
+}
+
+/** A cycle has two ends: the other one, which waited so far, looks again, once, and is told the same. */
+async function tellBoth(client: PoolClient, mine: string | undefined, other: string | undefined): Promise<void> {
+  await client.query({
+    name: "tell-both",
+    text: `with told as (
+             update waiting set why = $3 where object_uid = any(array[$1, $2]::uuid[]) and why <> $3 returning object_uid
+           )
+           update user_provision_state set due_at = now(), touches = touches + 1
+           where object_uid = $2 and object_uid in (select object_uid from told) and confirmed_at is not null`,
+    values: [mine, other, REASON.EmailCycle],
+  });
 }
 
 /** Who waits for an email of this tenant, oldest first, without the object that holds it. */

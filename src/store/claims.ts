@@ -123,6 +123,14 @@ export async function record(pool: Pool, claim: Claim, recording: Recording): Pr
     if (next === undefined) return undefined;
     await appendAudit(client, recording.audit);
     for (const event of recording.events) await enqueueEvent(client, event);
+    // Who is done waits for no other email any more, though it may have wanted one for a while.
+    if (recording.patch.state === "done") {
+      await client.query({
+        name: "waits-no-more",
+        text: "delete from waiting where object_uid = $1",
+        values: [claim.row.objectUID],
+      });
+    }
     return next;
   });
 }

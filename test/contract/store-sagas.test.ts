@@ -647,6 +647,17 @@ describe("an email that changes", () => {
     expect(await again(grace)).toMatchObject({ email: "grace@example.com" });
   });
 
+  test("that makes a cycle wakes the other end, once, and it is told the same", async () => {
+    const ada = await set(await bound(), { due_at: null });
+    const grace = await bound({ name: "grace" });
+    await moveEmail(pool, ada, "grace@example.com");
+    await moveEmail(pool, grace, "ada@example.com");
+    const woken = await again(ada);
+    expect(woken).toMatchObject({ touches: ada.touches + 1, dueAt: expect.any(Date) });
+    expect(await moveEmail(pool, woken, "grace@example.com")).toMatchObject({ kind: "refused", reason: "EmailCycle" });
+    expect((await again(grace)).touches).toBe(grace.touches);
+  });
+
   test("is not moved by one who has lost the row", async () => {
     const { owner } = await worker();
     const row = await bound();
