@@ -8,7 +8,8 @@ import type { Clock } from "../lib/clock.ts";
 import { isSagaError } from "../lib/errors.ts";
 import type { Log } from "../lib/log.ts";
 import { report, sameStatus, type Situation } from "../saga/report.ts";
-import { bind, type Binding, forgetApplicant, listWaiting, waitForTenant } from "../store/bindings.ts";
+import { bind, type Binding } from "../store/bindings.ts";
+import { forgetApplicant, listWaiting, waitForTenant } from "../store/waiting.ts";
 import { touchObject } from "../store/sightings.ts";
 import type { TenantRegistry } from "./access.ts";
 

@@ -4,7 +4,7 @@ import type { LiveTenantUser } from "../api/tenantUser.ts";
 import type { Sight, TenantView, View } from "../saga/decide.ts";
 import { desire, refusal } from "../saga/desired.ts";
 import type { StepName } from "../saga/row.ts";
-import type { Waiter } from "../store/bindings.ts";
+import type { Waiter } from "../store/waiting.ts";
 import { tenantOf, type Work } from "./work.ts";
 
 /** The object that holds the row, as it is now. */

@@ -1,9 +1,9 @@
 import type { Pool, PoolClient } from "pg";
 import { candidateUUID, isUUIDv4 } from "../api/names.ts";
-import type { Reason } from "../api/reasons.ts";
-import { REASON } from "../api/reasons.ts";
+import { REASON, type Reason } from "../api/reasons.ts";
 import { type RawRow, type Queryable, sagaRow } from "./sagas.ts";
 import { inTransaction } from "./transaction.ts";
+import { putWaiting } from "./waiting.ts";
 import type { SagaRow } from "../saga/row.ts";
 
 /** An object that asks for a row. */
@@ -116,7 +116,7 @@ async function pin(
   uuid: string,
   carried: string | undefined,
 ): Promise<{ kind: "row"; row: SagaRow } | { kind: "fresh" } | (Binding & { kind: "refused" })> {
-  const row = await one(client, uuid);
+  const row = await rowForUpdate(client, uuid);
   if (row === undefined || !row.confirmed) {
     // An unconfirmed row holds nothing: admission wrote it for this or another object that was never seen.
     // One that a user of this tenant carries upstream is the tenant's own, though the database was lost.
@@ -160,14 +160,15 @@ async function quotaFull(client: PoolClient, applicant: Applicant): Promise<Bind
 async function derived(client: PoolClient, applicant: Applicant): Promise<Binding> {
   for (let n = 1; ; n += 1) {
     const uuid = candidateUUID(applicant.tenantID, applicant.email, n === 1 ? undefined : n);
-    const row = await one(client, uuid);
+    const row = await rowForUpdate(client, uuid);
     if (row === undefined) return insert(client, applicant, uuid);
     const free = !row.confirmed || row.voided || (row.email === applicant.email && !holds(row));
     if (free) return bindTo(client, applicant, row);
   }
 }
 
-async function one(client: PoolClient, uuid: string): Promise<SagaRow | undefined> {
+/** The row, locked to the end of the transaction. */
+export async function rowForUpdate(client: PoolClient, uuid: string): Promise<SagaRow | undefined> {
   const { rows } = await client.query<RawRow>({
     name: "one-for-update",
     text: "select * from user_provision_state where sme_user_uuid = $1 for update",
@@ -246,253 +247,3 @@ async function voidCandidates(client: PoolClient, applicant: Applicant, chosen: 
     values: [applicant.uid, chosen],
   });
 }
-
-/** Notes that this object waits, for whom and why. */
-async function putWaiting(client: PoolClient, applicant: Applicant, why: Reason): Promise<void> {
-  await client.query({
-    name: "put-waiting",
-    text: `insert into waiting (object_uid, namespace, name, tenant, email, created_at, why)
-           values ($1, $2, $3, $4, $5, $6, $7)
-           on conflict (object_uid) do update set namespace = excluded.namespace, name = excluded.name,
-             tenant = excluded.tenant, email = excluded.email, why = excluded.why`,
-    values: [
-      applicant.uid,
-      applicant.namespace,
-      applicant.name,
-      applicant.tenantID,
-      applicant.email,
-      applicant.createdAt,
-      why,
-    ],
-  });
-}
-
-/**
- * The row of a living object takes a new address. It waits while another living object holds that address; two that
- * want each other's would wait for ever, which is refused naming both. Fenced by the row's version; undefined: somebody
- * else works on the row by now.
- */
-export async function moveEmail(pool: Pool, row: SagaRow, email: string): Promise<Binding | undefined> {
-  return inTransaction(pool, async (client) => {
-    await lockTenant(client, row.tenantID);
-    const binding = await takeEmail(client, row, email);
-    return binding;
-  });
-}
-
-async function takeEmail(client: PoolClient, row: SagaRow, email: string): Promise<Binding | undefined> {
-  const fence = await client.query({
-    name: "fence-row",
-    text: "select 1 from user_provision_state where sme_user_uuid = $1 and version = $2 for update",
-    values: [row.uuid, row.version],
-  });
-  if (fence.rowCount === 0) return undefined;
-  const { rows } = await client.query<RawRow>({
-    name: "rows-of-email",
-    text: `select * from user_provision_state where sme_tenant_id = $1 and email = $2 and confirmed_at is not null`,
-    values: [row.tenantID, email],
-  });
-  const holder = rows.map(sagaRow).find((other) => other.uuid !== row.uuid && holds(other));
-  if (holder === undefined) {
-    const moved = await client.query<RawRow>({
-      name: "move-email",
-      text: "update user_provision_state set email = $2, updated_at = now() where sme_user_uuid = $1 returning *",
-      values: [row.uuid, email],
-    });
-    await client.query("delete from waiting where object_uid = $1", [row.objectUID]);
-    return { kind: "bound", row: sagaRow(moved.rows[0] as RawRow), returned: false };
-  }
-  await client.query({
-    name: "wait-for-email",
-    text: `insert into waiting (object_uid, namespace, name, tenant, email, created_at, why)
-           select object_uid, object_namespace, object_name, sme_tenant_id, $2, object_created_at, $3
-           from user_provision_state where sme_user_uuid = $1
-           on conflict (object_uid) do update set email = excluded.email, why = excluded.why`,
-    values: [row.uuid, email, REASON.EmailInUse],
-  });
-  const cycle = await client.query({
-    name: "email-cycle",
-    text: "select 1 from waiting where object_uid = $1 and email = $2",
-    values: [holder.objectUID, row.email],
-  });
-  if ((cycle.rowCount ?? 0) > 0) {
-    await tellBoth(client, row.objectUID, holder.objectUID);
-    return {
-      kind: "refused",
-      reason: REASON.EmailCycle,
-      message: `${row.name ?? "?"} and ${holder.name ?? "?"} want each other's email; give one of them a third address first.`,
-    };
-  }
-  return {
-    kind: "waiting",
-    reason: REASON.EmailInUse,
-    message: `${email} belongs to TenantUser ${holder.name ?? "?"}; the change follows when that one is deleted or changes its email.`,
-  };
-}
-
-/** A cycle has two ends: the other one, which waited so far, looks again, once, and is told the same. */
-async function tellBoth(client: PoolClient, mine: string | undefined, other: string | undefined): Promise<void> {
-  await client.query({
-    name: "tell-both",
-    text: `with told as (
-             update waiting set why = $3 where object_uid = any(array[$1, $2]::uuid[]) and why <> $3 returning object_uid
-           )
-           update user_provision_state set due_at = now(), touches = touches + 1
-           where object_uid = $2 and object_uid in (select object_uid from told) and confirmed_at is not null`,
-    values: [mine, other, REASON.EmailCycle],
-  });
-}
-
-/** Who waits for an email of this tenant, oldest first, without the object that holds it. */
-export interface Waiter {
-  readonly uid: string;
-  readonly namespace: string;
-  readonly name: string;
-  readonly createdAt: Date;
-}
-
-interface RawWaiter {
-  object_uid: string;
-  namespace: string;
-  name: string;
-  created_at: Date;
-}
-
-const waiter = (raw: RawWaiter): Waiter => ({
-  uid: raw.object_uid,
-  namespace: raw.namespace,
-  name: raw.name,
-  createdAt: raw.created_at,
-});
-
-/** The one who would take over; objects that have a row of their own (an email change) do not. */
-export async function firstWaiter(db: Queryable, tenantID: string, email: string): Promise<Waiter | undefined> {
-  const { rows } = await db.query<RawWaiter>({
-    name: "first-waiter",
-    text: `select w.* from waiting w where w.tenant = $1 and w.email = $2 and w.why = $3
-             and not exists (select 1 from user_provision_state s
-                             where s.object_uid = w.object_uid and s.confirmed_at is not null)
-           order by w.created_at, w.object_uid limit 1`,
-    values: [tenantID, email, REASON.EmailInUse],
-  });
-  return rows[0] === undefined ? undefined : waiter(rows[0]);
-}
-
-/** Those who may go on when something of this tenant was released; all of them when `tenantID` is undefined. */
-export async function listWaiting(db: Queryable, tenantID: string | undefined): Promise<Waiter[]> {
-  const { rows } = await db.query<RawWaiter>({
-    name: "list-waiting",
-    text: "select * from waiting where $1::text is null or tenant = $1 or tenant is null order by created_at, object_uid",
-    values: [tenantID ?? null],
-  });
-  return rows.map(waiter);
-}
-
-/** Notes an object in a namespace that no Tenant claims. */
-export async function waitForTenant(db: Queryable, object: Waiter & { readonly email: string }): Promise<void> {
-  await db.query({
-    name: "wait-for-tenant",
-    text: `insert into waiting (object_uid, namespace, name, tenant, email, created_at, why)
-           values ($1, $2, $3, null, $4, $5, $6)
-           on conflict (object_uid) do update set tenant = null, email = excluded.email, why = excluded.why`,
-    values: [object.uid, object.namespace, object.name, object.email, object.createdAt, REASON.NoTenant],
-  });
-}
-
-/** The object is gone, or going, without ever having had a row: nothing of it stays. */
-export async function forgetApplicant(db: Queryable, uid: string): Promise<void> {
-  await db.query({
-    name: "forget-applicant",
-    text: `with gone as (delete from waiting where object_uid = $1)
-           update user_provision_state set voided_at = now(), due_at = null, updated_at = now()
-           where object_uid = $1 and confirmed_at is null and voided_at is null`,
-    values: [uid],
-  });
-}
-
-/**
- * The deleted holder gives its saga to the waiter: same uuid, ids and key. Fenced like a record; false: the lease is
- * lost. What the step keycloak and secret find to differ for the new object, they correct.
- */
-export async function handOver(
-  pool: Pool,
-  claim: { readonly row: SagaRow; readonly owner: number },
-  to: Waiter,
-): Promise<boolean> {
-  return inTransaction(pool, async (client) => {
-    await lockTenant(client, claim.row.tenantID);
-    const purged = claim.row.deleting?.undone.includes("keycloak") ?? false;
-    // The object that goes has no row from here on: whoever waits is looked at again, and so it is let go.
-    await client.query({
-      name: "wait-for-release",
-      text: `insert into waiting (object_uid, namespace, name, tenant, email, created_at, why)
-             select object_uid, object_namespace, object_name, sme_tenant_id, email, coalesce(object_created_at, now()), $4
-             from user_provision_state
-             where sme_user_uuid = $1 and lease_owner = $2 and version = $3 and object_uid is not null
-             on conflict (object_uid) do update set why = excluded.why`,
-      values: [claim.row.uuid, claim.owner, claim.row.version, REASON.Deleting],
-    });
-    const moved = await client.query({
-      name: "hand-over",
-      text: `update user_provision_state set object_uid = $4, object_namespace = $5, object_name = $6, object_created_at = $7,
-               deleting = null, run = $8, handled = null, state = case when $9 then 'pending' else reached end,
-               reached = case when $9 then 'pending' else reached end,
-               adopted = adopted and not $9,
-               kc_user_id = case when $9 then null else kc_user_id end,
-               retry_count = 0, backoff_until = null, blocked_on = null, lease_owner = null, lease_until = null,
-               due_at = now(), version = version + 1, updated_at = now()
-             where sme_user_uuid = $1 and lease_owner = $2 and version = $3`,
-      values: [
-        claim.row.uuid,
-        claim.owner,
-        claim.row.version,
-        to.uid,
-        to.namespace,
-        to.name,
-        to.createdAt,
-        JSON.stringify({ reason: "handover", generation: -1, step: "keycloak", attempt: 0, done: false }),
-        purged,
-      ],
-    });
-    const given = (moved.rowCount ?? 0) > 0;
-    // Without the saga it waits on.
-    if (given) await client.query("delete from waiting where object_uid = $1", [to.uid]);
-    return given;
-  });
-}
-
-/**
- * The database was lost, and the person's account carries another uuid of this tenant than the one chosen anew: the row
- * takes it over, while it knows no upstream id. Fenced like a record. False: a living object holds that uuid, or the
- * lease is lost.
- */
-export async function takeOver(
-  pool: Pool,
-  claim: { readonly row: SagaRow; readonly owner: number },
-  uuid: string,
-): Promise<boolean> {
-  return inTransaction(pool, async (client) => {
-    await lockTenant(client, claim.row.tenantID);
-    const other = await one(client, uuid);
-    if (other !== undefined) {
-      if (other.confirmed && (other.tenantID !== claim.row.tenantID || holds(other))) return false;
-      // What stood under that uuid had ended, or was never seen; the audit keeps what it did.
-      await client.query("delete from user_provision_state where sme_user_uuid = $1", [uuid]);
-    }
-    const moved = await client.query({
-      name: "take-over",
-      text: `update user_provision_state set sme_user_uuid = $4, run = null, backoff_until = null, blocked_on = null,
-               lease_owner = null, lease_until = null, due_at = now(), version = version + 1, updated_at = now()
-             where sme_user_uuid = $1 and lease_owner = $2 and version = $3 and kc_user_id is null`,
-      values: [claim.row.uuid, claim.owner, claim.row.version, uuid],
-    });
-    if (moved.rowCount === 0) throw new TakeOverLost();
-    return true;
-  }).catch((error: unknown) => {
-    if (error instanceof TakeOverLost) return false;
-    throw error;
-  });
-}
-
-/** Undoes the transaction: the lease is somebody else's. */
-class TakeOverLost extends Error {}

@@ -6,18 +6,9 @@ import { userEvent, type UserEvent } from "../../src/api/userEvent.ts";
 import type { Handled, RowPatch, SagaRow } from "../../src/saga/row.ts";
 import { recordCandidate } from "../../src/store/admissions.ts";
 import { appendAudit } from "../../src/store/audit.ts";
-import {
-  type Applicant,
-  bind,
-  type Binding,
-  firstWaiter,
-  forgetApplicant,
-  handOver,
-  listWaiting,
-  moveEmail,
-  takeOver,
-  waitForTenant,
-} from "../../src/store/bindings.ts";
+import { type Applicant, bind, type Binding } from "../../src/store/bindings.ts";
+import { handOver, moveEmail, takeOver } from "../../src/store/moves.ts";
+import { firstWaiter, forgetApplicant, listWaiting, waitForTenant } from "../../src/store/waiting.ts";
 import { type Claim, claimDue, earliestDueMs, record, type Recording } from "../../src/store/claims.ts";
 import { drainOutbox, enqueueEvent, forgetSentEvents } from "../../src/store/outbox.ts";
 import { makePool, type Pool } from "../../src/store/pool.ts";

@@ -14,7 +14,7 @@ import { keycloakStep } from "../../../src/steps/keycloak.ts";
 import { newapiStep } from "../../../src/steps/newapi.ts";
 import { secretStep } from "../../../src/steps/secret.ts";
 import type { AuditEntry } from "../../../src/store/audit.ts";
-import type { Waiter } from "../../../src/store/bindings.ts";
+import type { Waiter } from "../../../src/store/waiting.ts";
 import type { Recording } from "../../../src/store/claims.ts";
 import { ADA, NOW, sagaRow, seconds, tenant } from "../../support/builders.ts";
 import { type FakeCluster, makeFakeCluster } from "../../support/fakeCluster.ts";
