@@ -1,5 +1,6 @@
 /** A small client for Gitea's API, as the stack's administrator: what onboarding needs of it. */
 import { createHmac } from "node:crypto";
+import { setTimeout as sleep } from "node:timers/promises";
 import * as z from "zod";
 
 import type { StackEnv } from "./env.ts";
@@ -28,6 +29,7 @@ export function makeGitea(env: StackEnv): Gitea {
     method: "GET" | "POST" | "PUT" | "PATCH" | "DELETE",
     path: string,
     options: { readonly body?: object; readonly as?: Account; readonly also?: readonly number[] } = {},
+    tries = 20,
   ): Promise<{ status: number; body: unknown }> {
     const { body, as, also = [] } = options;
     const basic = as && Buffer.from(`${as.login}:${as.password}`).toString("base64");
@@ -41,6 +43,11 @@ export function makeGitea(env: StackEnv): Gitea {
       signal: AbortSignal.timeout(CALL_MS),
     });
     const text = await answer.text();
+    // Several tenants are made side by side, and one writer is all that SQLite has: nothing was done, so again.
+    if (answer.status === 500 && text.includes("database is locked") && tries > 1) {
+      await sleep(250);
+      return call(method, path, options, tries - 1);
+    }
     if (!answer.ok && !also.includes(answer.status)) {
       throw new Error(`Gitea answered ${answer.status} to ${method} ${path}: ${text.slice(0, 200)}`);
     }

@@ -60,6 +60,7 @@ OFFLINE_MODE = true
 DB_TYPE = sqlite3
 PATH = ${join(home(context), "gitea.db")}
 SQLITE_JOURNAL_MODE = WAL
+SQLITE_TIMEOUT = 20000
 [security]
 INSTALL_LOCK = true
 SECRET_KEY = ${secrets.giteaInternal}
