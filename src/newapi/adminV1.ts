@@ -5,7 +5,8 @@ import type { Clock } from "../lib/clock.ts";
 import { ConflictError, TerminalError } from "../lib/errors.ts";
 import { call, type HttpAnswer, type HttpRequest } from "../lib/http.ts";
 import { Sensitive } from "../lib/sensitive.ts";
-import { judgeKey, notItsOwn, parseAnswer, refusedAdminCall, unauthorized } from "./classify.ts";
+import { notItsOwn, parseAnswer, refusedAdminCall, unauthorized } from "./classify.ts";
+import { SENDABLE, tryKey } from "./models.ts";
 import type { Account, Gateway, GatewayReport, Person } from "./gateway.ts";
 
 export interface AdminV1Options {
@@ -16,8 +17,6 @@ export interface AdminV1Options {
   readonly clock: Clock;
 }
 
-/** What may stand in a header as it is. fetch quotes a value that may not in its error, so it never gets one. */
-const SENDABLE = /^[\x21-\x7e]+$/;
 const NOTHING_WRONG: GatewayReport = { problems: [], unknown: [] };
 const NIL_UUID = "00000000-0000-0000-0000-000000000000";
 
@@ -144,17 +143,7 @@ export function makeAdminV1Gateway({ url, token, clock }: AdminV1Options): Gatew
       return (await post(id, "enable", `the enabling of the account of ${uuid}`, signal)) !== undefined;
     },
 
-    async verifyKey(key, signal) {
-      const value = key.reveal();
-      if (!SENDABLE.test(value)) return "dead";
-      const request: HttpRequest = {
-        method: "GET",
-        url: `${base}/v1/models`,
-        headers: { accept: "application/json", authorization: `Bearer ${value}` },
-        secrets: [value],
-      };
-      return judgeKey(await call("newapi", request, signal), clock.now(), [value]);
-    },
+    verifyKey: (key, signal) => tryKey(base, key, { clock }, signal),
 
     async check(_expected, signal) {
       const doing = "a look with the admin token";

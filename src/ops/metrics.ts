@@ -1,4 +1,5 @@
 import { collectDefaultMetrics, Counter, Gauge, Histogram, Registry } from "prom-client";
+import type { StoreStanding } from "../store/standing.ts";
 
 /**
  * Every metric of both processes. Label values come from closed sets (states, steps, reasons, neighbours): never a
@@ -15,25 +16,11 @@ export interface Metrics {
   /** "Look now", and where it came from. */
   look(source: "heartbeat" | "local" | "timer" | "watch"): void;
   /** What stands in the store, read from it now and then; each call replaces all earlier values. */
-  standing(now: Standing): void;
+  standing(now: StoreStanding): void;
   breakers(open: Readonly<Record<string, number>>): void;
   certificateExpires(secondsSinceEpoch: number): void;
   /** A password at a gateway was set anew: its master key is lost or renewed, or somebody else had changed it. */
   passwordReset(why: "master-key" | "refused"): void;
-}
-
-export interface Standing {
-  /** Rows by state. */
-  readonly users: Readonly<Record<string, number>>;
-  /** Rows by the code of their error. */
-  readonly errors: Readonly<Record<string, number>>;
-  /** Objects without a row, by why they wait. */
-  readonly waiting: Readonly<Record<string, number>>;
-  readonly due: number;
-  readonly oldestDueSeconds: number;
-  readonly debts: number;
-  readonly outbox: number;
-  readonly oldestOutboxSeconds: number;
 }
 
 const PREFIX = "unified_rbac_";

@@ -177,11 +177,3 @@ export function assignments(patch: RowPatch, from: number): { clauses: string[];
     }),
   };
 }
-
-/** How many rows are in each state, for metrics. */
-export async function countByState(db: Queryable): Promise<{ state: SagaState; n: number }[]> {
-  const { rows } = await db.query<{ state: SagaState; n: string }>(
-    "select state, count(*) as n from user_provision_state where voided_at is null group by state",
-  );
-  return rows.map((row) => ({ state: row.state, n: Number(row.n) }));
-}

@@ -2,8 +2,11 @@ import type { Queryable } from "./sagas.ts";
 
 /** What stands in the store, for metrics: bounded labels only. */
 export interface StoreStanding {
+  /** Rows by state. */
   readonly users: Readonly<Record<string, number>>;
+  /** Rows by the code of their error. */
   readonly errors: Readonly<Record<string, number>>;
+  /** Objects without a row, by why they wait. */
   readonly waiting: Readonly<Record<string, number>>;
   readonly due: number;
   readonly oldestDueSeconds: number;

@@ -2,13 +2,11 @@ import { REASON } from "../../api/reasons.ts";
 import type { Clock } from "../../lib/clock.ts";
 import { WaitingError } from "../../lib/errors.ts";
 import { call, type HttpAnswer, type HttpRequest, retryAfterMs } from "../../lib/http.ts";
+import { SENDABLE } from "../models.ts";
 import type { Sensitive } from "../../lib/sensitive.ts";
 import { unauthorized } from "../classify.ts";
 import { type Said, readAdminEnvelope } from "./envelope.ts";
 import { CRITICAL_WINDOW_MS, type Limits, type Permit } from "./limits.ts";
-
-/** What may stand in a header as it is. fetch quotes a value that may not in its error, so it never gets one. */
-export const SENDABLE = /^[\x21-\x7e]+$/;
 
 export const RAISE_THE_LIMIT =
   "the gateway's admin can set CRITICAL_RATE_LIMIT_ENABLE=false, or CRITICAL_RATE_LIMIT to at least 3 times the users made in 20 minutes";

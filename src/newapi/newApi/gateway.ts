@@ -1,13 +1,12 @@
 import { REASON } from "../../api/reasons.ts";
 import type { Clock } from "../../lib/clock.ts";
 import { ConflictError, TerminalError, TransientError } from "../../lib/errors.ts";
-import { call, type HttpRequest } from "../../lib/http.ts";
 import type { MasterKeys } from "../../lib/masterKeys.ts";
 import type { Sensitive } from "../../lib/sensitive.ts";
-import { judgeKey } from "../classify.ts";
+import { tryKey } from "../models.ts";
 import type { Account, AccountRequest, Gateway, Person } from "../gateway.ts";
 import { checkGateway } from "./check.ts";
-import { makeConnection, SENDABLE } from "./connection.ts";
+import { makeConnection } from "./connection.ts";
 import { demandUserID, type UserID, userID } from "./ids.ts";
 import { type KeyMode, makeKeys } from "./keys.ts";
 import type { Limits } from "./limits.ts";
@@ -209,17 +208,7 @@ export function makeNewApiGateway(options: NewApiOptions): Gateway {
     disable: (id, uuid, signal) => setEnabled(id, uuid, false, signal),
     enable: (id, uuid, signal) => setEnabled(id, uuid, true, signal),
 
-    async verifyKey(key, signal) {
-      const value = key.reveal();
-      if (!SENDABLE.test(value)) return "dead";
-      const request: HttpRequest = {
-        method: "GET",
-        url: `${base}/v1/models`,
-        headers: { accept: "application/json", authorization: `Bearer ${value}` },
-        secrets: [value],
-      };
-      return judgeKey(await call("newapi", request, signal), clock.now(), [value]);
-    },
+    verifyKey: (key, signal) => tryKey(base, key, { clock }, signal),
 
     check: (expected, signal) => checkGateway({ connection, limits }, expected, signal),
   };
