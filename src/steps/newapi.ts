@@ -60,9 +60,12 @@ async function up(context: UpContext, signal: AbortSignal): Promise<StepResult> 
   };
 }
 
-/** Back after a deletion, not merely enabled again: whoever has the key of before shall not have it now. */
+/**
+ * Back after a finished deletion: whoever has the key of before shall not have it now. Who returns within the grace, or is
+ * merely enabled again, keeps it.
+ */
 function returns(row: SagaRow): boolean {
-  return !row.enabled && row.handled === undefined;
+  return !row.enabled && row.handled === undefined && isRotating(row);
 }
 
 /**
