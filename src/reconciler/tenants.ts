@@ -6,7 +6,7 @@ import type { Clock, Random } from "../lib/clock.ts";
 import type { Log } from "../lib/log.ts";
 import { accept, type Acceptance, claimant, realmKey } from "../saga/accept.ts";
 import { checkKey, revision } from "../saga/revision.ts";
-import { blocking, conclusive } from "../saga/tenantReport.ts";
+import { blocking, type Checks, conclusive } from "../saga/tenantReport.ts";
 import type { StoredTenant, TenantStore, TenantUsage } from "../store/tenants.ts";
 import type { TenantAccess, TenantRegistry } from "./access.ts";
 import { makeAlarm } from "./alarm.ts";
@@ -31,6 +31,10 @@ export interface Tenants extends TenantRegistry {
   onChange(callback: (change: TenantChange) => void): void;
   /** Look at all Tenants soon: who uses them may have changed. */
   look(): void;
+  /** Ask this tenant's neighbours at once: a call of it was refused. */
+  suspect(tenantID: string): void;
+  /** Called after each check of a Tenant, with what was found. */
+  onChecked(callback: (tenantID: string, results: Checks) => void): void;
   /** Milliseconds since the epoch of the loop's last turn; it turns whatever neighbour is down. */
   lastProgress(): number;
 }
@@ -77,6 +81,7 @@ export function makeTenants(deps: TenantDeps): Tenants {
   const checksAtOnce = pLimit(AT_ONCE);
   const alarm = makeAlarm();
   const callbacks: ((change: TenantChange) => void)[] = [];
+  const checkCallbacks: ((tenantID: string, results: Checks) => void)[] = [];
 
   /** By uid. */
   const known = new Map<string, KnownTenant>();
@@ -248,15 +253,18 @@ export function makeTenants(deps: TenantDeps): Tenants {
     const { candidate } = each;
     if (candidate === undefined || signal.aborted) return;
     const { name, spec, clients, checkKey: key } = candidate;
+    each.suspected = false;
     const results = await check({ name, spec, clients, previous: checksOf(each) }, signal);
     // It is another one by now, or gone: these results are about something else.
     if (each.candidate?.checkKey !== key || known.get(each.tenant.metadata.uid ?? "") !== each) return;
     each.checks = { key, results };
     const well = conclusive(results) && blocking(results).length === 0;
-    each.checkAt = clock.now() + jittered(well ? deps.recheckMs : retryMs);
+    // What was found may be from before the suspicion.
+    each.checkAt = each.suspected ? 0 : clock.now() + jittered(well ? deps.recheckMs : retryMs);
     settle(each);
     publishAll();
     await write(each, { butUsers: false }, signal);
+    for (const callback of checkCallbacks) callback(spec.tenantID, results);
   }
 
   function jittered(ms: number): number {
@@ -297,7 +305,15 @@ export function makeTenants(deps: TenantDeps): Tenants {
     all: () => [...byID.values()],
     loaded: () => loaded,
     onChange: (callback) => void callbacks.push(callback),
+    onChecked: (callback) => void checkCallbacks.push(callback),
     look: () => alarm.ring(),
+    suspect(tenantID) {
+      const each = [...known.values()].find(({ candidate }) => candidate?.spec.tenantID === tenantID);
+      if (each === undefined) return;
+      each.suspected = true;
+      each.checkAt = 0;
+      alarm.wake();
+    },
     lastProgress: () => turnedAt,
 
     async run(signal) {

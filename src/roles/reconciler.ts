@@ -32,7 +32,10 @@ import { makeEngine } from "../reconciler/engine.ts";
 import { makeIntake } from "../reconciler/intake.ts";
 import { makeOutboxPump } from "../reconciler/outboxPump.ts";
 import { makeSweeper } from "../reconciler/sweeper.ts";
+import { makeTenantBreakers } from "../reconciler/tenantBreakers.ts";
 import { makeTenants } from "../reconciler/tenants.ts";
+import { TENANT_FAULTS } from "../saga/tenantFaults.ts";
+import { wellness } from "../saga/tenantReport.ts";
 import { keycloakStep } from "../steps/keycloak.ts";
 import { newapiStep } from "../steps/newapi.ts";
 import { secretStep } from "../steps/secret.ts";
@@ -148,6 +151,27 @@ export async function runReconciler(
       }
     },
   });
+  const tenantBreakers = makeTenantBreakers({
+    clock,
+    suspect: (tenantID) => tenants.suspect(tenantID),
+    recovered: (tenantID, resume) => {
+      log.info("a tenant's credential is let in again", { tenant: tenantID, outcome: "recovered" });
+      retries.run(`let-in/${tenantID}`, async () => {
+        await touchUnsettled(pool, tenantID, RECOVERY_SPREAD_MS, resume ? TENANT_FAULTS : []);
+        engine.look();
+      });
+    },
+  });
+  tenants.onChecked((tenantID, results) => {
+    for (const neighbour of ["keycloak", "newapi"] as const) {
+      const isWell = wellness(results[neighbour]);
+      if (isWell !== undefined) tenantBreakers.checked(tenantID, neighbour, isWell);
+    }
+  });
+  const stopBreakers = (): void => {
+    breakers.stop();
+    tenantBreakers.stop();
+  };
   const engine = makeEngine({
     pool,
     cluster,
@@ -155,6 +179,7 @@ export async function runReconciler(
     tenants,
     steps: [keycloakStep, newapiStep, secretStep],
     breakers,
+    tenantBreakers,
     workers: config.workers,
     ready: () => tenants.loaded(),
     openSession: () => openWorkerSession(url, `unified-rbac worker ${config.identity}`),
@@ -192,7 +217,7 @@ export async function runReconciler(
     );
     secretWatches.follow([...followed.values()].flat());
     retries.run(`tenant/${tenantID}`, async () => {
-      await touchUnsettled(pool, tenantID, 0);
+      await touchUnsettled(pool, tenantID, RECOVERY_SPREAD_MS);
       engine.look();
       bus.kick();
     });
@@ -206,7 +231,7 @@ export async function runReconciler(
     reconsider: (signal) => intake.reconsider(undefined, signal),
     standing: (standing) => {
       metrics.standing(standing);
-      metrics.breakers({ origin: breakers.open().length });
+      metrics.breakers({ origin: breakers.open().length, tenant: tenantBreakers.open() });
     },
     clock,
     log,
@@ -238,7 +263,7 @@ export async function runReconciler(
     makeHeartbeatConsumer({ bus, look: look("heartbeat") }),
     outbox,
     { name: "sights", start: () => undefined, stop: () => retries.stop() },
-    { name: "engine", start: () => engine.start(), stop: () => engine.stop().finally(() => breakers.stop()) },
+    { name: "engine", start: () => engine.start(), stop: () => engine.stop().finally(stopBreakers) },
     {
       name: "tenants",
       start: () => {

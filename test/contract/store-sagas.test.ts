@@ -974,6 +974,21 @@ describe("what the watch saw", () => {
       expect((dueAt as Date).getTime()).toBeLessThan(Date.now() + 2000);
     }
   });
+
+  test("when a credential is let in again, those whom its refusal had stopped go on too", async () => {
+    const stopped = (code: string) => ({ state: "failed", blocked_on: "1|r1||", last_error: JSON.stringify({ code }) });
+    const refused = await rested("refused", stopped("CredentialsRefused"));
+    const claimed = await rested("claimed", stopped("UserClaimed"));
+    expect(await touchUnsettled(pool, "acme", 1000, ["CredentialsRefused"])).toBe(1);
+    expect(await again(refused)).toMatchObject({ blockedOn: undefined, dueAt: expect.any(Date) });
+    expect(await again(claimed)).toMatchObject({ blockedOn: "1|r1||", dueAt: undefined });
+  });
+
+  test("who is done and waits for a moment is called too: the edit of a Ready person has no run yet", async () => {
+    const waiting = await rested("waiting", { due_at: new Date(Date.now() + 60_000) });
+    expect(await touchUnsettled(pool, "acme", 0)).toBe(1);
+    expect((await again(waiting)).dueAt?.getTime()).toBeLessThanOrEqual(Date.now() + 1000);
+  });
 });
 
 function anEvent(row: { uuid: string }, n: string): UserEvent {

@@ -8,6 +8,7 @@ import { silentLog } from "../../../src/lib/log.ts";
 import type { Gateway } from "../../../src/newapi/gateway.ts";
 import type { GatewaySettings, RealmSettings } from "../../../src/reconciler/tenantClients.ts";
 import { makeTenants, type TenantChange } from "../../../src/reconciler/tenants.ts";
+import { wellness } from "../../../src/saga/tenantReport.ts";
 import { makeFakeCluster } from "../../support/fakeCluster.ts";
 import { makeFakeTenantStore } from "../../support/fakeTenantStore.ts";
 import { tenantSpecInput } from "../../support/tenantSpec.ts";
@@ -23,7 +24,7 @@ function makePlatform() {
   const stop = new AbortController();
   const loops: Promise<void>[] = [];
 
-  function replica() {
+  function replica(given: { recheckMs?: number } = {}) {
     const realms: RealmSettings[] = [];
     const gateways: GatewaySettings[] = [];
     const changes: TenantChange[] = [];
@@ -55,6 +56,7 @@ function makePlatform() {
       log: silentLog,
       recheckMs: 300,
       retryMs: 50,
+      ...given,
     });
     tenants.onChange((change) => void changes.push(change));
     loops.push(tenants.run(stop.signal));
@@ -175,6 +177,38 @@ describe("a Tenant with everything it needs", () => {
     await until(() => expect(store.touches).toEqual(["acme *", `acme ${tenants.get("acme")?.revision}`]));
     await until(() => expect(tenants.changes.at(-1)).toEqual({ tenantID: "acme", namespaces: ["acme", "more"] }));
     expect(tenants.byNamespace("more")?.tenantID).toBe("acme");
+  });
+
+  test("makes rows look again under a renewed credential, and all of them when it was refused until then", async () => {
+    const { onboard, replica, cluster, store, gateway } = start();
+    onboard("acme");
+    const tenants = replica();
+    await until(() => expect(store.touches).toEqual(["acme *"]));
+    const renew = (token: string) => cluster.applySecret("operator", "acme-newapi", { token });
+    renew("second");
+    await until(() => expect(store.touches.at(-1)).toBe(`acme ${tenants.get("acme")?.revision}`));
+    expect(store.touches).toHaveLength(2);
+    gateway.error = new TerminalError({ code: "CredentialsRefused", message: "The gateway refuses our token." });
+    renew("wrong");
+    await until(() => expect(tenants.get("acme")?.ready).toBe(false));
+    gateway.error = undefined;
+    renew("third");
+    await until(() => expect(store.touches.slice(2)).toEqual(["acme *"]));
+  });
+
+  test("is asked at once when a call of it was refused, and says what was found", async () => {
+    const { onboard, replica, gateway, readiness } = start();
+    onboard("acme");
+    const tenants = replica({ recheckMs: 3_600_000 });
+    await until(() => expect(readiness("acme")).toBe("True Ready"));
+    const found: unknown[] = [];
+    tenants.onChecked((tenantID, results) => void found.push([tenantID, wellness(results.newapi)]));
+    gateway.error = new TerminalError({ code: "CredentialsRefused", message: "The gateway refuses our token." });
+    tenants.suspect("acme");
+    await until(() => expect(readiness("acme")).toBe("False CredentialsRefused Stalled"));
+    expect(found[0]).toEqual(["acme", false]);
+    gateway.error = undefined;
+    await until(() => expect(found.at(-1)).toEqual(["acme", true]));
   });
 
   test("takes over from a process before it: ready from the start, nothing touched but what lags behind", async () => {
