@@ -24,7 +24,8 @@ export interface TenantAccess {
 
 /** Scheme, host and port of one of its neighbours. */
 export function originAt(spec: TenantSpec, neighbour: TenantNeighbour): string {
-  return new URL(spec[neighbour].url).origin;
+  const { url } = spec[neighbour];
+  return URL.canParse(url) ? new URL(url).origin : url;
 }
 
 /** The tenants this process knows; kept current by the tenant loop. */

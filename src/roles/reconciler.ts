@@ -6,7 +6,6 @@ import { makeRetries } from "../heartbeat/retries.ts";
 import { watchSecrets } from "../heartbeat/secrets.ts";
 import { makeTicker } from "../heartbeat/ticker.ts";
 import { watchUsers } from "../heartbeat/users.ts";
-import { answers } from "../lib/http.ts";
 import { makeRealm } from "../keycloak/client.ts";
 import { fromKubeconfig, inCluster } from "../kube/access.ts";
 import { makeCluster } from "../kube/client.ts";
@@ -25,12 +24,14 @@ import { makeLimitsByOrigin } from "../newapi/newApi/limits.ts";
 import { makeLiveness } from "../ops/liveness.ts";
 import { makeMetrics } from "../ops/metrics.ts";
 import { makeOpsServer } from "../ops/server.ts";
+import { originAt } from "../reconciler/access.ts";
 import { makeBreakers } from "../reconciler/breakers.ts";
 import { makeCrowd } from "../reconciler/crowd.ts";
 import { makeDrift } from "../reconciler/drift.ts";
 import { makeEngine } from "../reconciler/engine.ts";
 import { makeIntake } from "../reconciler/intake.ts";
 import { makeOutboxPump } from "../reconciler/outboxPump.ts";
+import { makeProbe } from "../reconciler/probe.ts";
 import { makeSweeper } from "../reconciler/sweeper.ts";
 import { makeTenantBreakers } from "../reconciler/tenantBreakers.ts";
 import { makeTenants } from "../reconciler/tenants.ts";
@@ -97,10 +98,27 @@ export async function runReconciler(
     return knownClusterID;
   };
 
+  const breakers = makeBreakers({
+    clock,
+    random,
+    probe: (origin) => probe(origin, lifecycle.signal),
+    recovered: (origin) => {
+      log.info("a neighbour answers again", { origin, outcome: "recovered" });
+      tenants.recovered(origin);
+      for (const { tenantID, spec } of tenants.all()) {
+        if (originAt(spec, "keycloak") !== origin && originAt(spec, "newapi") !== origin) continue;
+        retries.run(`recovered/${tenantID}`, async () => {
+          await touchUnsettled(pool, tenantID, RECOVERY_SPREAD_MS);
+          engine.look();
+        });
+      }
+    },
+  });
   const limitsOf = makeLimitsByOrigin(clock);
   const tenants = makeTenants({
     cluster,
     openWatch,
+    breakers,
     store: tenantStore(pool),
     operatorNamespace: config.operatorNamespace,
     makeRealm: (settings) => makeRealm({ ...settings, clock }),
@@ -136,21 +154,7 @@ export async function runReconciler(
   const reconsider = (tenantID: string | undefined): void =>
     retries.run(`waiting/${tenantID ?? ""}`, (signal) => intake.reconsider(tenantID, signal));
 
-  const breakers = makeBreakers({
-    clock,
-    random,
-    probe: (origin) => answers(origin, lifecycle.signal),
-    recovered: (origin) => {
-      log.info("a neighbour answers again", { origin, outcome: "recovered" });
-      for (const { tenantID, spec } of tenants.all()) {
-        if (![spec.keycloak.url, spec.newapi.url].some((address) => new URL(address).origin === origin)) continue;
-        retries.run(`recovered/${tenantID}`, async () => {
-          await touchUnsettled(pool, tenantID, RECOVERY_SPREAD_MS);
-          engine.look();
-        });
-      }
-    },
-  });
+  const probe = makeProbe(tenants);
   const tenantBreakers = makeTenantBreakers({
     clock,
     suspect: (tenantID) => tenants.suspect(tenantID),
@@ -237,7 +241,17 @@ export async function runReconciler(
     log,
   });
 
-  const drift = makeDrift({ pool, cluster, tenants, everyMs: config.driftMs, look: look("timer"), clock, log });
+  const drift = makeDrift({
+    pool,
+    cluster,
+    tenants,
+    breakers,
+    tenantBreakers,
+    everyMs: config.driftMs,
+    look: look("timer"),
+    clock,
+    log,
+  });
 
   let userWatch: Watch | undefined;
   let tenantLoop: Promise<void> = Promise.resolve();

@@ -7,7 +7,8 @@ import { TerminalError, TransientError } from "../../../src/lib/errors.ts";
 import { silentLog } from "../../../src/lib/log.ts";
 import type { Gateway } from "../../../src/newapi/gateway.ts";
 import type { GatewaySettings, RealmSettings } from "../../../src/reconciler/tenantClients.ts";
-import { makeTenants, type TenantChange } from "../../../src/reconciler/tenants.ts";
+import { type Breakers, makeBreakers } from "../../../src/reconciler/breakers.ts";
+import { makeTenants, type TenantChange, type Tenants } from "../../../src/reconciler/tenants.ts";
 import { wellness } from "../../../src/saga/tenantReport.ts";
 import { makeFakeCluster } from "../../support/fakeCluster.ts";
 import { makeFakeTenantStore } from "../../support/fakeTenantStore.ts";
@@ -19,17 +20,34 @@ const down = new TransientError({ code: "NeighbourUnavailable", neighbour: "keyc
 function makePlatform() {
   const cluster = makeFakeCluster();
   const store = makeFakeTenantStore();
-  const keycloak: { problems: RealmProblem[]; error: Error | undefined } = { problems: [], error: undefined };
+  const keycloak: { problems: RealmProblem[]; error: Error | undefined; asked: () => void } = {
+    problems: [],
+    error: undefined,
+    asked: () => undefined,
+  };
   const gateway: { error: Error | undefined } = { error: undefined };
   const stop = new AbortController();
   const loops: Promise<void>[] = [];
+  const opened: Breakers[] = [];
 
   function replica(given: { recheckMs?: number } = {}) {
     const realms: RealmSettings[] = [];
     const gateways: GatewaySettings[] = [];
     const changes: TenantChange[] = [];
-    const tenants = makeTenants({
+    const probes: number[] = [];
+    const breakers = makeBreakers({
+      clock: systemClock,
+      random: () => 0.5,
+      probe: () => {
+        probes.push(Date.now());
+        return Promise.resolve(keycloak.error === undefined);
+      },
+      recovered: (origin) => tenants.recovered(origin),
+    });
+    opened.push(breakers);
+    const tenants: Tenants = makeTenants({
       cluster,
+      breakers,
       store,
       openWatch: cluster.openWatch,
       operatorNamespace: "operator",
@@ -37,6 +55,7 @@ function makePlatform() {
         realms.push(settings);
         return {
           check: async () => {
+            keycloak.asked();
             if (keycloak.error !== undefined) throw keycloak.error;
             return keycloak.problems;
           },
@@ -60,7 +79,7 @@ function makePlatform() {
     });
     tenants.onChange((change) => void changes.push(change));
     loops.push(tenants.run(stop.signal));
-    return { ...tenants, realms, gateways, changes };
+    return { ...tenants, realms, gateways, changes, breakers, probes };
   }
 
   /** A Tenant with everything that it needs. */
@@ -85,6 +104,7 @@ function makePlatform() {
   async function end(): Promise<void> {
     stop.abort();
     await Promise.all(loops);
+    for (const breakers of opened) breakers.stop();
   }
 
   return { cluster, store, keycloak, gateway, replica, onboard, condition, readiness, end };
@@ -345,24 +365,25 @@ describe("a neighbour that does not answer", () => {
     );
   });
 
-  test("is asked once a second, however many tenants are behind it", async () => {
+  test("is asked once a second, however many tenants are behind it, and by nobody but the probe at the end", async () => {
     const { onboard, replica, keycloak, readiness } = start();
-    let asked = 0;
-    Object.defineProperty(keycloak, "error", {
-      get: () => {
-        asked += 1;
-        return down;
-      },
-    });
-    for (let index = 0; index < 20; index += 1) onboard(`t${index}`);
-    replica();
-    await until(() => expect(readiness("t0")).toBe("False NeighbourUnavailable Reconciling"));
-    await settled(500);
-    const before = asked;
-    await settled(2_000);
-    // Each question reads the property twice.
-    expect((asked - before) / 2).toBeLessThanOrEqual(3);
-    expect(asked).toBeGreaterThan(before);
+    const asked: number[] = [];
+    let answers = false;
+    Object.defineProperty(keycloak, "error", { get: () => (answers ? undefined : down) });
+    Object.defineProperty(keycloak, "asked", { value: () => void asked.push(Date.now()) });
+    for (let index = 0; index < 200; index += 1) onboard(`t${index}`);
+    const { breakers, probes } = replica({ recheckMs: 600_000 });
+    await until(() => expect(breakers.open()).toEqual(["https://keycloak.example.com"]));
+    expect(asked).toHaveLength(5);
+    await until(() => expect(probes.length).toBeGreaterThan(2));
+    expect(asked).toHaveLength(5);
+    const calls = [...asked, ...probes];
+    for (const [index, at] of calls.entries()) {
+      if (index > 0) expect(at - (calls[index - 1] ?? 0)).toBeGreaterThan(950);
+    }
+    answers = true;
+    await until(() => expect(asked).toHaveLength(205));
+    await until(() => expect(readiness("t199")).toBe("True Ready"));
   });
 });
 
