@@ -30,6 +30,7 @@ import { makeCrowd } from "../reconciler/crowd.ts";
 import { makeDrift } from "../reconciler/drift.ts";
 import { makeEngine } from "../reconciler/engine.ts";
 import { makeIntake } from "../reconciler/intake.ts";
+import { makeMembership } from "../reconciler/membership.ts";
 import { makeOutboxPump } from "../reconciler/outboxPump.ts";
 import { makeProbe } from "../reconciler/probe.ts";
 import { makeSweeper } from "../reconciler/sweeper.ts";
@@ -42,7 +43,7 @@ import { newapiStep } from "../steps/newapi.ts";
 import { secretStep } from "../steps/secret.ts";
 import { handOver, moveEmail, takeOver } from "../store/moves.ts";
 import { firstWaiter, forgetApplicant } from "../store/waiting.ts";
-import { record } from "../store/claims.ts";
+import { livingWorkers, record } from "../store/claims.ts";
 import { makePool } from "../store/pool.ts";
 import { touchUnsettled } from "../store/sightings.ts";
 import { tenantStore } from "../store/tenants.ts";
@@ -229,6 +230,12 @@ export async function runReconciler(
   });
 
   const ticker = makeTicker({ bus, look: look("local"), clock, log, periodMs: config.heartbeatMs });
+  const membership = makeMembership({
+    living: () => livingWorkers(pool),
+    // Whoever went may have left work behind.
+    changed: () => engine.look(),
+    log,
+  });
   const sweeper = makeSweeper({
     pool,
     everyMs: config.heartbeatMs,
@@ -309,6 +316,7 @@ export async function runReconciler(
         await watches.close();
       },
     },
+    membership,
     sweeper,
     drift,
     ticker,
