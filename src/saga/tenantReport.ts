@@ -61,6 +61,12 @@ export function blocking(checks: Checks | undefined): Finding[] {
   return findings(checks).filter((finding) => finding.effect === "blocks");
 }
 
+/** Whether one neighbour was found as users need it; undefined: it could not be asked. */
+export function wellness(result: CheckResult): boolean | undefined {
+  if (result.kind !== "checked") return undefined;
+  return result.findings.every((finding) => finding.effect !== "blocks");
+}
+
 /** Whether every neighbour was asked. */
 export function conclusive(checks: Checks): boolean {
   return CHECKED.every((neighbour) => checks[neighbour].kind === "checked");
