@@ -142,7 +142,10 @@ function decideUp(view: View, sight: Extract<Sight, { kind: "present" }>, now: D
   const refused = sight.refusal ?? otherPin(row, desired);
   if (refused !== undefined) return { kind: "refuse", refusal: refused };
   const run = nextRun(row, desired, tenant, now);
+  const held = object.metadata.finalizers?.includes(FINALIZER) === true;
   if (run === undefined) {
+    // Taken off by hand: the object could go unseen, and everything of its person would stay.
+    if (!held) return { kind: "add-finalizer" };
     const until = row.previousKeyUntil;
     return { kind: "rest", why: "done", ...(until === undefined ? {} : { until }) };
   }
@@ -150,7 +153,7 @@ function decideUp(view: View, sight: Extract<Sight, { kind: "present" }>, now: D
     return { kind: "wait", reason: REASON.TenantNotReady, message: tenant.message, until: undefined };
   }
   if (desired.email !== row.email) return { kind: "move-email", email: desired.email };
-  if (object.metadata.finalizers?.includes(FINALIZER) !== true) return { kind: "add-finalizer" };
+  if (!held) return { kind: "add-finalizer" };
   if (run.step === "finish") return { kind: "finish", run: { ...run, step: "secret" } };
   // The Secret's step asks the gateway for the key, and tries it there.
   const neighbour = run.step === "keycloak" ? "keycloak" : "newapi";

@@ -190,6 +190,12 @@ describe("going up", () => {
     expect(next({ sight: sightOf(tenantUser().withoutFinalizer().build()) })).toEqual({ kind: "add-finalizer" });
   });
 
+  test("one who is done, and whose finalizer somebody took off, gets it again", () => {
+    const bare = sightOf(tenantUser().withoutFinalizer().build());
+    expect(next({ row: doneRow(), sight: bare })).toEqual({ kind: "add-finalizer" });
+    expect(next({ row: doneRow() })).toEqual({ kind: "rest", why: "done" });
+  });
+
   test("a changed email moves before any outside call, and compares without capitals", () => {
     const to = (email: string) => sightOf(tenantUser().withGeneration(2).withSpec({ email }).build());
     expect(next({ row: doneRow(), sight: to("Grace@Example.com") })).toEqual({
