@@ -97,6 +97,13 @@ export interface Gateway {
   /** Idempotent. Returns false when the account is gone. */
   enable(userID: string, uuid: string, signal: AbortSignal): Promise<boolean>;
   /**
+   * For good: the person's keys, then the account; one that is gone is success. `wrote` is told of each write for the
+   * audit. It may cost calls that are counted, so a WaitingError may come; the account is locked before that.
+   * Undefined: this gateway deletes nothing.
+   */
+  readonly remove:
+    ((person: Person, wrote: (action: string) => void, signal: AbortSignal) => Promise<void>) | undefined;
+  /**
    * Opens `GET /v1/models` with the key; never a critical call. TransientError when the answer says nothing about the
    * key, so a proxy's page or a rate limit neither passes nor condemns it.
    */

@@ -162,10 +162,51 @@ export function makeNewApiGateway(options: NewApiOptions): Gateway {
     };
   }
 
-  /** The account on record, if it is this person's of this tenant. */
+  /** The account on record, if it is this person's of this tenant: good enough to lock it, not to let anybody in. */
   async function recordedUser(id: UserID, uuid: string, signal: AbortSignal): Promise<User | undefined> {
     const user = await users.get(id, signal);
-    return user !== undefined && bears(user.remark, { tenantID, uuid }) ? user : undefined;
+    if (user === undefined) return undefined;
+    const marked = bears(user.remark, { tenantID, uuid });
+    // Somebody may have wiped the remark: its keys must die all the same.
+    return marked || (isUnmarked(user.remark) && isDerivedName(user.username, uuid)) ? user : undefined;
+  }
+
+  function isDerivedName(username: string, uuid: string): boolean {
+    return derived.versions.some((version) =>
+      Array.from({ length: NAMES }, (_, n) => derived.username(uuid, version, n + 1)).includes(username),
+    );
+  }
+
+  /** The account that is to go for good, with what is known of its password. */
+  async function leavingUser(person: Person, signal: AbortSignal) {
+    const id = userID(person.userID, adminID);
+    const user = id === undefined ? undefined : await recordedUser(id, person.uuid, signal);
+    if (user !== undefined) return { user, masterKey: person.masterKey };
+    const located = await locate(person, signal);
+    if (located.user === undefined) return undefined;
+    await demandOurs(located.user, person, located.masterKey ?? derived.current, signal);
+    return { user: located.user, masterKey: located.masterKey };
+  }
+
+  /**
+   * Its tokens first: some releases leave them behind, and with SQLite give the id, and so the keys, to the next user.
+   * Locked at once, for who must wait for a limit has a key that works until then.
+   */
+  async function remove(person: Person, wrote: (action: string) => void, signal: AbortSignal): Promise<void> {
+    const doing = `the deletion of the account of ${person.uuid}`;
+    const found = await leavingUser(person, signal);
+    if (found === undefined) return;
+    const { id, enabled } = found.user;
+    if (enabled && (await users.setEnabled(id, false, doing, signal))) wrote("disabled");
+    const writes: string[] = [];
+    try {
+      const known = { masterKey: found.masterKey };
+      await keys.clear({ user: { ...found.user, enabled: false }, person, known, writes }, signal);
+    } finally {
+      writes.forEach(wrote);
+    }
+    await users.remove(id, doing, signal);
+    wrote("deleted");
   }
 
   async function setEnabled(id: string, uuid: string, enabled: boolean, signal: AbortSignal): Promise<boolean> {
@@ -207,6 +248,8 @@ export function makeNewApiGateway(options: NewApiOptions): Gateway {
     isSealed: (owner, apiKey, seal) => derived.isSealed(owner, apiKey, seal),
     disable: (id, uuid, signal) => setEnabled(id, uuid, false, signal),
     enable: (id, uuid, signal) => setEnabled(id, uuid, true, signal),
+
+    remove,
 
     verifyKey: (key, signal) => tryKey(base, key, { clock }, signal),
 

@@ -35,6 +35,11 @@ export function tokenName(version: string): string {
 
 /** Our tokens among the person's, the oldest first; others are none of our business. */
 export async function ourTokens(session: Session, signal: AbortSignal): Promise<Token[]> {
+  return (await allTokens(session, signal)).filter(({ name }) => name === OURS || name.startsWith(`${OURS}-`));
+}
+
+/** All of the person's, the oldest first: what must not outlive the account. */
+export async function allTokens(session: Session, signal: AbortSignal): Promise<Token[]> {
   const doing = "the look at a person's tokens";
   const found: Token[] = [];
   for (let number = 1, seen = 0; ; number += 1) {
@@ -45,9 +50,7 @@ export async function ourTokens(session: Session, signal: AbortSignal): Promise<
     if (!parsed.success) throw unreadable(doing);
     const items = parsed.data.items ?? [];
     for (const { id, name, status, key } of items) {
-      if (name === OURS || name.startsWith(`${OURS}-`)) {
-        found.push({ id, name, alive: status === ALIVE, key: KEY.test(key) ? withPrefix(key) : undefined });
-      }
+      found.push({ id, name, alive: status === ALIVE, key: KEY.test(key) ? withPrefix(key) : undefined });
     }
     seen += items.length;
     if (items.length === 0 || seen >= parsed.data.total) return found.toSorted((a, b) => a.id - b.id);

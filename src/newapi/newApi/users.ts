@@ -65,6 +65,8 @@ export interface Users {
     signal: AbortSignal,
   ): Promise<void>;
   setQuota(id: UserID, quota: number, doing: string, signal: AbortSignal): Promise<void>;
+  /** For good, and its name is free again; one that is gone is success. Some releases leave its tokens behind. */
+  remove(id: UserID, doing: string, signal: AbortSignal): Promise<void>;
   /** False: there is no such account. */
   setEnabled(id: UserID, enabled: boolean, doing: string, signal: AbortSignal): Promise<boolean>;
 }
@@ -173,6 +175,12 @@ export function makeUsers(connection: Connection): Users {
       const said = await manage({ action: "add_quota", mode: "override", value: quota }, id, doing, signal);
       if (said.kind === "done") return;
       throw isInvalid(said) ? invalid(said.message, doing) : refusal(said, doing);
+    },
+
+    async remove(id, doing, signal) {
+      const checked = demandUserID(id, adminID, doing);
+      const said = await connection.admin({ method: "DELETE", path: `/api/user/${checked}` }, doing, signal);
+      if (!isNotFound(said)) expectDone(said, doing);
     },
 
     async setEnabled(id, enabled, doing, signal) {
