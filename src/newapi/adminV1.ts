@@ -144,6 +144,7 @@ export function makeAdminV1Gateway({ url, token, clock }: AdminV1Options): Gatew
     },
 
     remove: undefined,
+    drifted: () => Promise.resolve([]),
 
     verifyKey: (key, signal) => tryKey(base, key, { clock }, signal),
 

@@ -153,6 +153,7 @@ export function makeFakeGateway(capabilities: Partial<GatewayCapabilities> = {})
         return fake.verdict ?? (held === undefined ? "dead" : held.disabled ? "disabled" : "works");
       }),
     remove: undefined,
+    drifted: () => Promise.resolve([]),
     retire: (_person, signal) => run("retire", signal, () => 0),
     seal: () => undefined,
     isSealed: () => false,

@@ -5,13 +5,15 @@ import type { MasterKeys } from "../../lib/masterKeys.ts";
 import type { Sensitive } from "../../lib/sensitive.ts";
 import { tryKey } from "../models.ts";
 import type { Account, AccountRequest, Gateway, Person } from "../gateway.ts";
+import { corrections, displayName } from "./align.ts";
 import { checkGateway } from "./check.ts";
 import { makeConnection } from "./connection.ts";
+import { drifted } from "./drift.ts";
 import { demandUserID, type UserID, userID } from "./ids.ts";
 import { type KeyMode, makeKeys } from "./keys.ts";
 import type { Limits } from "./limits.ts";
 import { derive } from "./masterKeys.ts";
-import { bears, isUnmarked, markOf } from "./marks.ts";
+import { bears, isUnmarked } from "./marks.ts";
 import { makeUsers, type User } from "./users.ts";
 
 export interface NewApiOptions {
@@ -31,7 +33,6 @@ export interface NewApiOptions {
 
 /** Names that are taken for ever by accounts that somebody deleted; after so many a person must look. */
 const NAMES = 4;
-const LONGEST_DISPLAY_NAME = 20;
 
 /**
  * The admin API of the open-source program new-api, as it is: accounts by a derived name and a mark in the remark, keys
@@ -124,18 +125,14 @@ export function makeNewApiGateway(options: NewApiOptions): Gateway {
   async function align(user: User, request: AccountRequest, signal: AbortSignal): Promise<string[]> {
     const doing = `the change of the account of ${request.uuid}`;
     const writes: string[] = [];
-    const remark = bears(user.remark, request) ? user.remark : `${user.remark} ${markOf(request)}`.trim();
-    const wanted = { group: request.tier, remark, displayName: displayName(request) };
-    if (user.group !== wanted.group || user.remark !== remark || user.displayName !== wanted.displayName) {
-      await users.change(user, wanted, doing, signal);
+    const { fields, quotaLeft } = corrections(user, request);
+    if (fields !== undefined) {
+      await users.change(user, fields, doing, signal);
       writes.push("changed");
     }
-    if (request.quota !== undefined && user.quota + user.usedQuota !== request.quota) {
-      const left = Math.max(0, request.quota - user.usedQuota);
-      if (user.quota !== left) {
-        await users.setQuota(user.id, left, doing, signal);
-        writes.push("quota-set");
-      }
+    if (quotaLeft !== undefined) {
+      await users.setQuota(user.id, quotaLeft, doing, signal);
+      writes.push("quota-set");
     }
     return writes;
   }
@@ -243,23 +240,19 @@ export function makeNewApiGateway(options: NewApiOptions): Gateway {
       const subject = await known({ ...person, userID: id }, signal);
       return keys.obtain({ ...subject, mode: "replace" }, signal);
     },
-    retire: async (person, signal) => keys.retire(await known(person, signal), signal),
+    retire: async (person, signal, keep) => keys.retire(await known(person, signal), signal, keep),
     seal: (owner, apiKey) => derived.seal(owner, apiKey),
     isSealed: (owner, apiKey, seal) => derived.isSealed(owner, apiKey, seal),
     disable: (id, uuid, signal) => setEnabled(id, uuid, false, signal),
     enable: (id, uuid, signal) => setEnabled(id, uuid, true, signal),
 
     remove,
+    drifted: (wanted, pace, signal) => drifted({ users, adminID }, wanted, pace, signal),
 
     verifyKey: (key, signal) => tryKey(base, key, { clock }, signal),
 
     check: (expected, signal) => checkGateway({ connection, limits }, expected, signal),
   };
-}
-
-/** What the gateway's admin reads beside the derived name. */
-function displayName({ email }: Person): string {
-  return Array.from(email).slice(0, LONGEST_DISPLAY_NAME).join("");
 }
 
 function claimed({ uuid }: Person): TerminalError {
