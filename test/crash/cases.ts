@@ -1,9 +1,8 @@
 /** One case: a scenario, cut at one point or with one answer lost, and what must hold in the end. */
-import type { Dialect } from "../../src/api/tenant.ts";
 import type { Happening, Point } from "./effects.ts";
 import { neighbourOf } from "./effects.ts";
 import type { Ground } from "./ground.ts";
-import { makePlace, type Place } from "./place.ts";
+import { type GatewayKind, makePlace, type Place } from "./place.ts";
 import { inTheEnd, type Person } from "./promise.ts";
 import type { Scenario } from "./scenarios.ts";
 import type { Trouble } from "./trouble.ts";
@@ -15,8 +14,7 @@ export type Cut =
 
 export interface Case {
   readonly scenario: Scenario;
-  /** Of the gateway. */
-  readonly dialect: Dialect;
+  readonly gateway: GatewayKind;
   readonly cut: Cut;
 }
 
@@ -32,13 +30,13 @@ export interface Outcome {
 }
 
 /** Longer than any lease, deadline and pause between two tries. */
-const PATIENCE_MS = 90_000;
-const COMES_THERE_MS = 40_000;
+const PATIENCE_MS = 120_000;
+const COMES_THERE_MS = 90_000;
 const WATCH_MS = 100;
 const NOBODY: Person = { uuid: "", keycloakID: "", accountID: "", secretName: "", apiKey: "" };
 
-export function describe({ scenario, dialect, cut }: Case): string {
-  const what = dialect === "new-api" ? `${scenario.name} at new-api` : scenario.name;
+export function describe({ scenario, gateway, cut }: Case): string {
+  const what = gateway === "admin-v1" ? scenario.name : `${scenario.name} (${gateway})`;
   const times = cut.kind !== "none" && cut.nth > 1 ? ` (time ${cut.nth})` : "";
   switch (cut.kind) {
     case "none":
@@ -59,7 +57,7 @@ export async function runCase(ground: Ground, id: string, one: Case): Promise<Ou
   const passed = new Map<Point, number>();
   try {
     const { holds, wishes = {} } = one.scenario;
-    place = await makePlace(ground, id, wishes, { doors: one.cut.kind === "lost", dialect: one.dialect });
+    place = await makePlace(ground, id, wishes, { doors: one.cut.kind === "lost", gateway: one.gateway });
     const { began, before, watch } = await act(place, one);
     await inTheEnd(() => holds(requirePlace(place), before), PATIENCE_MS);
     await watch.end();

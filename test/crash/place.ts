@@ -9,7 +9,6 @@ import { parseAllDocuments } from "yaml";
 import * as z from "zod";
 
 import { API_VERSION } from "../../src/api/meta.ts";
-import type { Dialect } from "../../src/api/tenant.ts";
 import { liveTenantUser, type LiveTenantUser, type TenantUserSpecInput } from "../../src/api/tenantUser.ts";
 import { collectionPath, objectPath } from "../../src/kube/objects.ts";
 import { makePool } from "../../src/store/pool.ts";
@@ -26,9 +25,12 @@ import { type Door, makeDoor, type Trouble } from "./trouble.ts";
 export interface PlaceWishes {
   readonly patch?: TenantPatch;
   readonly deletionGrace?: string;
-  /** Which login a gateway of dialect new-api has. Default: cookie. */
-  readonly generation?: "cookie" | "bearer";
+  /** How often people are compared with what the neighbours hold. */
+  readonly driftSeconds?: number;
 }
+
+/** Dialect admin-v1, or dialect new-api with the one or the other of its logins. */
+export type GatewayKind = "admin-v1" | "new-api" | "new-api, bearer";
 
 /** One account at the gateway, in whichever dialect. */
 export interface AccountSeen {
@@ -46,7 +48,6 @@ export interface Place {
   readonly ground: Ground;
   readonly realm: TenantRealm;
   readonly gateway: StandInControl;
-  readonly dialect: Dialect;
   readonly db: Pool;
   email(name: string): string;
 
@@ -120,13 +121,15 @@ export async function makePlace(
   ground: Ground,
   id: string,
   wishes: PlaceWishes,
-  options: { readonly doors: boolean; readonly dialect?: Dialect },
+  options: { readonly doors: boolean; readonly gateway?: GatewayKind },
 ): Promise<Place> {
-  const { dialect = "admin-v1" } = options;
+  const { gateway: kind = "admin-v1" } = options;
+  const dialect = kind === "admin-v1" ? "admin-v1" : "new-api";
+  const generation = kind === "new-api, bearer" ? "bearer" : "cookie";
   const { env, api } = ground;
   const namespace = `tenant-${id}`;
   const database = id.replaceAll("-", "_");
-  const standIn = await startStandIn({ adminToken: ADMIN_TOKEN, generation: wishes.generation });
+  const standIn = await startStandIn({ adminToken: ADMIN_TOKEN, generation });
   const [databaseURL, realm] = await Promise.all([ground.freshDatabase(database), ground.takeRealm()]);
 
   const addresses: Record<Neighbour, URL> = {
@@ -210,7 +213,6 @@ export async function makePlace(
     ground,
     realm,
     gateway,
-    dialect,
     db,
     email: (name) => `${name}@${id}.example`,
 
@@ -307,6 +309,7 @@ export async function makePlace(
           POD_NAME: id,
           WORKERS: "4",
           MASTER_KEYS,
+          ...(wishes.driftSeconds === undefined ? {} : { DRIFT_SECONDS: String(wishes.driftSeconds) }),
           [FIRST_ORDER]: JSON.stringify(first),
           [ONLY_TENANT]: id,
           [ONLY_NAMESPACE]: namespace,

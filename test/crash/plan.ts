@@ -1,12 +1,12 @@
 /** Which cases there are: found by what the scenarios pass when nothing disturbs them, so that none can be forgotten. */
 import type { Case, Outcome } from "./cases.ts";
 import { EFFECTS, type Happening, LOOKS, neighbourOf, type Point } from "./effects.ts";
-import { DIALECTS } from "../../src/api/tenant.ts";
+import type { GatewayKind } from "./place.ts";
 import { SCENARIOS } from "./scenarios.ts";
 import { type Trouble, TROUBLES } from "./trouble.ts";
 
 export interface Choice {
-  /** Each point once, in a scenario and dialect by the seed's choice; else in all that pass it. */
+  /** Each point once, in a scenario and at a gateway by the seed's choice; else in all that pass it. */
   readonly short: boolean;
   readonly seed: number;
 }
@@ -16,10 +16,16 @@ export const ALL_POINTS: readonly Point[] = EFFECTS.flatMap((effect): Point[] =>
   `after:${effect}`,
 ]);
 
-export function surveyCases(): Case[] {
-  return SCENARIOS.flatMap((scenario) =>
-    (scenario.dialects ?? DIALECTS).map((dialect): Case => ({ scenario, dialect, cut: { kind: "none" } })),
-  );
+const BOTH_DIALECTS: readonly GatewayKind[] = ["admin-v1", "new-api"];
+
+/** Every scenario at each of its gateways; in the short form at one of them, by the seed's choice, where that will do. */
+export function surveyCases({ short, seed }: Choice): Case[] {
+  const random = makeRandom(seed + 2);
+  return SCENARIOS.flatMap((scenario) => {
+    const { gateways = BOTH_DIALECTS, everywhere = false } = scenario;
+    const drawn = short && !everywhere ? pick(gateways, random) : gateways;
+    return drawn.map((gateway): Case => ({ scenario, gateway, cut: { kind: "none" } }));
+  });
 }
 
 /** What a registry, a scenario or a name is missing; empty when every point was passed and every write has a name. */

@@ -1,14 +1,15 @@
 /** What people do, each cut at every point that it passes. */
 import assert from "node:assert/strict";
 import { randomUUID } from "node:crypto";
-import type { Dialect } from "../../src/api/tenant.ts";
-import type { Place, PlaceWishes } from "./place.ts";
+import type { GatewayKind, Place, PlaceWishes } from "./place.ts";
 import { inTheEnd, isAtRest, isGone, isRemoved, isWhole, type Person, toldOnce } from "./promise.ts";
 
 export interface Scenario {
   readonly name: string;
-  /** Of gateways at which it can happen. Default: all. */
-  readonly dialects?: readonly Dialect[];
+  /** At which it can happen. Default: one of each dialect. */
+  readonly gateways?: readonly GatewayKind[];
+  /** Also in the short form at all of them: each has an effect of its own that hardly another scenario has. */
+  readonly everywhere?: boolean;
   readonly wishes?: PlaceWishes;
   /** What must be there before; the cuts come after it. Absent: the reconciler is cut from its very start on. */
   readonly before?: (place: Place) => Promise<Person>;
@@ -19,10 +20,13 @@ export interface Scenario {
   readonly always?: (place: Place, before: Person) => Promise<unknown>;
 }
 
-const PATIENCE_MS = 60_000;
+const PATIENCE_MS = 120_000;
 const ALLOWED: PlaceWishes = {
   patch: { allow: { groups: ["/team-a", "/team-b"], realmRoles: ["role-a", "role-b"] } },
 };
+const NEW_API: readonly GatewayKind[] = ["new-api", "new-api, bearer"];
+const RICH: PlaceWishes = { patch: { allow: { tiers: ["vip"] }, limits: { maxQuota: 10_000 } } };
+const FOR_GOOD: PlaceWishes = { patch: { newapi: { deletion: "Delete" } } };
 const TEAM_A = { groups: ["/team-a"], realmRoles: ["role-a"], displayName: "Ada" };
 const TEAM_B = { groups: ["/team-b"], realmRoles: ["role-b"], displayName: "Ada Lovelace" };
 
@@ -52,6 +56,7 @@ async function groupsAndRoles(place: Place, { keycloakID: id }: Person): Promise
 export const SCENARIOS: readonly Scenario[] = [
   {
     name: "create",
+    everywhere: true,
     act: (place) => place.apply("ada"),
     holds: (place) => isWhole(place, "ada"),
   },
@@ -82,12 +87,14 @@ export const SCENARIOS: readonly Scenario[] = [
   },
   {
     name: "enable",
+    everywhere: true,
     before: made({ enabled: false }),
     act: (place) => place.apply("ada"),
     holds: (place, same) => isWhole(place, "ada", { same }),
   },
   {
     name: "rotate",
+    everywhere: true,
     before: made(),
     act: (place) => place.apply("ada", { key: { generation: 1 } }),
     holds: async (place, same) => {
@@ -120,6 +127,7 @@ export const SCENARIOS: readonly Scenario[] = [
   },
   {
     name: "delete",
+    everywhere: true,
     before: made(),
     act: (place) => place.remove("ada"),
     holds: (place, before) => isGone(place, "ada", before),
@@ -275,131 +283,128 @@ export const SCENARIOS: readonly Scenario[] = [
       assert.equal((await place.secrets()).length, 0);
     },
   },
-  ...(["cookie", "bearer"] as const).flatMap(atNewApi),
-];
-
-/** What happens at one dialect alone, with each of its logins. */
-function atNewApi(generation: "cookie" | "bearer"): Scenario[] {
-  const logins = generation === "bearer" ? " (bearer)" : "";
-  const dialects = ["new-api"] as const;
-  const RICH: PlaceWishes = { generation, patch: { allow: { tiers: ["vip"] }, limits: { maxQuota: 10_000 } } };
-  const FOR_GOOD: PlaceWishes = { generation, patch: { newapi: { deletion: "Delete" } } };
-  return [
-    {
-      name: `rotate with overlap${logins}`,
-      dialects,
-      wishes: { generation },
-      before: made(),
-      act: (place) => place.apply("ada", { key: { generation: 1, overlap: "4s" } }),
-      always: atMostTwoKeysAndOneInTheSecret,
-      holds: async (place, same) => {
-        await isWhole(place, "ada", { same, rotated: true });
+  {
+    name: "rotate with overlap",
+    everywhere: true,
+    gateways: NEW_API,
+    before: made(),
+    act: (place) => place.apply("ada", { key: { generation: 1, overlap: "4s" } }),
+    always: atMostTwoKeysAndOneInTheSecret,
+    holds: async (place, same) => {
+      await isWhole(place, "ada", { same, rotated: true });
+      assert.equal((await place.user("ada"))?.status?.key?.generation, 1);
+      toldOnce(place, same.uuid, "sme.user.key-rotated");
+    },
+  },
+  {
+    name: "lose the Secret and the password",
+    gateways: NEW_API,
+    before: async (place) => {
+      const person = await made()(place);
+      await changeByHand(place, { password: "changed-by-hand" });
+      return person;
+    },
+    act: loseTheSecret,
+    holds: (place, same) => isWhole(place, "ada", { same }),
+  },
+  {
+    name: "lose the remark",
+    gateways: NEW_API,
+    before: async (place) => {
+      const person = await made()(place);
+      await changeByHand(place, { remark: "" });
+      return person;
+    },
+    act: (place) => place.apply("ada", { displayName: "Ada Lovelace" }),
+    holds: (place, same) => isWhole(place, "ada", { same }),
+  },
+  {
+    name: "lose the Secret while locked",
+    gateways: NEW_API,
+    before: made({ enabled: false }),
+    act: loseTheSecret,
+    holds: (place, same) => isWhole(place, "ada", { same, enabled: false }),
+  },
+  {
+    name: "edit tier and quota",
+    gateways: NEW_API,
+    wishes: RICH,
+    before: made({ newapi: { quota: 1_000 } }),
+    act: (place) => place.apply("ada", { newapi: { tier: "vip", quota: 2_000 } }),
+    holds: async (place, same) => {
+      await isWhole(place, "ada", { same });
+      const [user] = await place.gateway.newApiUsers();
+      assert.deepEqual([user?.group, user?.quota], ["vip", 2_000]);
+    },
+  },
+  {
+    name: "change the account by hand",
+    gateways: NEW_API,
+    wishes: { ...RICH, driftSeconds: 5 },
+    before: made({ newapi: { quota: 1_000 } }),
+    act: (place) => changeByHand(place, { group: "svip" }),
+    holds: async (place, same) => {
+      await isWhole(place, "ada", { same });
+      const [user] = await place.gateway.newApiUsers();
+      assert.deepEqual([user?.group, user?.quota], ["default", 1_000]);
+    },
+  },
+  {
+    name: "lose the database during an overlap",
+    gateways: NEW_API,
+    before: async (place) => {
+      const person = await made()(place);
+      await place.apply("ada", DURING_OVERLAP);
+      const rotated = await inTheEnd(async () => {
         assert.equal((await place.user("ada"))?.status?.key?.generation, 1);
-        toldOnce(place, same.uuid, "sme.user.key-rotated");
-      },
-    },
-    {
-      name: `lose the Secret and the password${logins}`,
-      dialects,
-      wishes: { generation },
-      before: async (place) => {
-        const person = await made()(place);
-        await changeByHand(place, person, { password: "changed-by-hand" });
-        return person;
-      },
-      act: loseTheSecret,
-      holds: (place, same) => isWhole(place, "ada", { same }),
-    },
-    {
-      name: `lose the remark${logins}`,
-      dialects,
-      wishes: { generation },
-      before: async (place) => {
-        const person = await made()(place);
-        await changeByHand(place, person, { remark: "" });
-        return person;
-      },
-      act: (place) => place.apply("ada", { displayName: "Ada Lovelace" }),
-      holds: (place, same) => isWhole(place, "ada", { same }),
-    },
-    {
-      name: `lose the Secret while locked${logins}`,
-      dialects,
-      wishes: { generation },
-      before: made({ enabled: false }),
-      act: loseTheSecret,
-      holds: (place, same) => isWhole(place, "ada", { same, enabled: false }),
-    },
-    {
-      name: `edit tier and quota${logins}`,
-      dialects,
-      wishes: RICH,
-      before: made({ newapi: { quota: 1_000 } }),
-      act: (place) => place.apply("ada", { newapi: { tier: "vip", quota: 2_000 } }),
-      holds: async (place, same) => {
-        await isWhole(place, "ada", { same });
-        const [user] = await place.gateway.newApiUsers();
-        assert.deepEqual([user?.group, user?.quota], ["vip", 2_000]);
-      },
-    },
-    {
-      name: `lose the database during an overlap${logins}`,
-      dialects,
-      wishes: { generation },
-      before: async (place) => {
-        const person = await made()(place);
-        await place.apply("ada", DURING_OVERLAP);
-        const rotated = await inTheEnd(async () => {
-          assert.equal((await place.user("ada"))?.status?.key?.generation, 1);
-          assert.equal((await place.accounts())[0]?.keySHA256.length, 2);
-          const [secret] = await place.secrets();
-          return { ...person, apiKey: secret?.data["api-key"] ?? "" };
-        }, PATIENCE_MS);
-        await place.kill();
-        await place.tearOut("ada");
-        await place.db.query("truncate user_provision_state, waiting");
-        place.start();
-        return rotated;
-      },
-      act: (place) => place.apply("ada", DURING_OVERLAP),
-      always: atMostTwoKeysAndOneInTheSecret,
-      holds: (place, same) => isWhole(place, "ada", { same }),
-    },
-    {
-      name: `delete for good${logins}`,
-      dialects,
-      wishes: FOR_GOOD,
-      before: made(),
-      act: (place) => place.remove("ada"),
-      holds: (place, before) => isRemoved(place, "ada", before),
-    },
-    {
-      name: `come back after deletion for good${logins}`,
-      dialects,
-      wishes: FOR_GOOD,
-      before: async (place) => {
-        const person = await made()(place);
-        await place.remove("ada");
-        await inTheEnd(() => isRemoved(place, "ada", person), PATIENCE_MS);
-        return person;
-      },
-      act: (place) => place.apply("ada"),
-      holds: async (place, before) => {
-        const [account, ...others] = await place.accounts();
-        assert.deepEqual(
-          [account?.uuid, account?.disabled, account?.keySHA256.length, others.length],
-          [before.uuid, false, 1, 0],
-        );
-        assert.equal(await place.opens(before.apiKey), 401, "the key that was let go of opens again");
+        assert.equal((await place.accounts())[0]?.keySHA256.length, 2);
         const [secret] = await place.secrets();
-        assert.equal(await place.opens(secret?.data["api-key"] ?? ""), 200);
-        const ready = (await place.user("ada"))?.status?.conditions?.find(({ type }) => type === "Ready");
-        assert.equal(ready?.status, "True", ready?.message);
-        await isAtRest(place, before.uuid, "done");
-      },
+        return { ...person, apiKey: secret?.data["api-key"] ?? "" };
+      }, PATIENCE_MS);
+      await place.kill();
+      await place.tearOut("ada");
+      await place.db.query("truncate user_provision_state, waiting");
+      place.start();
+      return rotated;
     },
-  ];
-}
+    act: (place) => place.apply("ada", DURING_OVERLAP),
+    always: atMostTwoKeysAndOneInTheSecret,
+    holds: (place, same) => isWhole(place, "ada", { same }),
+  },
+  {
+    name: "delete for good",
+    gateways: NEW_API,
+    wishes: FOR_GOOD,
+    before: made(),
+    act: (place) => place.remove("ada"),
+    holds: (place, before) => isRemoved(place, "ada", before),
+  },
+  {
+    name: "come back after deletion for good",
+    gateways: NEW_API,
+    wishes: FOR_GOOD,
+    before: async (place) => {
+      const person = await made()(place);
+      await place.remove("ada");
+      await inTheEnd(() => isRemoved(place, "ada", person), PATIENCE_MS);
+      return person;
+    },
+    act: (place) => place.apply("ada"),
+    holds: async (place, before) => {
+      const [account, ...others] = await place.accounts();
+      assert.deepEqual(
+        [account?.uuid, account?.disabled, account?.keySHA256.length, others.length],
+        [before.uuid, false, 1, 0],
+      );
+      assert.equal(await place.opens(before.apiKey), 401, "the key that was let go of opens again");
+      const [secret] = await place.secrets();
+      assert.equal(await place.opens(secret?.data["api-key"] ?? ""), 200);
+      const ready = (await place.user("ada"))?.status?.conditions?.find(({ type }) => type === "Ready");
+      assert.equal(ready?.status, "True", ready?.message);
+      await isAtRest(place, before.uuid, "done");
+    },
+  },
+];
 
 /** At every moment of a rotation: whoever reads the Secret has a key that works, and no third one is alive. */
 async function atMostTwoKeysAndOneInTheSecret(place: Place): Promise<void> {
@@ -411,9 +416,9 @@ async function atMostTwoKeysAndOneInTheSecret(place: Place): Promise<void> {
   assert.equal(status, 200, "the Secret's key does not open");
 }
 
-/** The gateway's admin overwrites a field; the call overwrites all, so the others are sent along. */
-async function changeByHand(place: Place, { accountID }: Person, change: object): Promise<void> {
-  const user = (await place.gateway.newApiUsers()).find(({ id }) => String(id) === accountID);
+/** The gateway's admin overwrites a field of the one account; the call overwrites all, so the others are sent along. */
+async function changeByHand(place: Place, change: object): Promise<void> {
+  const [user] = await place.gateway.newApiUsers();
   assert(user !== undefined);
   const { id, username, display_name, group, remark = "" } = user;
   await place.overwrite({ id, username, display_name, group, remark, ...change });
