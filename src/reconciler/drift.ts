@@ -11,6 +11,7 @@ import type { TenantNeighbour } from "../saga/decide.ts";
 import { desire, refusal } from "../saga/desired.ts";
 import type { SagaRow } from "../saga/row.ts";
 import { desiredUser } from "../steps/keycloak.ts";
+import { wantedAccount } from "../steps/person.ts";
 import { settledSagas, takeDriftCheck, touchDrifted } from "../store/drift.ts";
 import { originAt, type TenantAccess, type TenantRegistry } from "./access.ts";
 import type { Breakers } from "./breakers.ts";
@@ -21,6 +22,8 @@ const LOOK_EVERY_MS = 5_000;
 /** Keys are tried one after the other, over at most this part of the interval. */
 const KEYS_WITHIN = 0.5;
 const LONGEST_PAUSE_MS = 250;
+/** Between two looks at a gateway's accounts: it counts all calls, those of our sagas too. */
+const LOOK_PAUSE_MS = 1_000;
 
 export interface DriftDeps {
   readonly pool: Pool;
@@ -47,8 +50,8 @@ interface Pair {
 }
 
 /**
- * Compares what neighbours hold with what Git asks for, a tenant at a time: Keycloak in pages per realm, each key at
- * the gateway once. Writes nothing outside, and nothing at all when nothing differs; who differs is made due.
+ * Compares what neighbours hold with what Git asks for, a tenant at a time: Keycloak and the gateway's accounts in pages,
+ * each key at the gateway once. Writes nothing outside, and nothing at all when nothing differs; who differs is made due.
  */
 export function makeDrift(deps: DriftDeps): Drift {
   const { pool, cluster, tenants, log, clock } = deps;
@@ -97,10 +100,14 @@ export function makeDrift(deps: DriftDeps): Drift {
   async function compare(tenant: TenantAccess): Promise<void> {
     const pairs = await pairsOf(tenant);
     if (pairs.length === 0) return;
-    const { realm } = tenant;
+    const { realm, gateway } = tenant;
     if (realm !== undefined && !isClosed(tenant, "keycloak")) {
       const users = pairs.map(({ row, object }) => desiredUser(row, desire(object, tenant.spec)));
       await touch("keycloak", tenant, await asked(tenant, "keycloak", () => realm.drifted(users, signal)));
+    }
+    if (gateway !== undefined && !isClosed(tenant, "newapi")) {
+      const accounts = pairs.map(({ row, object }) => wantedAccount(row, desire(object, tenant.spec)));
+      await touch("newapi", tenant, await asked(tenant, "newapi", () => gateway.drifted(accounts, pace, signal)));
     }
     if (tenant.spec.newapi.verifyKey && !isClosed(tenant, "newapi")) await tryKeys(tenant, pairs);
   }
@@ -123,6 +130,11 @@ export function makeDrift(deps: DriftDeps): Drift {
       const desired = desire(object, tenant.spec);
       return desired.suspend || refusal(desired, tenant.spec) !== undefined ? [] : [{ row, object }];
     });
+  }
+
+  async function pace(): Promise<void> {
+    progress = clock.now();
+    await sleep(LOOK_PAUSE_MS, undefined, { signal });
   }
 
   async function tryKeys(tenant: TenantAccess, pairs: readonly Pair[]): Promise<void> {

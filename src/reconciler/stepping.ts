@@ -102,6 +102,7 @@ function context(work: Work, step: StepName): StepContext {
     cluster,
     realm: () => tenant?.realm ?? missing("Keycloak"),
     gateway: () => tenant?.gateway ?? missing("NewAPI"),
+    accountDeletion: tenant?.spec.newapi.deletion ?? "Disable",
     wrote: (written) => {
       work.audit.push({ uuid: row.uuid, tenantID: row.tenantID, step, ...written });
     },

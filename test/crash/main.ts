@@ -75,7 +75,7 @@ async function main(): Promise<number> {
 
   try {
     const wanted = (one: Case): boolean => values.only === undefined || describe(one).includes(values.only);
-    const survey = values.only === "outage" ? [] : await all("Undisturbed", surveyCases());
+    const survey = values.only === "outage" ? [] : await all("Undisturbed", surveyCases({ short, seed }));
     const kills = await all("Killed", killCases(survey, { short, seed }).filter(wanted));
     const losses = await all("Answers lost", lostCases(survey, { short, seed }).filter(wanted));
     const outages = values.only === undefined || values.only === "outage" ? await allOutages() : [];

@@ -152,6 +152,8 @@ export function makeFakeGateway(capabilities: Partial<GatewayCapabilities> = {})
         const held = [...accounts.values()].find((each) => each.key === apiKey.reveal());
         return fake.verdict ?? (held === undefined ? "dead" : held.disabled ? "disabled" : "works");
       }),
+    remove: undefined,
+    drifted: () => Promise.resolve([]),
     retire: (_person, signal) => run("retire", signal, () => 0),
     seal: () => undefined,
     isSealed: () => false,
