@@ -23,6 +23,7 @@ import { makeNewApiGateway } from "../newapi/newApi/gateway.ts";
 import { makeLimitsByOrigin } from "../newapi/newApi/limits.ts";
 import { makeLiveness } from "../ops/liveness.ts";
 import { makeMetrics } from "../ops/metrics.ts";
+import { makeOperatorServer } from "../ops/operatorServer.ts";
 import { makeOpsServer } from "../ops/server.ts";
 import { originAt } from "../reconciler/access.ts";
 import { makeBreakers } from "../reconciler/breakers.ts";
@@ -31,6 +32,7 @@ import { makeDrift } from "../reconciler/drift.ts";
 import { makeEngine } from "../reconciler/engine.ts";
 import { makeIntake } from "../reconciler/intake.ts";
 import { makeMembership } from "../reconciler/membership.ts";
+import { makeOperator } from "../reconciler/operator.ts";
 import { makeOutboxPump } from "../reconciler/outboxPump.ts";
 import { makeProbe } from "../reconciler/probe.ts";
 import { makeSweeper } from "../reconciler/sweeper.ts";
@@ -328,6 +330,14 @@ export async function runReconciler(
       log,
     }),
   ];
+  if (config.operator !== undefined) {
+    const lookNow = (): void => {
+      engine.look();
+      outbox.look();
+    };
+    const operator = makeOperator({ pool, cluster, clusterID, tenants, look: lookNow, clock, log });
+    parts.push(makeOperatorServer({ address: config.operator, operator, log }));
+  }
   if (config.webhookTLS.managed) {
     parts.push(
       makeRenewer({

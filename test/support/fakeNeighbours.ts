@@ -90,6 +90,7 @@ export function makeFakeRealm(): FakeRealm {
       run("releaseUser", signal, () => void users.delete(uuid)),
     invite: (userID, _actions, signal) => run("invite", signal, () => void mails.push(userID)),
     drifted: (_users, signal) => run("drifted", signal, () => []),
+    strangers: (_request, signal) => run("strangers", signal, () => ({ strangers: [], next: undefined })),
     check: (_request, signal) => run("check", signal, () => []),
   };
 }
