@@ -35,7 +35,9 @@ export function makeMembership(deps: {
   }
 
   function arm(): void {
-    timer = setTimeout(() => (looking = look()), deps.everyMs ?? LOOK_EVERY_MS);
+    timer = setTimeout(() => {
+      looking = look();
+    }, deps.everyMs ?? LOOK_EVERY_MS);
   }
 
   return {
