@@ -708,9 +708,44 @@ describe("taking over the uuid that the account carries", () => {
   test("takes the place of a row that was never seen, or has ended", async () => {
     const { owner } = await worker();
     const ended = await set(await bound({ name: "before" }), { state: "deleted", object_uid: null, due_at: null });
-    await bound();
+    const row = await bound();
     expect(await takeOver(pool, await claimOne(owner), ended.uuid)).toBe(true);
-    expect((await pool.query("select from user_provision_state")).rowCount).toBe(1);
+    expect(await again(ended)).toMatchObject({ objectUID: row.objectUID, email: row.email, state: "pending" });
+    expect(await again(row)).toMatchObject({ objectUID: undefined, confirmed: false, voided: true, dueAt: undefined });
+    expect(await claimDue(pool, owner, 9)).toHaveLength(1);
+  });
+
+  test("loses nothing that a row of that uuid knows, and says in the audit where the person came from", async () => {
+    const { owner } = await worker();
+    const managed = { groups: ["/g"], realmRoles: [], attributes: [], labels: [], annotations: [] };
+    const retained = await set(await bound({ name: "before" }), {
+      ...DONE,
+      state: "retained",
+      object_uid: null,
+      due_at: null,
+      adopted: true,
+      managed: JSON.stringify(managed),
+      key_generation: 4,
+      invited_kc_user_id: "kc-1",
+      secret_namespace: "tenant-a",
+      secret_name: "s",
+      secret_uid: randomUUID(),
+    });
+    const row = await bound();
+    expect(await takeOver(pool, await claimOne(owner), retained.uuid)).toBe(true);
+    expect(await again(retained)).toMatchObject({
+      objectUID: row.objectUID,
+      adopted: true,
+      managed,
+      keyGeneration: 4,
+      invitedKeycloakUserID: "kc-1",
+      keycloakUserID: "kc-1",
+      newapiUserID: "na-1",
+      secretUID: retained.secretUID,
+      createdAt: retained.createdAt,
+    });
+    const { rows } = await pool.query("select sme_user_uuid, action, detail from audit");
+    expect(rows).toEqual([{ sme_user_uuid: retained.uuid, action: "taken-over", detail: { from: row.uuid } }]);
   });
 
   test.each([

@@ -150,7 +150,7 @@ const STATEMENTS: readonly (readonly [RegExp, Happening | "background"])[] = [
   [/^(touch-object|touch-secret)$/, "postgres.touch"],
   [/^move-email$/, "postgres.moveEmail"],
   [/^(wait-for-release|hand-over)$/, "postgres.handOver"],
-  [/^(take-over|delete from user_provision_state where sme_user_uuid)/, "postgres.takeOver"],
+  [/^take-over/, "postgres.takeOver"],
   [/^mirror-tenant$/, "postgres.mirrorTenant"],
   [/^grant-namespaces$/, "postgres.grantNamespaces"],
   [/^update outbox set sent_at/, "postgres.sent"],
