@@ -3,13 +3,14 @@ import { REASON } from "../api/reasons.ts";
 import type { SagaRow } from "../saga/row.ts";
 import { appendAudit } from "./audit.ts";
 import { bindTo, type Binding, holds, lockTenant, rowForUpdate } from "./bindings.ts";
+import { leaveRing, ringOf, ringSentence, tellRing } from "./emailRing.ts";
 import { type RawRow, sagaRow } from "./sagas.ts";
 import { inTransaction } from "./transaction.ts";
 import type { Waiter } from "./waiting.ts";
 
 /**
- * The row of a living object takes a new address. It waits while another living object holds that address; two that
- * want each other's would wait for ever, which is refused naming both. Fenced by the row's version; undefined: somebody
+ * The row of a living object takes a new address. It waits while another living object holds that address; those who want
+ * each other's, in a ring of two or more, would wait for ever, which is refused naming all. Fenced by the row's version; undefined: somebody
  * else works on the row by now.
  */
 export async function moveEmail(pool: Pool, row: SagaRow, email: string): Promise<Binding | undefined> {
@@ -42,6 +43,11 @@ async function takeEmail(client: PoolClient, row: SagaRow, email: string): Promi
     await client.query("delete from waiting where object_uid = $1", [row.objectUID]);
     return { kind: "bound", row: sagaRow(moved.rows[0] as RawRow), returned: false };
   }
+  const before = await client.query<{ email: string; why: string }>({
+    name: "my-wish",
+    text: "select email, why from waiting where object_uid = $1",
+    values: [row.objectUID],
+  });
   await client.query({
     name: "wait-for-email",
     text: `insert into waiting (object_uid, namespace, name, tenant, email, created_at, why)
@@ -50,37 +56,18 @@ async function takeEmail(client: PoolClient, row: SagaRow, email: string): Promi
            on conflict (object_uid) do update set email = excluded.email, why = excluded.why`,
     values: [row.uuid, email, REASON.EmailInUse],
   });
-  const cycle = await client.query({
-    name: "email-cycle",
-    text: "select 1 from waiting where object_uid = $1 and email = $2",
-    values: [holder.objectUID, row.email],
-  });
-  if ((cycle.rowCount ?? 0) > 0) {
-    await tellBoth(client, row.objectUID, holder.objectUID);
-    return {
-      kind: "refused",
-      reason: REASON.EmailCycle,
-      message: `${row.name ?? "?"} and ${holder.name ?? "?"} want each other's email; give one of them a third address first.`,
-    };
+  const [wish] = before.rows;
+  if (wish?.why === REASON.EmailCycle && wish.email !== email) await leaveRing(client, row.tenantID, row.objectUID);
+  const ring = await ringOf(client, row, email);
+  if (ring !== undefined) {
+    await tellRing(client, row.objectUID, ring);
+    return { kind: "refused", reason: REASON.EmailCycle, message: ringSentence(ring) };
   }
   return {
     kind: "waiting",
     reason: REASON.EmailInUse,
     message: `${email} belongs to TenantUser ${holder.name ?? "?"}; the change follows when that one is deleted or changes its email.`,
   };
-}
-
-/** A cycle has two ends: the other one, which waited so far, looks again, once, and is told the same. */
-async function tellBoth(client: PoolClient, mine: string | undefined, other: string | undefined): Promise<void> {
-  await client.query({
-    name: "tell-both",
-    text: `with told as (
-             update waiting set why = $3 where object_uid = any(array[$1, $2]::uuid[]) and why <> $3 returning object_uid
-           )
-           update user_provision_state set due_at = now(), touches = touches + 1
-           where object_uid = $2 and object_uid in (select object_uid from told) and confirmed_at is not null`,
-    values: [mine, other, REASON.EmailCycle],
-  });
 }
 
 /**
