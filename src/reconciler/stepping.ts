@@ -7,7 +7,7 @@ import { TENANT_FAULTS } from "../saga/tenantFaults.ts";
 import { CarriesUUID, type Step, type StepContext, type UpContext } from "../steps/step.ts";
 import { failed } from "./failed.ts";
 import { originOf } from "./sight.ts";
-import { asSagaError, type End, keep, LeaseLost, tell, tenantOf, type Work } from "./work.ts";
+import { asSagaError, type End, keep, LeaseLost, nowOf, tell, tenantOf, type Work } from "./work.ts";
 
 /** All calls of one step end before the lease does (30 s from the last record). */
 const STEP_DEADLINE_MS = 25_000;
@@ -16,7 +16,7 @@ const WAITED_MS = 1_000;
 /** One step towards what the object asks for; an intent that must be known first is recorded first. */
 export async function stepUp(work: Work, run: Run, sight: Sight): Promise<End | "goOn"> {
   if (sight.kind !== "present") throw new Error("a step went up without its object");
-  const intent = beforeUp(work.claim.row, sight.desired, run);
+  const intent = beforeUp(work.claim.row, sight.desired, run, nowOf(work));
   if (intent !== undefined) await keep(work, intent);
   return take(work, run.step, "up", sight, async (step, signal) => {
     const result = await step.up(upContext(work, step.name, sight), signal);

@@ -1,7 +1,9 @@
 import type { Pool } from "pg";
+import { REASON } from "../api/reasons.ts";
 import type { UserEvent } from "../api/userEvent.ts";
 import type { RowPatch, SagaRow } from "../saga/row.ts";
 import { appendAudit, type AuditEntry } from "./audit.ts";
+import { leaveRing } from "./emailRing.ts";
 import { enqueueEvent } from "./outbox.ts";
 import { assignments, type Queryable, type RawRow, sagaRow } from "./sagas.ts";
 import { inTransaction } from "./transaction.ts";
@@ -160,11 +162,13 @@ export async function record(pool: Pool, claim: Claim, recording: Recording): Pr
     for (const event of recording.events) await enqueueEvent(client, event);
     // Who is done waits for no other email any more, though it may have wanted one for a while.
     if (recording.patch.state === "done") {
-      await client.query({
+      const { objectUID, tenantID } = claim.row;
+      const gone = await client.query<{ why: string }>({
         name: "waits-no-more",
-        text: "delete from waiting where object_uid = $1",
-        values: [claim.row.objectUID],
+        text: "delete from waiting where object_uid = $1 returning why",
+        values: [objectUID],
       });
+      if (gone.rows[0]?.why === REASON.EmailCycle) await leaveRing(client, tenantID, objectUID);
     }
     return next;
   });
