@@ -2,7 +2,7 @@
 import { readFileSync } from "node:fs";
 import { createServer } from "node:net";
 import { once } from "node:events";
-import { execFile } from "node:child_process";
+import { type ChildProcess, execFile } from "node:child_process";
 import { join } from "node:path";
 import { promisify } from "node:util";
 import pLimit from "p-limit";
@@ -34,6 +34,8 @@ export interface Ground {
   /** A realm that nobody else uses until it is given back, without a user in it. */
   takeRealm(): Promise<TenantRealm>;
   giveBack(realm: TenantRealm): void;
+  /** A process that ends with this one, however this one ends, also if it stands still. */
+  own(child: ChildProcess): void;
   /** Where node keeps what it has compiled, for processes that are killed before they could. */
   readonly compiled: string;
   freshDatabase(name: string): Promise<string>;
@@ -90,6 +92,10 @@ export async function openGround(env: StackEnv, logs: string, run: string): Prom
   }).catch(() => undefined);
 
   const server = { url: env.KEYCLOAK_URL, admin: env.KEYCLOAK_ADMIN, password: env.KEYCLOAK_ADMIN_PASSWORD };
+  const children = new Set<ChildProcess>();
+  process.once("exit", () => {
+    for (const child of children) child.kill("SIGKILL");
+  });
   const made: TenantRealm[] = [];
   const free: TenantRealm[] = [];
   const realmName = (): string => `crash-${run}-${made.length + 1}`;
@@ -118,6 +124,10 @@ export async function openGround(env: StackEnv, logs: string, run: string): Prom
       return realm;
     },
     giveBack: (realm) => void free.push(realm),
+    own(child) {
+      children.add(child);
+      child.once("exit", () => children.delete(child));
+    },
     compiled,
     async freshDatabase(name) {
       await createDatabase(env.POSTGRES_URL, name, TEMPLATE);

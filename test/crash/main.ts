@@ -3,13 +3,15 @@
  * stack. Ends with `N passed, N failed`, and writes its tables into docs/reliability.md.
  *
  * Usage: node test/crash/main.ts [--short] [--seed=N] [--part=storm,outages] [--only=words] [--lanes=8] [--no-doc]
+ *   [--tally=file] (where to leave how many passed and failed, as JSON)
  */
-import { mkdirSync } from "node:fs";
+import { mkdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { parseArgs } from "node:util";
 import pLimit from "p-limit";
 
 import { obtain, readStackEnv, startStack, stopStack } from "../../stack/index.ts";
+import { stopProducts } from "../../stack/product/index.ts";
 import { type Case, describe, type Outcome, runCase } from "./cases.ts";
 import { NEIGHBOURS } from "./effects.ts";
 import { type Ground, openGround } from "./ground.ts";
@@ -28,6 +30,7 @@ const { values } = parseArgs({
     only: { type: "string" },
     lanes: { type: "string", default: "8" },
     "no-doc": { type: "boolean", default: false },
+    tally: { type: "string" },
   },
 });
 const seed = Number(values.seed ?? Math.floor(Math.random() * 1e9));
@@ -163,6 +166,7 @@ async function main(): Promise<number> {
       if (values.part === undefined && only === undefined && !values["no-doc"]) await text.write();
       console.log(text.tables);
       const { passed, failed } = tallyOf(results);
+      if (values.tally !== undefined) writeFileSync(values.tally, JSON.stringify({ passed, failed }));
       console.log(`seed ${seed}: again with make crash${short ? " SHORT=1" : ""} SEED=${seed}`);
       console.log(`${passed} passed, ${failed} failed`);
       return failed === 0 ? 0 : 1;
@@ -174,13 +178,13 @@ async function main(): Promise<number> {
   }
 }
 
-/** Ctrl-C: what was begun is ended by force, the stack as always. */
+/** Ctrl-C: no process of ours outlives this one, but those of a stack that is kept. */
 for (const signal of ["SIGINT", "SIGTERM"] as const) {
   process.once(signal, () => {
     console.error("stopped before its end");
     const end = (): never => process.exit(130);
-    if (keepStack) end();
-    else void stopStack(stackName).finally(end);
+    const stop = keepStack ? stopProducts(readStackEnv(stackName)) : stopStack(stackName);
+    void stop.finally(end);
   });
 }
 

@@ -190,7 +190,7 @@ export async function makePlace(
   }
 
   function launch(identity: string, first: Order): ChildProcess {
-    return fork(ENTRY, [], {
+    const started = fork(ENTRY, [], {
       stdio: ["ignore", log, log, "ipc"],
       env: {
         PATH: process.env["PATH"],
@@ -209,6 +209,8 @@ export async function makePlace(
         [ONLY_NAMESPACE]: namespace,
       },
     });
+    ground.own(started);
+    return started;
   }
 
   const userPath = (name: string): string => objectPath("TenantUser", { namespace, name });

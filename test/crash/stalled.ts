@@ -9,11 +9,16 @@ import type { Effect, Point } from "./effects.ts";
 import type { Ground } from "./ground.ts";
 import { makePlace, type Place } from "./place.ts";
 import { makeRandom } from "./plan.ts";
-import { inTheEnd, type Person } from "./promise.ts";
+import { inTheEnd, isWhole, type Person } from "./promise.ts";
 import { type Scenario, SCENARIOS } from "./scenarios.ts";
 
+interface StalledScenario extends Scenario {
+  /** What people do while the process stands still. */
+  readonly meanwhile?: (place: Place) => Promise<void>;
+}
+
 export interface StalledCase {
-  readonly scenario: Scenario;
+  readonly scenario: StalledScenario;
   readonly at: Point;
   /** How it loses its rows: its lease runs out, or its connection to Postgres is cut and the lease is free at once. */
   readonly loses: "lease" | "connection";
@@ -26,15 +31,6 @@ export interface StalledOutcome {
   readonly settledMs: number;
 }
 
-/** What each does at its neighbours. */
-const STOPS: Readonly<Record<string, readonly Effect[]>> = {
-  create: ["keycloak.createUser", "newapi.create", "kubernetes.createSecret", "kubernetes.applyStatus"],
-  rotate: ["newapi.rotate", "kubernetes.replaceSecret"],
-  disable: ["keycloak.updateUser", "newapi.disable"],
-  delete: ["kubernetes.deleteSecret", "newapi.disable", "keycloak.deleteUser", "kubernetes.removeFinalizer"],
-  "come back": ["keycloak.createUser", "newapi.enable", "newapi.rotate", "kubernetes.createSecret"],
-};
-
 const COMES_THERE_MS = 40_000;
 /** Longer than a lease, a pause and a slow machine. */
 const TAKES_OVER_MS = 120_000;
@@ -42,10 +38,52 @@ const MENDS_MS = 90_000;
 /** For what comes late to be done, before anything is asked. */
 const LATE_MS = 1_500;
 
+/** The other one undoes what the stopped one was about to make. */
+const GOES_MEANWHILE: StalledScenario = {
+  name: "create and go",
+  act: (place) => place.apply("ada"),
+  meanwhile: (place) => place.remove("ada"),
+  holds: async (place) => {
+    assert.equal(await place.user("ada"), undefined, "the object is still there");
+    assert.equal((await place.realm.admin.users.find({ max: 100 })).length, 0, "Keycloak has a user");
+    const open = (await place.gateway.users()).filter(({ disabled }) => !disabled);
+    assert.equal(open.length, 0, "the gateway has an open account");
+    assert.equal((await place.secrets()).length, 0, "there is a Secret");
+    const { rows: people } = await place.db.query(
+      "select state, due_at, lease_owner, run from user_provision_state where confirmed_at is not null",
+    );
+    assert.deepEqual(people, [{ state: "deleted", due_at: null, lease_owner: null, run: null }]);
+  },
+};
+
+/** The other one follows a newer wish than the stopped one knows. */
+const CHANGES_MEANWHILE: StalledScenario = {
+  name: "disable and enable",
+  before: async (place) => {
+    await place.apply("ada");
+    return inTheEnd(() => isWhole(place, "ada"), COMES_THERE_MS);
+  },
+  act: (place) => place.apply("ada", { enabled: false }),
+  meanwhile: (place) => place.apply("ada"),
+  holds: (place, same) => isWhole(place, "ada", { same }),
+};
+
+/** What each does at its neighbours. */
+const STOPS: Readonly<Record<string, readonly Effect[]>> = {
+  create: ["keycloak.createUser", "newapi.create", "kubernetes.createSecret", "kubernetes.applyStatus"],
+  rotate: ["newapi.rotate", "kubernetes.replaceSecret"],
+  disable: ["keycloak.updateUser", "newapi.disable"],
+  delete: ["kubernetes.deleteSecret", "newapi.disable", "keycloak.deleteUser", "kubernetes.removeFinalizer"],
+  "create and go": ["keycloak.createUser", "newapi.create", "kubernetes.createSecret"],
+  "disable and enable": ["keycloak.updateUser", "newapi.disable"],
+  "come back": ["keycloak.createUser", "newapi.enable", "newapi.rotate", "kubernetes.createSecret"],
+};
+
 /** Both sides of each effect, in both ways; `short`: of each effect one of the four, by the seed. */
 export function stalledCases({ short, seed }: { readonly short: boolean; readonly seed: number }): StalledCase[] {
   const random = makeRandom(seed + 2);
-  return SCENARIOS.flatMap((scenario) =>
+  const scenarios: readonly StalledScenario[] = [...SCENARIOS, GOES_MEANWHILE, CHANGES_MEANWHILE];
+  return scenarios.flatMap((scenario) =>
     (STOPS[scenario.name] ?? []).flatMap((effect) => {
       const all = (["before", "after"] as const).flatMap((side) =>
         (["lease", "connection"] as const).map((loses): StalledCase => ({ scenario, at: `${side}:${effect}`, loses })),
@@ -80,6 +118,7 @@ async function stall(place: Place, { scenario, at, loses }: StalledCase): Promis
     assert(place.isStopped(), `the process never came ${at.replace(":", " ")}`);
     return Promise.resolve();
   }, COMES_THERE_MS);
+  await scenario.meanwhile?.(place);
   if (loses === "connection") await place.cutPostgres();
   place.startBeside();
   await inTheEnd(() => scenario.holds(place, before), TAKES_OVER_MS);
