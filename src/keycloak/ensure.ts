@@ -4,31 +4,18 @@ import { ConflictError, isSagaError, TerminalError, TransientError, WaitingError
 import { adoptionObstacle, judgeClaim } from "./adopt.ts";
 import { NOT_FOUND } from "./classify.ts";
 import type { Facts } from "./facts.ts";
-import {
-  effectiveAdminRoles,
-  refuseAdmin,
-  refuseAdminGroup,
-  refuseAdminRole,
-  wantedGroups,
-  wantedRoles,
-} from "./grants.ts";
+import { refuseAdmin, refuseAdminGroup, refuseAdminRole, wantedGroups, wantedRoles } from "./grants.ts";
 import { type Group, groupPath, type Groups } from "./groups.ts";
 import { byID, inTheWay, locate } from "./locate.ts";
 import { ADOPTED_MARK, carriesAdoptedMark, isOurs, TENANT_MARK, UUID_MARK } from "./marks.ts";
-import { groupPlan, groupsOf, isEmpty, move, remap, rolePlan } from "./memberships.ts";
+import { groupPlan, isEmpty, move, remap, rolePlan } from "./memberships.ts";
 import { type Attributes, correct, DISPLAY_NAME, markAttributes, ownAttributes, type UserUpdate } from "./merge.ts";
 import { adoptedMarkHolds, fateOf, marksProblem } from "./profile.ts";
 import type { Adoption, DesiredUser, EnsuredUser } from "./realm.ts";
-import {
-  createdAnswer,
-  emptyAnswer,
-  federatedAnswer,
-  mappingsAnswer,
-  type Profile,
-  type User,
-} from "./representations.ts";
+import { createdAnswer, emptyAnswer, type Profile, type User } from "./representations.ts";
 import type { Roles } from "./roles.ts";
 import type { Ask } from "./session.ts";
+import { standingOf } from "./standing.ts";
 
 export interface Parts {
   readonly realm: string;
@@ -203,27 +190,11 @@ async function adopt(
       `Adoption needs the attribute ${ADOPTED_MARK}; declare it in the user profile of realm ${parts.realm} with edit permission for admin only, or set unmanagedAttributePolicy ADMIN_EDIT.`,
     );
   }
-  const { id } = candidate;
-  const mappings = await ask("reading a user's roles", mappingsAnswer, (client) =>
-    client.users.listRoleMappings({ id }),
-  );
-  const linked = await ask("reading a user's identity providers", federatedAnswer, (client) =>
-    client.users.listFederatedIdentities({ id }),
-  );
-  const obstacle = adoptionObstacle(
-    {
-      user: candidate,
-      groups: [...(await groupsOf(ask, id)).keys()],
-      mappings,
-      adminRoles: await effectiveAdminRoles(ask, parts.facts, id),
-      identityProviders: linked.map(({ identityProvider }) => identityProvider),
-    },
-    {
-      email: user.email,
-      allowedGroups: [...input.allowedGroups, ...user.defaultGroups].map(groupPath),
-      defaultRole: (await parts.facts.settings(ask)).defaultRole?.name,
-    },
-  );
+  const obstacle = adoptionObstacle(await standingOf(parts.facts, ask, candidate), {
+    email: user.email,
+    allowedGroups: [...input.allowedGroups, ...user.defaultGroups].map(groupPath),
+    defaultRole: (await parts.facts.settings(ask)).defaultRole?.name,
+  });
   if (obstacle !== undefined) throw claimed(user.email, obstacle);
   return { user: candidate, how: "adopted" };
 }

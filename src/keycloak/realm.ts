@@ -1,3 +1,5 @@
+import type { Stranger } from "../api/operator.ts";
+
 /** What the saga wants a person's Keycloak user to be. */
 export interface DesiredUser {
   /** The saga's uuid: mark `sme_user_uuid`, and the value of `X-Idempotency-Key`. */
@@ -94,6 +96,8 @@ export interface Realm {
    * somebody else added are not looked for.
    */
   drifted(users: readonly DesiredUser[], signal: AbortSignal): Promise<string[]>;
+  /** One page of the people who were in the realm before us, from the `first` of its users on. Reads only. */
+  strangers(request: StrangersRequest, signal: AbortSignal): Promise<StrangersPage>;
   /** What stands in the way of this tenant's users; empty when all is well. */
   check(request: RealmCheck, signal: AbortSignal): Promise<RealmProblem[]>;
 }
@@ -102,4 +106,16 @@ export interface RealmCheck {
   readonly defaultGroups: readonly string[];
   readonly allowedGroups: readonly string[];
   readonly allowedRealmRoles: readonly string[];
+}
+
+export interface StrangersRequest {
+  readonly first: number;
+  /** Groups in which somebody may be and still be adopted. */
+  readonly allowedGroups: readonly string[];
+}
+
+export interface StrangersPage {
+  readonly strangers: readonly Stranger[];
+  /** Where the next page begins; undefined: this was the last. */
+  readonly next: number | undefined;
 }

@@ -32,6 +32,8 @@ export interface Engine {
   /** Look for due work now. Cheap to call often: calls while it looks become one more look. */
   look(): void;
   start(): void;
+  /** The number of this process's worker session; undefined while there is none. */
+  owner(): number | undefined;
   /** Milliseconds since the epoch of the last completed look, whatever its outcome. */
   lastProgress(): number;
   /** Ends the calls under way and gives their rows back. */
@@ -143,6 +145,7 @@ export function makeEngine(deps: EngineDeps): Engine {
   return {
     look,
     start: look,
+    owner: () => (session === undefined || session.lost.aborted ? undefined : session.owner),
     lastProgress: () => progress,
     stop: async () => {
       stopping.abort(new Error("shutting down"));

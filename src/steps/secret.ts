@@ -1,4 +1,11 @@
-import { ANNOTATION_KEY_SEAL, FIELD_MANAGER, LABEL_MANAGED_BY, LABEL_TENANT, LABEL_USER_UUID } from "../api/meta.ts";
+import {
+  ANNOTATION_KEY_SEAL,
+  ANNOTATION_KEY_VERSION,
+  FIELD_MANAGER,
+  LABEL_MANAGED_BY,
+  LABEL_TENANT,
+  LABEL_USER_UUID,
+} from "../api/meta.ts";
 import { sagaUUID, secretName } from "../api/names.ts";
 import { REASON } from "../api/reasons.ts";
 import type { SecretBody, SecretObject } from "../kube/cluster.ts";
@@ -9,6 +16,7 @@ import type { StepResult } from "../saga/advance.ts";
 import type { Desired } from "../saga/desired.ts";
 import type { RowPatch, SagaRow } from "../saga/row.ts";
 import { entry, keyToWrite, sealedKey, verify } from "./key.ts";
+import { keyStanding } from "./person.ts";
 import type { Step, StepContext, UpContext } from "./step.ts";
 
 /** The Secret with the key, in the tenant's namespace: ours by its recorded uid, and by nothing weaker. */
@@ -58,7 +66,9 @@ function body(
     },
     annotations: {
       ...desired.secret.annotations,
-      ...(to.seal === undefined ? {} : { [ANNOTATION_KEY_SEAL]: to.seal }),
+      ...(to.seal === undefined
+        ? {}
+        : { [ANNOTATION_KEY_SEAL]: to.seal, [ANNOTATION_KEY_VERSION]: keyStanding(row, desired) }),
     },
     data: { [desired.secret.apiKeyEntry]: to.apiKey.reveal(), [desired.secret.baseURLEntry]: desired.secret.baseURL },
   };

@@ -1,6 +1,6 @@
 import type { Queryable } from "./sagas.ts";
 
-/** One write to the outside, as it was made. Never a secret. */
+/** One write to the outside, as it was made, or an operator's order (step "operator"). Never a secret. */
 export interface AuditEntry {
   readonly uuid: string;
   readonly tenantID: string;

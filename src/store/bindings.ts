@@ -232,7 +232,7 @@ async function bindTo(client: PoolClient, applicant: Applicant, row: SagaRow): P
       applicant.createdAt,
       past ? JSON.stringify({ reason: "recovered", generation: -1, step: "keycloak", attempt: 0, done: false }) : null,
       purged,
-      ended && row.newapiUserID !== undefined,
+      purged && row.newapiUserID !== undefined,
     ],
   });
   return { kind: "bound", row: sagaRow(rows[0] as RawRow), returned: past };

@@ -40,6 +40,23 @@ export async function claimDue(
   return rows.map((raw) => ({ row: sagaRow(raw), owner }));
 }
 
+/** A lease is alive while its owner's session holds its lock. */
+function livingOwners(locks: string): string {
+  return `select objid::bigint as owner from pg_locks
+    where locktype = 'advisory' and classid = ${locks}::bigint::oid and objsubid = 2 and granted
+      and database = (select oid from pg_database where datname = current_database())`;
+}
+
+/** The owners whose sessions live, in no order. */
+export async function livingWorkers(db: Queryable): Promise<number[]> {
+  const { rows } = await db.query<{ owner: number | string }>({
+    name: "living-workers",
+    text: livingOwners("$1"),
+    values: [WORKER_LOCKS],
+  });
+  return rows.map(({ owner }) => Number(owner));
+}
+
 // The recursive part walks from tenant to tenant along the index of due rows: rows at rest are never looked at.
 const CLAIM_DUE = `
 with recursive tenant as (
@@ -50,9 +67,7 @@ with recursive tenant as (
           order by s.sme_tenant_id limit 1)
   from tenant where tenant.sme_tenant_id is not null
 ), living as (
-  select objid::bigint as owner from pg_locks
-  where locktype = 'advisory' and classid = $4::bigint::oid and objsubid = 2
-    and database = (select oid from pg_database where datname = current_database())
+  ${livingOwners("$4")}
 ), busy as (
   select * from unnest($5::text[], $6::int[]) as b (tenant_id, n)
 ), due as (
@@ -94,15 +109,35 @@ export async function giveBackLost(db: Queryable, owner: number, inHand: readonl
   });
 }
 
-/** Milliseconds from now to the earliest due row that nobody holds; undefined when none. */
+/**
+ * Milliseconds from now to when the next row may be claimed, negative for one that waits already; undefined when none
+ * is due. A row that somebody living holds counts from the end of its lease. However many are due, one step along the
+ * index finds the first that is free; only when all that are due now are held, those few are looked at.
+ */
 export async function earliestDueMs(db: Queryable): Promise<number | undefined> {
   const { rows } = await db.query<{ ms: number | null }>({
     name: "earliest-due",
-    text: `select extract(epoch from least(min(greatest(due_at, coalesce(lease_until, due_at)))) - now())::float8 * 1000 as ms
-           from (select due_at, lease_until from user_provision_state where due_at is not null order by due_at limit 100) s`,
+    text: EARLIEST_DUE,
+    values: [WORKER_LOCKS],
   });
   return rows[0]?.ms ?? undefined;
 }
+
+const EARLIEST_DUE = `
+with living as materialized (${livingOwners("$1")}), free as (
+  select min(due_at) as due_at from (
+    select s.due_at from user_provision_state s
+    where s.due_at is not null
+      and (s.lease_until is null or s.lease_until < now()
+           or not exists (select 1 from living where living.owner = s.lease_owner))
+    order by s.due_at limit 1
+  ) first
+)
+select extract(epoch from case
+  when free.due_at <= now() then free.due_at
+  else least(free.due_at, (select min(s.lease_until) from user_provision_state s where s.due_at <= now()))
+end - now())::float8 * 1000 as ms
+from free`;
 
 export interface Recording {
   readonly patch: RowPatch;

@@ -174,16 +174,26 @@ export async function voidUnconfirmed(db: Queryable): Promise<number> {
   return rowCount ?? 0;
 }
 
-/** The tenant became ready, or its neighbour answers again: whoever is not settled goes on, over `spreadMs`. */
-export async function touchUnsettled(db: Queryable, tenantID: string, spreadMs: number): Promise<number> {
+/**
+ * The tenant became ready, or its neighbour answers again: whoever is not settled goes on, over `spreadMs`. Of those who
+ * wait for a person, the ones stopped by an error of one of these codes.
+ */
+export async function touchUnsettled(
+  db: Queryable,
+  tenantID: string,
+  spreadMs: number,
+  resumed: readonly string[] = [],
+): Promise<number> {
   const { rowCount } = await db.query({
     name: "touch-unsettled",
     text: `update user_provision_state
-           set due_at = now() + make_interval(secs => random() * $2::float8 / 1000), backoff_until = null, touches = touches + 1
-           where sme_tenant_id = $1 and confirmed_at is not null and voided_at is null and blocked_on is null
+           set due_at = now() + make_interval(secs => random() * $2::float8 / 1000), backoff_until = null, blocked_on = null,
+             touches = touches + 1
+           where sme_tenant_id = $1 and confirmed_at is not null and voided_at is null
+             and (blocked_on is null or last_error->>'code' = any($3::text[]))
              and (state in ('pending', 'kc_created', 'newapi_created', 'secret_applied', 'failed', 'deleting')
-                  or (state = 'done' and run is not null))`,
-    values: [tenantID, spreadMs],
+                  or (state = 'done' and (run is not null or due_at is not null)))`,
+    values: [tenantID, spreadMs, resumed],
   });
   return rowCount ?? 0;
 }

@@ -39,6 +39,8 @@ const render = (folder: string): string =>
 const read = (text: string): Object[] => parseAllDocuments(text).map((document) => object.parse(document.toJS()));
 const rulesOf = (objects: readonly Object[], kind: string) =>
   objects.filter((each) => each.kind === kind).flatMap((each) => rules.parse(each["rules"]));
+/** For people: nothing of it is the reconciler's. */
+const ON_CALL = "unified-rbac-oncall";
 const keyOf = ({ kind, metadata }: Object): string => `${kind}/${metadata.namespace ?? ""}/${metadata.name}`;
 
 describe("the rights of the reconciler", () => {
@@ -63,11 +65,29 @@ describe("the rights of the reconciler", () => {
   });
 
   it("hold no more than reading Secrets where cert-manager makes the certificate", () => {
-    const objects = read(render("manifests/overlays/cert-manager"));
+    const objects = read(render("manifests/overlays/cert-manager")).filter(({ metadata }) => metadata.name !== ON_CALL);
     expect(objects.filter(({ metadata }) => metadata.name === "unified-rbac-certificates")).toEqual([]);
     expect(rulesOf(objects, "Role")).toEqual([
       { apiGroups: [""], resources: ["secrets"], verbs: ["get", "list", "watch"] },
     ]);
+  });
+});
+
+describe("the rights of those on call", () => {
+  it("change TenantUsers and look at the rest, reach the operator's port, and are nobody's until the platform binds them", () => {
+    const objects = read(render("manifests/overlays/default"));
+    const theirs = objects.filter(({ metadata }) => metadata.name === ON_CALL);
+    expect(theirs.map(({ kind }) => kind).toSorted()).toEqual(["ClusterRole", "Role"]);
+    const held = [...rulesOf(theirs, "ClusterRole"), ...rulesOf(theirs, "Role")].flatMap(({ resources, verbs }) =>
+      resources.flatMap((resource) => verbs.map((verb) => `${verb} ${resource}`)),
+    );
+    expect(held.filter((right) => !/^(get|list|watch) (tenantusers|tenants|events|pods)$/.test(right))).toEqual([
+      "patch tenantusers",
+      "create pods/portforward",
+      "get pods/portforward",
+    ]);
+    const bindings = objects.filter(({ kind }) => kind.endsWith("Binding"));
+    expect(bindings.filter((binding) => JSON.stringify(binding["roleRef"]).includes(ON_CALL))).toEqual([]);
   });
 });
 
@@ -87,6 +107,7 @@ describe("the Deployment", () => {
     const { env } = containerOf(manifests, "reconciler", facts);
     expect(parseConfig("reconciler", env)).toMatchObject({
       identity: "unified-rbac-0",
+      operator: { host: "127.0.0.1", port: 8082 },
       operatorNamespace: "unified-rbac-system",
       webhookTLS: { secretName: manifests.tlsSecret.name, managed: true },
     });

@@ -9,7 +9,7 @@ import { appendAudit } from "../../src/store/audit.ts";
 import { type Applicant, bind, type Binding } from "../../src/store/bindings.ts";
 import { handOver, moveEmail, takeOver } from "../../src/store/moves.ts";
 import { firstWaiter, forgetApplicant, listWaiting, waitForTenant } from "../../src/store/waiting.ts";
-import { type Claim, claimDue, earliestDueMs, record, type Recording } from "../../src/store/claims.ts";
+import { type Claim, claimDue, earliestDueMs, livingWorkers, record, type Recording } from "../../src/store/claims.ts";
 import { drainOutbox, enqueueEvent, forgetSentEvents } from "../../src/store/outbox.ts";
 import { makePool, type Pool } from "../../src/store/pool.ts";
 import { loadSaga } from "../../src/store/sagas.ts";
@@ -188,6 +188,37 @@ describe("claiming", () => {
     const ms = await earliestDueMs(pool);
     expect(ms).toBeGreaterThan(8_000);
     expect(ms).toBeLessThanOrEqual(10_000);
+  });
+
+  test("what a living worker holds is due when its lease ends; what a dead one held is due now", async () => {
+    const session = await worker();
+    await bound();
+    await claimOne(session.owner);
+    const ms = (await earliestDueMs(pool)) ?? 0;
+    expect(ms).toBeGreaterThan(20_000);
+    expect(ms).toBeLessThanOrEqual(30_000);
+    await session.close();
+    await expect.poll(() => earliestDueMs(pool)).toBeLessThanOrEqual(0);
+  });
+
+  test("however many are held, the one that is not counts", async () => {
+    const session = await worker();
+    const names = Array.from({ length: 120 }, (_, n) => `p${n}`);
+    for (const name of names) await bound({ name });
+    const claims = await claimDue(pool, session.owner, 200);
+    expect(claims).toHaveLength(120);
+    expect(await earliestDueMs(pool)).toBeGreaterThan(20_000);
+    await set(await bound({ name: "later" }), { due_at: new Date(Date.now() + 5_000) });
+    const ms = (await earliestDueMs(pool)) ?? 0;
+    expect(ms).toBeGreaterThan(2_000);
+    expect(ms).toBeLessThanOrEqual(5_000);
+  });
+
+  test("knows the living workers, and misses one as soon as its session ends", async () => {
+    const [one, two] = [await worker(), await worker()];
+    expect((await livingWorkers(pool)).toSorted()).toEqual([one.owner, two.owner].toSorted());
+    await one.close();
+    await expect.poll(() => livingWorkers(pool)).toEqual([two.owner]);
   });
 });
 
@@ -973,6 +1004,21 @@ describe("what the watch saw", () => {
       expect(backoffUntil).toBeUndefined();
       expect((dueAt as Date).getTime()).toBeLessThan(Date.now() + 2000);
     }
+  });
+
+  test("when a credential is let in again, those whom its refusal had stopped go on too", async () => {
+    const stopped = (code: string) => ({ state: "failed", blocked_on: "1|r1||", last_error: JSON.stringify({ code }) });
+    const refused = await rested("refused", stopped("CredentialsRefused"));
+    const claimed = await rested("claimed", stopped("UserClaimed"));
+    expect(await touchUnsettled(pool, "acme", 1000, ["CredentialsRefused"])).toBe(1);
+    expect(await again(refused)).toMatchObject({ blockedOn: undefined, dueAt: expect.any(Date) });
+    expect(await again(claimed)).toMatchObject({ blockedOn: "1|r1||", dueAt: undefined });
+  });
+
+  test("who is done and waits for a moment is called too: the edit of a Ready person has no run yet", async () => {
+    const waiting = await rested("waiting", { due_at: new Date(Date.now() + 60_000) });
+    expect(await touchUnsettled(pool, "acme", 0)).toBe(1);
+    expect((await again(waiting)).dueAt?.getTime()).toBeLessThanOrEqual(Date.now() + 1000);
   });
 });
 

@@ -124,7 +124,7 @@ async function thePoints(ground: Ground) {
   const cases = (title: string, some: readonly Case[]): Promise<Outcome[]> =>
     all(title, some, (one) => runCase(ground, nextID(), one), describe);
   const wanted = (one: Case): boolean => only === undefined || describe(one).includes(only);
-  const survey = await cases("Undisturbed", surveyCases());
+  const survey = await cases("Undisturbed", surveyCases({ short, seed }));
   const gaps = missed(survey);
   for (const gap of gaps) fail("the registry of points", gap);
   const kills = await cases("Killed", killCases(survey, { short, seed }).filter(wanted));

@@ -12,6 +12,7 @@ import { API_VERSION } from "../../src/api/meta.ts";
 import { liveTenantUser, type LiveTenantUser, type TenantUserSpecInput } from "../../src/api/tenantUser.ts";
 import { collectionPath, objectPath } from "../../src/kube/objects.ts";
 import { makePool } from "../../src/store/pool.ts";
+import { ADMIN } from "../../stack/newapi/newApi/memory.ts";
 import { startStandIn } from "../../stack/newapi/server.ts";
 import type { TenantRealm } from "../../stack/realm.ts";
 import { renderTenant, renderTenantSecrets, type TenantPatch, type TenantValues } from "../../stack/tenant.ts";
@@ -24,6 +25,21 @@ import { type Door, makeDoor, type Trouble } from "./trouble.ts";
 export interface PlaceWishes {
   readonly patch?: TenantPatch;
   readonly deletionGrace?: string;
+  /** How often people are compared with what the neighbours hold. */
+  readonly driftSeconds?: number;
+}
+
+/** Dialect admin-v1, or dialect new-api with the one or the other of its logins. */
+export type GatewayKind = "admin-v1" | "new-api" | "new-api, bearer";
+
+/** One account at the gateway, in whichever dialect. */
+export interface AccountSeen {
+  readonly accountID: string;
+  /** Whose it is by its mark; undefined: it bears none. */
+  readonly uuid: string | undefined;
+  readonly disabled: boolean;
+  /** SHA-256 of each key that was not replaced or removed. */
+  readonly keySHA256: readonly string[];
 }
 
 export interface Place {
@@ -47,6 +63,10 @@ export interface Place {
   removeSecret(name: string): Promise<void>;
   /** What the gateway answers to this key. */
   opens(apiKey: string): Promise<number>;
+  /** Everybody's, but the gateway's own admins'. */
+  accounts(): Promise<readonly AccountSeen[]>;
+  /** Dialect new-api: its admin overwrites an account by hand. */
+  overwrite(account: object): Promise<void>;
 
   /** Starts the reconciler; with an order for its very first step, or none. */
   start(first?: Order): void;
@@ -92,6 +112,7 @@ const secretList = z.object({
 const userList = z.object({ items: z.array(liveTenantUser) });
 const FLUX = /(^|\.)toolkit\.fluxcd\.io\//;
 const ADMIN_TOKEN = "crash-tests";
+const MASTER_KEYS = `1: ${"crash-tests-".repeat(3)}`;
 const ENTRY = join(import.meta.dirname, "reconciler.ts");
 
 /** Where each kind of what a tenant consists of lives. */
@@ -108,12 +129,15 @@ export async function makePlace(
   ground: Ground,
   id: string,
   wishes: PlaceWishes,
-  options: { readonly doors: boolean },
+  options: { readonly doors: boolean; readonly gateway?: GatewayKind },
 ): Promise<Place> {
+  const { gateway: kind = "admin-v1" } = options;
+  const dialect = kind === "admin-v1" ? "admin-v1" : "new-api";
+  const generation = kind === "new-api, bearer" ? "bearer" : "cookie";
   const { env, api } = ground;
   const namespace = `tenant-${id}`;
   const database = id.replaceAll("-", "_");
-  const standIn = await startStandIn({ adminToken: ADMIN_TOKEN });
+  const standIn = await startStandIn({ adminToken: ADMIN_TOKEN, generation });
   const [databaseURL, realm] = await Promise.all([ground.freshDatabase(database), ground.takeRealm()]);
 
   const addresses: Record<Neighbour, URL> = {
@@ -146,6 +170,7 @@ export async function makePlace(
       KEYCLOAK_REALM: realm.realm,
       NEWAPI_URL: origin("newapi"),
       NEWAPI_PUBLIC_URL: standIn.url,
+      NEWAPI_DIALECT: dialect,
       DELETION_GRACE: wishes.deletionGrace ?? "0s",
     },
     realm,
@@ -204,6 +229,8 @@ export async function makePlace(
         OPS_ADDRESS: "127.0.0.1:0",
         POD_NAME: identity,
         WORKERS: "4",
+        MASTER_KEYS,
+        ...(wishes.driftSeconds === undefined ? {} : { DRIFT_SECONDS: String(wishes.driftSeconds) }),
         [FIRST_ORDER]: JSON.stringify(first),
         [ONLY_TENANT]: id,
         [ONLY_NAMESPACE]: namespace,
@@ -214,12 +241,13 @@ export async function makePlace(
   }
 
   const userPath = (name: string): string => objectPath("TenantUser", { namespace, name });
+  const gateway = standInControl(standIn.url);
   const place: Place = {
     id,
     namespace,
     ground,
     realm,
-    gateway: standInControl(standIn.url),
+    gateway,
     db,
     email: (name) => `${name}@${id}.example`,
 
@@ -274,6 +302,28 @@ export async function makePlace(
       const answer = await fetch(`${standIn.url}/v1/models`, { headers: { authorization: `Bearer ${apiKey}` } });
       await answer.body?.cancel();
       return answer.status;
+    },
+    async accounts() {
+      if (dialect === "admin-v1") {
+        return (await gateway.users()).map(({ user_id: accountID, external_id: uuid, disabled, keySHA256 }) => ({
+          accountID,
+          uuid,
+          disabled,
+          keySHA256,
+        }));
+      }
+      return (await gateway.newApiUsers()).map(({ id: number, remark, status, keySHA256 }) => ({
+        accountID: String(number),
+        uuid: remark?.split("/")[1],
+        disabled: status !== 1,
+        keySHA256,
+      }));
+    },
+    async overwrite(account) {
+      const headers = { authorization: `Bearer ${ADMIN_TOKEN}`, "new-api-user": String(ADMIN) };
+      const body = JSON.stringify(account);
+      const answer = await fetch(`${standIn.url}/api/user/`, { method: "PUT", headers, body });
+      assert.deepEqual(await answer.json(), { success: true, message: "" });
     },
 
     start(first = { kind: "count" }) {
@@ -345,7 +395,7 @@ async function makeTenant(
 ): Promise<void> {
   const credentials = {
     keycloak: { clientID: realm.clientID, clientSecret: realm.clientSecret },
-    newapi: { token: ADMIN_TOKEN },
+    newapi: { token: ADMIN_TOKEN, userID: String(ADMIN) },
     git: { username: "none", password: "none" },
   };
   const shape = z.looseObject({

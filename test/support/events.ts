@@ -29,7 +29,10 @@ export async function openEventReader(natsURL: string): Promise<EventReader> {
   async function readOn(): Promise<void> {
     const name = await stream();
     if (name === undefined) return;
-    for (const last = await lastSeq(name); seen < last; seen += 1) {
+    const last = await lastSeq(name);
+    // Made anew, for its storage was lost.
+    if (last < seen) seen = 0;
+    for (; seen < last; seen += 1) {
       const message = await manager.streams.getMessage(name, { seq: seen + 1 });
       if (message !== null) read.push(message.json<UserEvent>());
     }

@@ -90,6 +90,7 @@ export function makeFakeRealm(): FakeRealm {
       run("releaseUser", signal, () => void users.delete(uuid)),
     invite: (userID, _actions, signal) => run("invite", signal, () => void mails.push(userID)),
     drifted: (_users, signal) => run("drifted", signal, () => []),
+    strangers: (_request, signal) => run("strangers", signal, () => ({ strangers: [], next: undefined })),
     check: (_request, signal) => run("check", signal, () => []),
   };
 }
@@ -152,6 +153,8 @@ export function makeFakeGateway(capabilities: Partial<GatewayCapabilities> = {})
         const held = [...accounts.values()].find((each) => each.key === apiKey.reveal());
         return fake.verdict ?? (held === undefined ? "dead" : held.disabled ? "disabled" : "works");
       }),
+    remove: undefined,
+    drifted: () => Promise.resolve([]),
     retire: (_person, signal) => run("retire", signal, () => 0),
     seal: () => undefined,
     isSealed: () => false,

@@ -8,7 +8,7 @@ import type { UserEvent } from "../../src/api/userEvent.ts";
 import { makePool } from "../../src/store/pool.ts";
 import { readStackEnv, type StackEnv } from "../../stack/index.ts";
 import { connectKube, type Kube } from "../../stack/kube.ts";
-import { type Product, startProduct } from "../../stack/product/index.ts";
+import { type Product, startProduct, stopProducts } from "../../stack/product/index.ts";
 import { type ApiServer, connectApiServer } from "./apiServer.ts";
 import { openEventReader } from "./events.ts";
 import { standInControl, type StandInControl } from "./standInControl.ts";
@@ -16,6 +16,7 @@ import { makeTenant, type TenantWishes, type TestTenant } from "./tenant.ts";
 
 export interface Platform {
   readonly env: StackEnv;
+  /** The one that runs now: `reinstall` makes it another. */
   readonly product: Product;
   /** With an administrator's rights. */
   readonly api: ApiServer;
@@ -29,21 +30,28 @@ export interface Platform {
   tenant(label: string, wishes?: TenantWishes): Promise<TestTenant>;
   /** What the webhooks of this product have answered so far, whatever it was. */
   admissions(): Promise<number>;
+  /** What the gateway answers to this key: 200 opens, 401 is unknown, 403 is locked out. */
+  opens(apiKey: string): Promise<number>;
+  /** Ends the product, loses what `lose` loses, and installs it again as into an empty place: manifests, migrations, start. */
+  reinstall(lose: () => Promise<void>): Promise<void>;
   close(): Promise<void>;
 }
 
-export async function openPlatform(): Promise<Platform> {
+/** `settings`: beside, or instead of, those of the Deployment. */
+export async function openPlatform(settings: Readonly<Record<string, string>> = {}): Promise<Platform> {
   const env = readStackEnv(process.env["STACK_NAME"] ?? "test");
   const gateway = standInControl(env.NEWAPI_URL);
   await gateway.heal();
-  const product = await startProduct(env);
+  let product = await startProduct(env, { env: settings });
   const [api, kube] = await Promise.all([connectApiServer(env.KUBECONFIG), connectKube(env)]);
   const db = makePool({ url: env.DATABASE_URL, max: 4, applicationName: "e2e", onIdleError: () => {} });
   const events = await openEventReader(env.NATS_URL);
   const tenants: TestTenant[] = [];
   return {
     env,
-    product,
+    get product() {
+      return product;
+    },
     api,
     kube,
     gateway,
@@ -58,6 +66,15 @@ export async function openPlatform(): Promise<Platform> {
       const answer = await fetch(`${product.process("webhook").opsURL}/metrics`);
       const lines = (await answer.text()).matchAll(/^unified_rbac_admission_total\{[^}]*\} (\d+)$/gm);
       return [...lines].reduce((sum, [, count]) => sum + Number(count), 0);
+    },
+    async opens(apiKey) {
+      const headers = { authorization: `Bearer ${apiKey}` };
+      return (await fetch(`${env.NEWAPI_URL}/v1/models`, { headers })).status;
+    },
+    async reinstall(lose) {
+      await stopProducts(env);
+      await lose();
+      product = await startProduct(env, { env: settings });
     },
     async close() {
       try {
