@@ -22,6 +22,8 @@ export interface EngineDeps extends Omit<ClaimDeps, "clusterID" | "cluster"> {
   /** Whether the Tenants are known: before that, "no Tenant" would be said of everybody. */
   readonly ready: () => boolean;
   readonly openSession: () => Promise<WorkerSession>;
+  /** Postgres answers again. */
+  readonly recovered: () => void;
   readonly clock: Clock;
   readonly log: Log;
 }
@@ -47,6 +49,7 @@ export function makeEngine(deps: EngineDeps): Engine {
   const uuids = new Set<string>();
   // Postgres may have recorded leases of ours that nobody works under.
   let uncertain = false;
+  let failing = false;
   let session: WorkerSession | undefined;
   let looking: Promise<void> | undefined;
   let again = false;
@@ -64,6 +67,7 @@ export function makeEngine(deps: EngineDeps): Engine {
       .then((sleepMs) => arm(sleepMs))
       .catch((error: unknown) => {
         uncertain = true;
+        failing = true;
         log.warn("Looking for due work failed; it is tried again in a second.", { error });
         arm(1000);
       })
@@ -96,6 +100,10 @@ export function makeEngine(deps: EngineDeps): Engine {
       await giveBackLost(pool, current.owner, [...uuids]);
     }
     const claims = await claimDue(pool, current.owner, free, inHand, Math.max(1, Math.floor(workers / 2)));
+    if (failing) {
+      failing = false;
+      deps.recovered();
+    }
     for (const claim of claims) work(claim, current, clusterID);
     // Somebody who leaves looks again.
     if (claims.length === free) return LONGEST_SLEEP_MS;

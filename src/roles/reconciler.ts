@@ -80,7 +80,7 @@ export async function runReconciler(
     config.kubeconfig === undefined ? inCluster({ clock }) : await fromKubeconfig({ clock }, config.kubeconfig);
   const connection = makeConnection(access, { clock });
   const cluster = between.cluster(makeCluster(connection, { log, random, instance: config.identity }));
-  const watches = makeOpenWatch(connection, { log, clock, random });
+  const watches = makeOpenWatch(connection, { log, clock, random, recovered: () => retries.hurry() });
   const openWatch = between.openWatch(watches.open);
   const metrics = makeMetrics("reconciler");
   const bus = between.bus(
@@ -189,6 +189,7 @@ export async function runReconciler(
     tenantBreakers,
     workers: config.workers,
     ready: () => tenants.loaded(),
+    recovered: () => retries.hurry(),
     openSession: () => openWorkerSession(url, `unified-rbac worker ${config.identity}`),
     record: async (claim, recording) => {
       const next = await record(pool, claim, recording);

@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import { type ChildProcess, fork } from "node:child_process";
 import { once } from "node:events";
-import { closeSync, openSync, writeFileSync } from "node:fs";
+import { closeSync, openSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import type { Pool } from "pg";
 import { parseAllDocuments } from "yaml";
@@ -71,6 +71,14 @@ export interface Place {
   /** Starts the reconciler; with an order for its very first step, or none. */
   start(first?: Order): void;
   order(order: Order): void;
+  /** Starts another reconciler beside it, which nobody orders about. It ends with the place. */
+  startBeside(): void;
+  /** Sent to the first reconciler: SIGSTOP or SIGCONT. */
+  signal(signal: NodeJS.Signals): void;
+  /** Whether the first reconciler stands still. */
+  isStopped(): boolean;
+  /** Ends every reconciler's connections to Postgres. */
+  cutPostgres(): Promise<void>;
   /** What to do when it asks for trouble. */
   trouble(neighbour: Neighbour, kind: Trouble): void;
   /** A neighbour is gone for this reconciler, and is back. */
@@ -173,6 +181,7 @@ export async function makePlace(
   const log = openSync(join(ground.logs, `${id}.log`), "w");
   const db = makePool({ url: databaseURL, max: 2, applicationName: "crash tests", onIdleError: () => {} });
 
+  const beside: ChildProcess[] = [];
   let child: ChildProcess | undefined;
   let ended: Promise<NodeJS.Signals | null> = Promise.resolve(null);
   let passed = new Map<Point, number>();
@@ -203,6 +212,32 @@ export async function makePlace(
     const door = doors.get(neighbour);
     assert(door !== undefined, "there are no doors here");
     return door;
+  }
+
+  function launch(identity: string, first: Order): ChildProcess {
+    const started = fork(ENTRY, [], {
+      stdio: ["ignore", log, log, "ipc"],
+      env: {
+        PATH: process.env["PATH"],
+        HOME: process.env["HOME"],
+        NODE_COMPILE_CACHE: ground.compiled,
+        DATABASE_URL: addresses.postgres.href,
+        NATS_URL: origin("nats"),
+        KUBECONFIG: kubeconfig,
+        OPERATOR_NAMESPACE: "unified-rbac-system",
+        WEBHOOK_CERTIFICATES: "external",
+        OPS_ADDRESS: "127.0.0.1:0",
+        POD_NAME: identity,
+        WORKERS: "4",
+        MASTER_KEYS,
+        ...(wishes.driftSeconds === undefined ? {} : { DRIFT_SECONDS: String(wishes.driftSeconds) }),
+        [FIRST_ORDER]: JSON.stringify(first),
+        [ONLY_TENANT]: id,
+        [ONLY_NAMESPACE]: namespace,
+      },
+    });
+    ground.own(started);
+    return started;
   }
 
   const userPath = (name: string): string => objectPath("TenantUser", { namespace, name });
@@ -294,27 +329,7 @@ export async function makePlace(
     start(first = { kind: "count" }) {
       assert(!place.running(), "the reconciler runs already");
       passed = new Map();
-      const started = fork(ENTRY, [], {
-        stdio: ["ignore", log, log, "ipc"],
-        env: {
-          PATH: process.env["PATH"],
-          HOME: process.env["HOME"],
-          NODE_COMPILE_CACHE: ground.compiled,
-          DATABASE_URL: addresses.postgres.href,
-          NATS_URL: origin("nats"),
-          KUBECONFIG: kubeconfig,
-          OPERATOR_NAMESPACE: "unified-rbac-system",
-          WEBHOOK_CERTIFICATES: "external",
-          OPS_ADDRESS: "127.0.0.1:0",
-          POD_NAME: id,
-          WORKERS: "4",
-          MASTER_KEYS,
-          ...(wishes.driftSeconds === undefined ? {} : { DRIFT_SECONDS: String(wishes.driftSeconds) }),
-          [FIRST_ORDER]: JSON.stringify(first),
-          [ONLY_TENANT]: id,
-          [ONLY_NAMESPACE]: namespace,
-        },
-      });
+      const started = launch(id, first);
       child = started;
       started.on("message", (said) => hear(said as Report));
       started.on("error", () => {});
@@ -326,6 +341,22 @@ export async function makePlace(
     order(order) {
       passed = new Map();
       child?.send(order);
+    },
+    startBeside() {
+      const started = launch(`${id}-beside`, { kind: "count" });
+      started.on("error", () => {});
+      beside.push(started);
+    },
+    signal: (signal) => void child?.kill(signal),
+    isStopped() {
+      const stat = readFileSync(`/proc/${child?.pid ?? 0}/stat`, "utf8");
+      return /\) [Tt] /.test(stat);
+    },
+    async cutPostgres() {
+      await db.query(
+        `select pg_terminate_backend(pid) from pg_stat_activity
+         where datname = current_database() and application_name like 'unified-rbac%'`,
+      );
     },
     trouble(neighbour, kind) {
       planned = { door: doorOf(neighbour), kind };
@@ -343,6 +374,7 @@ export async function makePlace(
     unnamed: () => unnamed,
 
     async close() {
+      for (const process of beside) process.kill("SIGKILL");
       await place.kill();
       closeSync(log);
       await Promise.all([db.end(), standIn.close(), ...[...doors.values()].map((door) => door.close())]);

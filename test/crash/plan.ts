@@ -86,7 +86,7 @@ function pick<T>(all: readonly T[], random: () => number): T[] {
 }
 
 /** The same seed, the same plan (mulberry32). */
-function makeRandom(seed: number): () => number {
+export function makeRandom(seed: number): () => number {
   let state = seed >>> 0;
   return () => {
     state = (state + 0x6d2b79f5) >>> 0;
