@@ -122,7 +122,7 @@ export async function openGround(env: StackEnv, logs: string, run: string): Prom
 }
 
 /** Just enough SMTP that Keycloak calls a mail sent. */
-async function makePostOffice(): Promise<{ port: number; mails(address: string): number; close(): void }> {
+export async function makePostOffice(): Promise<{ port: number; mails(address: string): number; close(): void }> {
   const received = new Map<string, number>();
   const server = createServer((socket) => {
     let inBody = false;
