@@ -17,7 +17,7 @@ beforeAll(async () => {
   const { admin } = tenant.realm;
   await admin.roles.create({ name: "auditor" });
   await admin.groups.create({ name: "strangers" });
-  const { id = "" } = await admin.groups.create({ name: "bosses" });
+  const { id } = await admin.groups.create({ name: "bosses" });
   await grantRealmManagement(admin, { group: id }, ["manage-users"]);
   const config = { clientId: "x", authorizationUrl: "http://127.0.0.1/a", tokenUrl: "http://127.0.0.1/t" };
   await admin.identityProviders.create({ alias: "elsewhere", providerId: "oidc", enabled: true, config });
@@ -29,11 +29,11 @@ interface Before {
   readonly email?: string;
   readonly groups?: string[];
   readonly attributes?: Record<string, string[]>;
-  readonly then?: (id: string) => Promise<unknown>;
+  readonly also?: (id: string) => Promise<unknown>;
 }
 
 /** Somebody with this address whom we did not make. */
-async function account(local: string, { then, ...more }: Before = {}): Promise<string> {
+async function account(local: string, { also, ...more }: Before = {}): Promise<string> {
   const email = tenant.email(local);
   const { id } = await tenant.realm.admin.users.create({
     username: email,
@@ -44,7 +44,7 @@ async function account(local: string, { then, ...more }: Before = {}): Promise<s
     lastName: "Before",
     ...more,
   });
-  await then?.(id);
+  await also?.(id);
   return id;
 }
 
@@ -92,10 +92,10 @@ describe("with adoption: Unclaimed", () => {
   it.each<[why: string, before: Before, sentence: RegExp]>([
     ["whose address is not proven", { emailVerified: false }, /its email is not verified/],
     ["in a group that is not allowed", { groups: ["/strangers"] }, /it is a member of group \/strangers/],
-    ["with a realm role", { then: (id) => realmRole("auditor")(id) }, /it holds the realm role auditor/],
-    ["of a realm administrator", { then: (id) => admin(id) }, /it holds the administrator's role view-realm/],
+    ["with a realm role", { also: (id) => realmRole("auditor")(id) }, /it holds the realm role auditor/],
+    ["of a realm administrator", { also: (id) => admin(id) }, /it holds the administrator's role view-realm/],
     ["of an administrator by group", { groups: ["/bosses"] }, /it holds the administrator's role manage-users/],
-    ["linked to an identity provider", { then: (id) => link(id) }, /it is linked to the identity provider elsewhere/],
+    ["linked to an identity provider", { also: (id) => link(id) }, /it is linked to the identity provider elsewhere/],
     [
       "with the marks of another tenant",
       { attributes: { sme_tenant_id: ["another"], sme_user_uuid: [randomUUID()] } },

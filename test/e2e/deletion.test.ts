@@ -95,6 +95,7 @@ describe.concurrent("a person is deleted", () => {
       await tenant.remove(name);
       await tenant.gone(name);
       await nothingLeft(tenant, person);
+      expect(await stateOf(tenant, person)).toBe("deleted");
     }
   });
 
@@ -183,6 +184,7 @@ describe.concurrent("a person is deleted", () => {
     const path = objectPath("TenantUser", { namespace: tenant.namespace, name: "torn" });
     await platform.kube.patch(path, { metadata: { finalizers: null } }, "impatient");
     await tenant.gone("torn");
+    expect(await stateOf(tenant, torn)).toBe("deleting");
     await platform.gateway.heal(stubborn);
     await nothingLeft(tenant, torn);
   });
@@ -257,7 +259,9 @@ describe.concurrent("a neighbour", () => {
     await soon(async () => {
       const path = `/apis/events.k8s.io/v1/namespaces/${owing.namespace}/events`;
       const said = JSON.stringify((await platform.api.send("GET", path)).body);
-      assert(said.includes(uid ?? "") && said.includes(`Let go after 10 minutes. Still owed, and paid later: ${owed}.`));
+      assert(
+        said.includes(uid ?? "") && said.includes(`Let go after 10 minutes. Still owed, and paid later: ${owed}.`),
+      );
     });
   }
 
@@ -346,7 +350,9 @@ describe.concurrent("a Tenant", () => {
       await platform.kube.patch(path, { metadata: { finalizers: null } }, "impatient");
       assert.equal(await platform.kube.get(path), undefined);
     });
-    await soon(async () => assert.match((await torn.apply("ghost", {}, { dryRun: true })).warnings.join(), /^no Tenant/));
+    await soon(async () =>
+      assert.match((await torn.apply("ghost", {}, { dryRun: true })).warnings.join(), /^no Tenant/),
+    );
     // Nobody knows its realm and its gateway any more; the Secret can be removed, the rest is owed.
     await torn.remove("ada");
     await undone(torn, ada, ["secret"]);

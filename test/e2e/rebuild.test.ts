@@ -69,7 +69,9 @@ async function sameAsEver(): Promise<void> {
       });
       expect(await tenant.person(name)).toEqual(before);
       expect(await platform.opens(before.apiKey)).toBe(name === "locked" ? 403 : 200);
-      const told = (await platform.events(before.uuid)).map(({ type, id }) => (type === "sme.user.created" ? id : type));
+      const told = (await platform.events(before.uuid)).map(({ type, id }) =>
+        type === "sme.user.created" ? id : type,
+      );
       expect(told).not.toContain("sme.user.deleted");
       expect(told).not.toContain("sme.user.failed");
     }
@@ -77,7 +79,9 @@ async function sameAsEver(): Promise<void> {
     const users = await tenant.realm.admin.users.find({ q: `sme_tenant_id:${tenant.id}`, max: 100 });
     expect(users).toHaveLength(people.size);
   }
-  const { rows } = await platform.db.query("select 1 from outbox where sent_at is null union all select 1 from waiting");
+  const { rows } = await platform.db.query(
+    "select 1 from outbox where sent_at is null union all select 1 from waiting",
+  );
   expect(rows).toEqual([]);
 }
 
@@ -138,10 +142,8 @@ describe("an object that went without anybody having deleted it", () => {
     await kubectl(platform.env, ["delete", "crd", "tenantusers.catalyst.openova.io", "--timeout=60s"]);
     await orphaned([...everybody.values()].flatMap((people) => [...people.values()]));
     expect(await outside()).toEqual(before);
-    await kubectl(platform.env, [
-      ...["apply", "--server-side", "--field-manager=platform"],
-      ...["-f", join(projectRoot, "manifests", "crd", "catalyst.openova.io_tenantusers.yaml")],
-    ]);
+    const definition = join(projectRoot, "manifests", "crd", "catalyst.openova.io_tenantusers.yaml");
+    await kubectl(platform.env, ["apply", "--server-side", "--field-manager=platform", "-f", definition]);
     await Promise.all(tenants.map((tenant) => tenant.interval()));
     await sameAsEver();
   });
