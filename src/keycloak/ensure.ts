@@ -1,7 +1,7 @@
 /** Ensure: find ours, create what is missing, correct what differs, touch nothing else. */
 import { REASON } from "../api/reasons.ts";
 import { ConflictError, isSagaError, TerminalError, TransientError, WaitingError } from "../lib/errors.ts";
-import { adoptionObstacle, judgeClaim } from "./adopt.ts";
+import { adoptionObstacle, answersTo, hasAddress, judgeClaim } from "./adopt.ts";
 import { NOT_FOUND } from "./classify.ts";
 import type { Facts } from "./facts.ts";
 import { refuseAdmin, refuseAdminGroup, refuseAdminRole, wantedGroups, wantedRoles } from "./grants.ts";
@@ -11,7 +11,7 @@ import { ADOPTED_MARK, carriesAdoptedMark, isOurs, TENANT_MARK, UUID_MARK } from
 import { groupPlan, isEmpty, move, remap, rolePlan } from "./memberships.ts";
 import { type Attributes, correct, DISPLAY_NAME, markAttributes, ownAttributes, type UserUpdate } from "./merge.ts";
 import { adoptedMarkHolds, fateOf, marksProblem } from "./profile.ts";
-import type { Adoption, DesiredUser, EnsuredUser } from "./realm.ts";
+import { type Adoption, type DesiredUser, type EnsuredUser, MarkedStranger } from "./realm.ts";
 import { createdAnswer, emptyAnswer, type Profile, type User } from "./representations.ts";
 import type { Roles } from "./roles.ts";
 import type { Ask } from "./session.ts";
@@ -42,6 +42,7 @@ export async function ensureUser(
   const roles = await wantedRoles(ask, parts.roles, user);
 
   const { ours, stray } = await locate(ask, user.tenantID, user.uuid, hint);
+  if (ours !== undefined && (hint === undefined || hint === "")) refuseStranger(ours, user);
   const { user: current, how }: Found =
     ours === undefined
       ? await createOrClaim(parts, ask, { user, attributes, groups, adoption, profile, stray })
@@ -80,6 +81,22 @@ export async function ensureUser(
     },
     usernameKept: correction.usernameKept,
   };
+}
+
+/** Without a recorded id there are only the marks to go by, and they may have been written by whom they stand on. */
+function refuseStranger(found: User, user: DesiredUser): void {
+  if (answersTo(found, user)) return;
+  const wrongAddress = !hasAddress(found, user);
+  throw new MarkedStranger(
+    {
+      code: REASON.UserClaimed,
+      neighbour: "keycloak",
+      message:
+        `Keycloak user ${found.id} carries the marks of ${user.uuid}, but ${wrongAddress ? "has another address" : "its email is not verified"}; ` +
+        `it was left alone. Take ${TENANT_MARK} and ${UUID_MARK} off it, or, if it is this person, give it the address ${user.email}, verified.`,
+    },
+    wrongAddress,
+  );
 }
 
 /** Nothing is done in a realm that would lose our marks or let people forge them: the saga waits for the Tenant. */

@@ -1,4 +1,5 @@
 import type { Stranger } from "../api/operator.ts";
+import { TerminalError } from "../lib/errors.ts";
 
 /** What the saga wants a person's Keycloak user to be. */
 export interface DesiredUser {
@@ -25,6 +26,16 @@ export interface DesiredUser {
   readonly managedBefore: ManagedSet;
   /** The row says that the account was adopted; Keycloak's own mark says so too, either is enough. */
   readonly adopted?: boolean | undefined;
+}
+
+/** Our marks stand on somebody who has another address, or one that nobody has proven; `wrongAddress` tells which. */
+export class MarkedStranger extends TerminalError {
+  readonly wrongAddress: boolean;
+
+  constructor(failure: ConstructorParameters<typeof TerminalError>[0], wrongAddress: boolean) {
+    super(failure);
+    this.wrongAddress = wrongAddress;
+  }
 }
 
 /** What we have given this user: stands in the row, so that only ours is ever removed. */
@@ -69,6 +80,7 @@ export interface Realm {
    * Finds ours by id hint, then by mark; creates what is missing; corrects what differs; touches nothing else.
    * A 409 that is not ours: adopted by the rules of `adoption`, else TerminalError `UserClaimed`; WaitingError
    * `EmailInUse` while another person of our own tenant has the address, since that one may be about to give it up.
+   * MarkedStranger when, without a hint, the one who carries the marks is not whom they were made for.
    */
   ensureUser(
     user: DesiredUser,

@@ -55,7 +55,7 @@ async function take(
   } catch (error) {
     if (error instanceof LeaseLost) throw error;
     if (error instanceof CarriesUUID && (await deps.takeOver(work.claim, error.uuid))) {
-      tell(work, "taken-over", "info", `The account was made under uuid ${error.uuid}; the person goes on under it.`);
+      tell(work, "taken-over", "info", `This uuid is not the person's; they go on under ${error.uuid}.`);
       throw new LeaseLost();
     }
     const failure = asSagaError(error instanceof CarriesUUID ? error.refusal : error, name);
