@@ -39,7 +39,7 @@ const FENCE = /(?:^<!-- run: ([\w-]+) -->\n+)?^```(\w*)\n([\s\S]*?)^```$/gm;
 /** Every fenced block of a page, by its path from the project's root. */
 export function blocksOf(page: string): Block[] {
   const content = readFileSync(join(ROOT, page), "utf8");
-  return Array.from(content.matchAll(FENCE), ([whole, name = "", language = "", inner = ""], _) => {
+  return Array.from(content.matchAll(FENCE), ([whole, name = "", language = "", inner = ""]) => {
     const from = content.indexOf(whole) + whole.indexOf("```");
     return { name, language, text: inner, line: content.slice(0, from).split("\n").length };
   });
