@@ -8,15 +8,31 @@ const ROLES: readonly Role[] = ["webhook", "reconciler", "migrate"];
 const SHUTDOWN_MS = 20_000;
 
 const USAGE = `usage: unified-rbac webhook | reconciler | migrate
+       unified-rbac tenant init | check | offboard
 
   webhook     answers the API server's admission requests
   reconciler  makes accounts, keys and Secrets, and undoes them
   migrate     brings the database to this version's schema, then ends
+  tenant      onboards, checks and offboards tenants, with your own kubeconfig; --help says how
 
 Everything else is configured by the environment; a mistake there is named at the start.
 `;
 
+/** What people run by hand: the rest of the arguments is its own. */
+async function tool(args: readonly string[]): Promise<number> {
+  const stop = new AbortController();
+  for (const signal of ["SIGINT", "SIGTERM"]) process.once(signal, () => stop.abort());
+  const terminal = {
+    env: process.env,
+    out: (text: string) => void process.stdout.write(text),
+    err: (text: string) => void process.stderr.write(text),
+    signal: stop.signal,
+  };
+  return (await import("./cli/tenant.ts")).runTenant(args, terminal);
+}
+
 async function main(args: readonly string[]): Promise<number> {
+  if (args[0] === "tenant") return tool(args.slice(1));
   const role = ROLES.find((name) => name === args[0]);
   if (role === undefined || args.length > 1) {
     process.stderr.write(USAGE);

@@ -1,9 +1,12 @@
 /** What is shipped in manifests/ and flux/, rendered by a real kubectl: the promises that a reviewer would look for. */
 import { execFileSync } from "node:child_process";
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { beforeAll, describe, expect, it } from "vitest";
 import { parseAllDocuments } from "yaml";
 import * as z from "zod";
+import { EXTRAS, tenantDirectory } from "../../src/cli/tenant/template.ts";
 import { parseConfig } from "../../src/lib/config.ts";
 import { SECRET_VERBS } from "../../src/kube/secrets.ts";
 import { findProgram } from "../../stack/obtain/found.ts";
@@ -142,7 +145,14 @@ it("the overlay of the local stack differs from the shipped one only in replicas
   expect(changed?.toSorted()).toEqual(["Deployment", "MutatingWebhookConfiguration", "ValidatingWebhookConfiguration"]);
 });
 
-it.each(["manifests/overlays/monitoring", "flux/install", "flux/tenant"])("%s can be built", (folder) => {
+it.each([
+  "manifests/overlays/monitoring",
+  "manifests/overlays/external-secrets",
+  "flux/install",
+  "flux/tenant",
+  "flux/tenant/external-secrets",
+  "flux/tenant/notifications",
+])("%s can be built", (folder) => {
   expect(read(render(folder)).length).toBeGreaterThan(1);
 });
 
@@ -185,6 +195,35 @@ describe("the onboarding of a tenant", () => {
       newapi: { publicBaseURL: "https://llm.example", credentialsSecretName: "acme-newapi", tier: "default" },
       allow: { groups: ["/devs"] },
     });
+  });
+
+  it("is the same for kustomize, whether Flux fills in the values or `tenant init` did", () => {
+    const folder = mkdtempSync(join(tmpdir(), "unified-rbac-tenant-"));
+    try {
+      for (const { name, text } of tenantDirectory(values, {}, EXTRAS)) writeFileSync(join(folder, name), text);
+      const written = execFileSync(kubectl, ["kustomize", folder], { encoding: "utf8" });
+      // As Flux does: built first, substituted afterwards, the extras by spec.components.
+      const built = ["flux/tenant", ...EXTRAS.map((extra) => `flux/tenant/${extra}`)].map(render).join("---\n");
+      const byKey = (objects: readonly Object[]) => objects.toSorted((a, b) => keyOf(a).localeCompare(keyOf(b)));
+      expect(byKey(read(written))).toEqual(byKey(read(substitute(built, values))));
+    } finally {
+      rmSync(folder, { recursive: true, force: true });
+    }
+  });
+
+  it("keeps what removing people needs, and the Tenant, when its directory leaves Git", () => {
+    const kept = read(renderTenant(values)).filter(
+      ({ metadata }) =>
+        z.looseObject({ annotations: z.record(z.string(), z.string()).default({}) }).parse(metadata).annotations[
+          "kustomize.toolkit.fluxcd.io/prune"
+        ] === "disabled",
+    );
+    expect(kept.map(keyOf).toSorted()).toEqual([
+      "Namespace//tenant-acme",
+      "Role/tenant-acme/unified-rbac-secrets",
+      "RoleBinding/tenant-acme/unified-rbac-secrets",
+      "Tenant//acme",
+    ]);
   });
 
   it("names every value that is missing", () => {
