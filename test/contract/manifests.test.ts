@@ -1,8 +1,8 @@
 /** What is shipped in manifests/ and flux/, rendered by a real kubectl: the promises that a reviewer would look for. */
 import { execFileSync } from "node:child_process";
-import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { mkdtempSync, realpathSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
-import { join } from "node:path";
+import { join, relative } from "node:path";
 import { beforeAll, describe, expect, it } from "vitest";
 import { parseAllDocuments } from "yaml";
 import * as z from "zod";
@@ -149,11 +149,68 @@ it.each([
   "manifests/overlays/monitoring",
   "manifests/overlays/external-secrets",
   "flux/install",
+  "flux/install/notifications",
   "flux/tenant",
   "flux/tenant/external-secrets",
   "flux/tenant/notifications",
 ])("%s can be built", (folder) => {
   expect(read(render(folder)).length).toBeGreaterThan(1);
+});
+
+describe("the installation by Flux", () => {
+  const kustomization = z.looseObject({
+    metadata: z.looseObject({ name: z.string() }),
+    spec: z.looseObject({
+      path: z.string(),
+      prune: z.boolean(),
+      deletionPolicy: z.literal("Orphan"),
+      sourceRef: z.looseObject({ kind: z.string() }),
+      dependsOn: z.array(z.looseObject({ name: z.string() })).default([]),
+      patches: z.array(z.looseObject({})).default([]),
+    }),
+  });
+  const fluxKustomizations = (objects: readonly Object[]) =>
+    objects.filter(({ kind }) => kind === "Kustomization").map((each) => kustomization.parse(each));
+
+  function build(content: object): Object[] {
+    const folder = mkdtempSync(join(tmpdir(), "unified-rbac-install-"));
+    try {
+      // kustomize takes no absolute paths.
+      writeFileSync(join(folder, "kustomization.yaml"), JSON.stringify(content));
+      return read(execFileSync(kubectl, ["kustomize", folder], { encoding: "utf8", maxBuffer: 8 << 20 }));
+    } finally {
+      rmSync(folder, { recursive: true, force: true });
+    }
+  }
+  const here = (path: string): string => relative(realpathSync(tmpdir()), join(ROOT, path)).replace(/^/, "../");
+
+  it("brings the definitions first, and never takes them away", () => {
+    const [product, definitions, ...others] = fluxKustomizations(read(render("flux/install"))).toSorted((a, b) =>
+      a.metadata.name.localeCompare(b.metadata.name),
+    );
+    expect(others).toEqual([]);
+    expect(product).toMatchObject({ spec: { prune: true, dependsOn: [{ name: "unified-rbac-definitions" }] } });
+    expect(definitions).toMatchObject({ spec: { path: "./manifests/crd", prune: false, wait: true } });
+  });
+
+  it("leaves the definitions to one owner: of the overlay everything else is applied", () => {
+    const product = fluxKustomizations(read(render("flux/install"))).find(
+      ({ metadata }) => metadata.name === "unified-rbac",
+    );
+    const kinds = (objects: readonly Object[]) => objects.map(keyOf).toSorted();
+    const whole = read(render("manifests/overlays/default"));
+    const applied = build({ resources: [here("manifests/overlays/default")], patches: product?.spec.patches });
+    expect(kinds(applied)).toEqual(kinds(whole.filter(({ kind }) => kind !== "CustomResourceDefinition")));
+  });
+
+  it("takes the manifests from a registry instead, if that is wanted", () => {
+    const objects = build({ resources: [here("flux/install")], components: [here("flux/install/oci")] });
+    expect(objects.map(({ kind }) => kind).toSorted()).toEqual(["Kustomization", "Kustomization", "OCIRepository"]);
+    expect(fluxKustomizations(objects).map(({ spec }) => spec.sourceRef.kind)).toEqual([
+      "OCIRepository",
+      "OCIRepository",
+    ]);
+  });
 });
 
 describe("the onboarding of a tenant", () => {
