@@ -69,6 +69,14 @@ export interface RealmProblem {
   readonly message: string;
   /** `false`: a warning only (NoLoginPath). */
   readonly blocking: boolean;
+  /** What it is about, where the reason alone does not say it. */
+  readonly subject?: RealmSubject | undefined;
+}
+
+export interface RealmSubject {
+  /** A group by its full path; a role of the realm; a role of client realm-management that the service account needs. */
+  readonly kind: "group" | "realmRole" | "serviceAccountRole";
+  readonly name: string;
 }
 
 /**
