@@ -1,3 +1,4 @@
+import { randomUUID } from "node:crypto";
 import { REASON } from "../api/reasons.ts";
 import { type SagaError, WaitingError } from "../lib/errors.ts";
 import { type Advanced, afterDown, afterUp, beforeUp } from "../saga/advance.ts";
@@ -103,7 +104,7 @@ function context(work: Work, step: StepName): StepContext {
     realm: () => tenant?.realm ?? missing("Keycloak"),
     gateway: () => tenant?.gateway ?? missing("NewAPI"),
     wrote: (written) => {
-      work.audit.push({ uuid: row.uuid, tenantID: row.tenantID, step, ...written });
+      work.audit.push({ id: randomUUID(), uuid: row.uuid, tenantID: row.tenantID, step, ...written });
     },
     note: (patch) => keep(work, patch),
     carry: work.carry,

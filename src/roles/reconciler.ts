@@ -41,6 +41,7 @@ import { wellness } from "../saga/tenantReport.ts";
 import { keycloakStep } from "../steps/keycloak.ts";
 import { newapiStep } from "../steps/newapi.ts";
 import { secretStep } from "../steps/secret.ts";
+import { appendAudit } from "../store/audit.ts";
 import { handOver, moveEmail, takeOver } from "../store/moves.ts";
 import { firstWaiter, forgetApplicant } from "../store/waiting.ts";
 import { livingWorkers, record } from "../store/claims.ts";
@@ -193,6 +194,7 @@ export async function runReconciler(
       if (recording.events.length > 0) outbox.look();
       return next;
     },
+    keepAudit: (entries) => retries.run(`audit/${entries[0]?.id ?? ""}`, () => appendAudit(pool, entries)),
     moveEmail: (row, email) => moveEmail(pool, row, email),
     firstWaiter: (tenantID, email) => firstWaiter(pool, tenantID, email),
     forgetWaiter: (uid) => forgetApplicant(pool, uid),

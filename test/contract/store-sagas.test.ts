@@ -256,7 +256,7 @@ describe("recording", () => {
     });
   });
 
-  test("one whose row was claimed by another since changes nothing, and is told", async () => {
+  test("one whose row was claimed by another since changes nothing but the audit of what it wrote, and is told", async () => {
     const [late, other] = await Promise.all([worker(), worker()]);
     const row = await bound();
     const stale = await claimOne(late.owner);
@@ -269,7 +269,7 @@ describe("recording", () => {
     ).toBeUndefined();
     expect(await again(row)).toMatchObject({ state: "pending" });
     expect((await pool.query("select from outbox")).rowCount).toBe(0);
-    expect((await pool.query("select from audit")).rowCount).toBe(0);
+    expect((await pool.query("select from audit")).rowCount).toBe(1);
     expect(await record(pool, fresh, giving({ state: "done" }))).toBeDefined();
   });
 
@@ -1220,6 +1220,15 @@ describe("the audit", () => {
       { step: "keycloak", action: "created", target: "kc-1", detail: { groups: ["/a"], quoted: 'say "hi", {x}' } },
       { step: "secret", action: "deleted", target: null, detail: null },
     ]);
+  });
+
+  test("has an entry once that is told again, because the answer to the first telling was lost", async () => {
+    const uuid = randomUUID();
+    const entry = { id: randomUUID(), uuid, tenantID: "acme", step: "secret", action: "created", target: "s" };
+    await appendAudit(pool, [entry]);
+    await appendAudit(pool, [{ ...entry, id: randomUUID(), action: "updated" }, entry]);
+    const { rows } = await pool.query("select action from audit order by seq");
+    expect(rows).toEqual([{ action: "created" }, { action: "updated" }]);
   });
 
   test("is append-only", async () => {
