@@ -234,8 +234,12 @@ export async function runReconciler(
   const ticker = makeTicker({ bus, look: look("local"), clock, log, periodMs: config.heartbeatMs });
   const membership = makeMembership({
     living: () => livingWorkers(pool),
-    // Whoever went may have left work behind.
-    changed: () => engine.look(),
+    own: () => engine.owner(),
+    changed: (living, own) => {
+      secretWatches.shareWith(living, own);
+      // Whoever went may have left work behind.
+      engine.look();
+    },
     log,
   });
   const sweeper = makeSweeper({

@@ -15,10 +15,10 @@ import { makePool, type Pool } from "../../src/store/pool.ts";
 import { loadSaga } from "../../src/store/sagas.ts";
 import {
   compareList,
+  compareSecrets,
   markSeenDeleted,
   orphanForeignRows,
   type Sighting,
-  touchMissingSecrets,
   touchObject,
   touchSecret,
   touchUnsettled,
@@ -1076,11 +1076,27 @@ describe("what the watch saw", () => {
 
   test("a Secret that is not in the list makes its person's Secret step due", async () => {
     const there = randomUUID();
-    const kept = await rested("kept", { secret_namespace: "tenant-a", secret_name: "a", secret_uid: there });
-    const lost = await rested("lost", { secret_namespace: "tenant-a", secret_name: "b", secret_uid: randomUUID() });
-    expect(await touchMissingSecrets(pool, "tenant-a", [there])).toBe(1);
+    const secret = { secret_namespace: "tenant-a", secret_name: "a", secret_version: "7" };
+    const kept = await rested("kept", { ...secret, secret_uid: there });
+    const lost = await rested("lost", { ...secret, secret_uid: randomUUID() });
+    expect(await compareSecrets(pool, "tenant-a", [{ uid: there, version: "7" }])).toBe(1);
     expect((await again(lost)).run).toMatchObject({ reason: "drift" });
     expect((await again(kept)).run).toBeUndefined();
+  });
+
+  test("a Secret that was written while nobody watched is looked at, once", async () => {
+    const uid = randomUUID();
+    const row = await rested("ada", {
+      secret_namespace: "tenant-a",
+      secret_name: "a",
+      secret_uid: uid,
+      secret_version: "7",
+    });
+    expect(await compareSecrets(pool, "tenant-a", [{ uid, version: "8" }])).toBe(1);
+    expect((await again(row)).run).toMatchObject({ reason: "drift", step: "secret" });
+    await set(row, { run: null, due_at: null, secret_version: "8" });
+    expect(await compareSecrets(pool, "tenant-a", [{ uid, version: "8" }])).toBe(0);
+    expect(await compareSecrets(pool, "tenant-b", [])).toBe(0);
   });
 
   test("when a neighbour is back, those who are not settled are due; the settled and the stalled are not", async () => {

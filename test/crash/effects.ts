@@ -157,7 +157,7 @@ const STATEMENTS: readonly (readonly [RegExp, Happening | "background"])[] = [
   // Part of a record or of a choice, never alone; or housekeeping that the next period repeats.
   [/^(append-audit|enqueue-event|void-candidates|forget-applicant|delete from waiting)/, "background"],
   [
-    /^(void-unconfirmed|tell-ring|leave-ring|waits-no-more|touch-unsettled|touch-missing-secrets|touch-tenant-rows|touch-drifted)$/,
+    /^(void-unconfirmed|tell-ring|leave-ring|waits-no-more|touch-unsettled|compare-secrets|touch-tenant-rows|touch-drifted)$/,
     "background",
   ],
   [/^(take-drift-check|give-back-lost|remove-tenant|mark-seen-deleted|delete from outbox)/, "background"],
