@@ -11,7 +11,7 @@ import { ADOPTED_MARK, carriesAdoptedMark, isOurs, TENANT_MARK, UUID_MARK } from
 import { groupPlan, isEmpty, move, remap, rolePlan } from "./memberships.ts";
 import { type Attributes, correct, DISPLAY_NAME, markAttributes, ownAttributes, type UserUpdate } from "./merge.ts";
 import { adoptedMarkHolds, fateOf, marksProblem } from "./profile.ts";
-import { type Adoption, type DesiredUser, type EnsuredUser, MarkedStranger } from "./realm.ts";
+import { type Adoption, type DesiredUser, type EnsuredUser, MarkedStranger, type Telling } from "./realm.ts";
 import { createdAnswer, emptyAnswer, type Profile, type User } from "./representations.ts";
 import type { Roles } from "./roles.ts";
 import type { Ask } from "./session.ts";
@@ -34,7 +34,7 @@ export async function ensureUser(
   ask: Ask,
   user: DesiredUser,
   hint: string | undefined,
-  adoption: Adoption,
+  adoption: Adoption & Telling,
 ): Promise<EnsuredUser> {
   const profile = await parts.facts.profile(ask);
   const attributes = permittedAttributes(parts.realm, profile, user);
@@ -65,9 +65,21 @@ export async function ensureUser(
     if (how !== "created") await refuseAdmin(ask, parts.facts, current.id);
     for (const group of membership.joining) await refuseAdminGroup(ask, parts.groups, group);
     for (const role of mapping.adding) await refuseAdminRole(ask, parts.roles, role);
-    if (correction.update !== undefined) await put(parts, ask, user, current.id, correction.update);
+    const { wrote } = adoption;
+    // A user who was just made is told of as that, and one correction as one, whatever it took.
+    let tell = how === "created" ? undefined : () => wrote?.(how === "adopted" ? "adopted" : "updated", current.id);
+    const did = (): void => {
+      tell?.();
+      tell = undefined;
+    };
+    if (correction.update !== undefined) {
+      await put(parts, ask, user, current.id, correction.update);
+      did();
+    }
     await move(ask, current.id, membership);
+    if (!isEmpty(membership.plan)) did();
     await remap(ask, current.id, mapping);
+    did();
   }
   return {
     userID: current.id,
@@ -118,7 +130,7 @@ interface Newcomer {
   readonly user: DesiredUser;
   readonly attributes: Attributes;
   readonly groups: readonly Group[];
-  readonly adoption: Adoption;
+  readonly adoption: Adoption & Telling;
   readonly profile: Profile;
   readonly stray: User | undefined;
 }
@@ -133,7 +145,7 @@ async function createOrClaim(parts: Parts, ask: Ask, newcomer: Newcomer): Promis
   }
 }
 
-async function create(parts: Parts, ask: Ask, { user, attributes, groups }: Newcomer): Promise<User> {
+async function create(parts: Parts, ask: Ask, { user, attributes, groups, adoption }: Newcomer): Promise<User> {
   const made = await ask("creating a user", createdAnswer, (client) =>
     client.users.create({
       username: user.email,
@@ -151,6 +163,7 @@ async function create(parts: Parts, ask: Ask, { user, attributes, groups }: Newc
     if (isSagaError(error) && error.upstreamStatus === 500) parts.groups.forget();
     throw error;
   });
+  adoption.wrote?.("created", made.id);
   // 201 does not mean that the marks were kept, and a user without them could never be found again. This read (about
   // a tenth of a create) is made every time: the profile may have changed since it was last looked at.
   const kept = await byID(ask, made.id);
@@ -158,6 +171,7 @@ async function create(parts: Parts, ask: Ask, { user, attributes, groups }: Newc
   if (isOurs(kept, user.tenantID, user.uuid)) return kept;
   parts.facts.forget();
   await ask("deleting the user just created", emptyAnswer, (client) => client.users.del({ id: made.id }));
+  adoption.wrote?.("deleted", made.id);
   throw new WaitingError({
     code: REASON.AttributesDropped,
     neighbour: "keycloak",

@@ -61,6 +61,11 @@ export type Adoption =
   /** Only in a realm of one Tenant; `allowedGroups` are default groups and `allow.groups`. */
   | { readonly policy: "Unclaimed"; readonly allowedGroups: readonly string[] };
 
+/** Told of each write as soon as it is made: what comes after it may fail. */
+export interface Telling {
+  readonly wrote?: (action: "created" | "adopted" | "updated" | "deleted", userID: string) => void;
+}
+
 /** One finding of the realm check: a condition with one sentence, found before the first user suffers. */
 export interface RealmProblem {
   /** A reason of src/api/reasons.ts. */
@@ -86,14 +91,14 @@ export interface RealmSubject {
 export interface Realm {
   /**
    * Finds ours by id hint, then by mark; creates what is missing; corrects what differs; touches nothing else.
-   * A 409 that is not ours: adopted by the rules of `adoption`, else TerminalError `UserClaimed`; WaitingError
+   * A 409 that is not ours: adopted by the rules of `how`, else TerminalError `UserClaimed`; WaitingError
    * `EmailInUse` while another person of our own tenant has the address, since that one may be about to give it up.
    * MarkedStranger when, without a hint, the one who carries the marks is not whom they were made for.
    */
   ensureUser(
     user: DesiredUser,
     hint: string | undefined,
-    adoption: Adoption,
+    how: Adoption & Telling,
     signal: AbortSignal,
   ): Promise<EnsuredUser>;
   /** The uuid carried by a user with this email and our tenant mark, for a row that has no upstream id yet. */

@@ -1,3 +1,4 @@
+import { randomUUID } from "node:crypto";
 import { REASON } from "../api/reasons.ts";
 import { type SagaError, WaitingError } from "../lib/errors.ts";
 import { type Advanced, afterDown, afterUp, beforeUp } from "../saga/advance.ts";
@@ -104,7 +105,7 @@ function context(work: Work, step: StepName): StepContext {
     gateway: () => tenant?.gateway ?? missing("NewAPI"),
     accountDeletion: tenant?.spec.newapi.deletion ?? "Disable",
     wrote: (written) => {
-      work.audit.push({ uuid: row.uuid, tenantID: row.tenantID, step, ...written });
+      work.audit.push({ id: randomUUID(), uuid: row.uuid, tenantID: row.tenantID, step, ...written });
     },
     note: (patch) => keep(work, patch),
     carry: work.carry,

@@ -25,6 +25,8 @@ export interface ClaimDeps {
   readonly breakers: Breakers;
   readonly tenantBreakers: TenantBreakers;
   readonly record: (claim: Claim, recording: Recording) => Promise<Claim | undefined>;
+  /** Keeps entries that no record has taken; may be given some that one has, when its answer was lost. Never throws. */
+  readonly keepAudit: (entries: readonly AuditEntry[]) => void;
   /** Undefined: the lease is lost. */
   readonly moveEmail: (row: SagaRow, email: string) => Promise<Binding | undefined>;
   readonly firstWaiter: (tenantID: string, email: string) => Promise<Waiter | undefined>;

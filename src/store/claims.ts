@@ -151,14 +151,15 @@ export interface Recording {
 
 /**
  * Records an outcome, fenced by owner and version, with its audit rows and events in one transaction. Undefined: the
- * lease is lost; the caller stops quietly. A touch that came after the claim keeps the row due.
+ * lease is lost; the audit is kept, and the caller stops quietly. A touch that came after the claim keeps the row due.
  */
 export async function record(pool: Pool, claim: Claim, recording: Recording): Promise<Claim | undefined> {
   if (recording.audit.length === 0 && recording.events.length === 0) return recordRow(pool, claim, recording);
   return inTransaction(pool, async (client) => {
     const next = await recordRow(client, claim, recording);
-    if (next === undefined) return undefined;
+    // What was written outside was written, whoever has the row by now.
     await appendAudit(client, recording.audit);
+    if (next === undefined) return undefined;
     for (const event of recording.events) await enqueueEvent(client, event);
     // Who is done waits for no other email any more, though it may have wanted one for a while.
     if (recording.patch.state === "done") {

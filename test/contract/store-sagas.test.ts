@@ -15,10 +15,10 @@ import { makePool, type Pool } from "../../src/store/pool.ts";
 import { loadSaga } from "../../src/store/sagas.ts";
 import {
   compareList,
+  compareSecrets,
   markSeenDeleted,
   orphanForeignRows,
   type Sighting,
-  touchMissingSecrets,
   touchObject,
   touchSecret,
   touchUnsettled,
@@ -256,7 +256,7 @@ describe("recording", () => {
     });
   });
 
-  test("one whose row was claimed by another since changes nothing, and is told", async () => {
+  test("one whose row was claimed by another since changes nothing but the audit of what it wrote, and is told", async () => {
     const [late, other] = await Promise.all([worker(), worker()]);
     const row = await bound();
     const stale = await claimOne(late.owner);
@@ -269,7 +269,7 @@ describe("recording", () => {
     ).toBeUndefined();
     expect(await again(row)).toMatchObject({ state: "pending" });
     expect((await pool.query("select from outbox")).rowCount).toBe(0);
-    expect((await pool.query("select from audit")).rowCount).toBe(0);
+    expect((await pool.query("select from audit")).rowCount).toBe(1);
     expect(await record(pool, fresh, giving({ state: "done" }))).toBeDefined();
   });
 
@@ -1076,11 +1076,27 @@ describe("what the watch saw", () => {
 
   test("a Secret that is not in the list makes its person's Secret step due", async () => {
     const there = randomUUID();
-    const kept = await rested("kept", { secret_namespace: "tenant-a", secret_name: "a", secret_uid: there });
-    const lost = await rested("lost", { secret_namespace: "tenant-a", secret_name: "b", secret_uid: randomUUID() });
-    expect(await touchMissingSecrets(pool, "tenant-a", [there])).toBe(1);
+    const secret = { secret_namespace: "tenant-a", secret_name: "a", secret_version: "7" };
+    const kept = await rested("kept", { ...secret, secret_uid: there });
+    const lost = await rested("lost", { ...secret, secret_uid: randomUUID() });
+    expect(await compareSecrets(pool, "tenant-a", [{ uid: there, version: "7" }])).toBe(1);
     expect((await again(lost)).run).toMatchObject({ reason: "drift" });
     expect((await again(kept)).run).toBeUndefined();
+  });
+
+  test("a Secret that was written while nobody watched is looked at, once", async () => {
+    const uid = randomUUID();
+    const row = await rested("ada", {
+      secret_namespace: "tenant-a",
+      secret_name: "a",
+      secret_uid: uid,
+      secret_version: "7",
+    });
+    expect(await compareSecrets(pool, "tenant-a", [{ uid, version: "8" }])).toBe(1);
+    expect((await again(row)).run).toMatchObject({ reason: "drift", step: "secret" });
+    await set(row, { run: null, due_at: null, secret_version: "8" });
+    expect(await compareSecrets(pool, "tenant-a", [{ uid, version: "8" }])).toBe(0);
+    expect(await compareSecrets(pool, "tenant-b", [])).toBe(0);
   });
 
   test("when a neighbour is back, those who are not settled are due; the settled and the stalled are not", async () => {
@@ -1220,6 +1236,15 @@ describe("the audit", () => {
       { step: "keycloak", action: "created", target: "kc-1", detail: { groups: ["/a"], quoted: 'say "hi", {x}' } },
       { step: "secret", action: "deleted", target: null, detail: null },
     ]);
+  });
+
+  test("has an entry once that is told again, because the answer to the first telling was lost", async () => {
+    const uuid = randomUUID();
+    const entry = { id: randomUUID(), uuid, tenantID: "acme", step: "secret", action: "created", target: "s" };
+    await appendAudit(pool, [entry]);
+    await appendAudit(pool, [{ ...entry, id: randomUUID(), action: "updated" }, entry]);
+    const { rows } = await pool.query("select action from audit order by seq");
+    expect(rows).toEqual([{ action: "created" }, { action: "updated" }]);
   });
 
   test("is append-only", async () => {

@@ -208,7 +208,7 @@ const STATEMENTS: readonly (readonly [RegExp, Happening | "background"])[] = [
   [/^update outbox set sent_at/, "postgres.sent"],
   // Part of a record or of a choice, never alone; or housekeeping that the next period repeats.
   [/^(append-audit|enqueue-event|void-candidates|forget-applicant|waits-no-more|delete from waiting)/, "background"],
-  [/^(void-unconfirmed|touch-unsettled|touch-missing-secrets|touch-tenant-rows|touch-drifted)$/, "background"],
+  [/^(void-unconfirmed|touch-unsettled|compare-secrets|touch-tenant-rows|touch-drifted)$/, "background"],
   [/^(tell-ring|leave-ring)$/, "background"],
   [/^(take-drift-check|give-back-lost|remove-tenant|mark-seen-deleted|delete from outbox)/, "background"],
   [/^update user_provision_state (s )?set (due_at = now\(\), touches|state = 'orphaned', due_at)/, "background"],
