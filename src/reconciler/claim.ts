@@ -13,6 +13,7 @@ export type { ClaimDeps } from "./work.ts";
  * the claim go. Never throws for what a neighbour did; throws when Postgres fails (the lease then ends by itself).
  */
 export async function processClaim(deps: ClaimDeps, claim: Claim, signal: AbortSignal): Promise<void> {
+  const before = claim.row.state;
   const work: Work = { deps, signal, claim, object: undefined, heir: undefined, audit: [], carry: {} };
   try {
     await run(work);
@@ -20,6 +21,8 @@ export async function processClaim(deps: ClaimDeps, claim: Claim, signal: AbortS
     if (!(error instanceof LeaseLost)) throw error;
   } finally {
     if (work.audit.length > 0) deps.keepAudit(work.audit);
+    const { state, tenantID } = work.claim.row;
+    if (state !== before) deps.counted(tenantID);
   }
 }
 
@@ -66,4 +69,5 @@ async function letGo(work: Work, { patch, dueAt, events }: End): Promise<void> {
   const recorded = await work.deps.record(work.claim, { patch, lease: { dueAt }, audit: work.audit, events });
   work.audit = [];
   if (recorded === undefined) throw new LeaseLost();
+  work.claim = recorded;
 }

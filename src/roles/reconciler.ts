@@ -207,6 +207,7 @@ export async function runReconciler(
       reconsider(tenantID);
       tenants.look();
     },
+    counted: (tenantID) => tenants.counted(tenantID),
     crowd: makeCrowd(),
     observe: ({ step, outcome, ms, direction }) => metrics.step({ step, direction, outcome, seconds: ms / 1000 }),
     clock,
