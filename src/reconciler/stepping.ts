@@ -7,7 +7,7 @@ import { TENANT_FAULTS } from "../saga/tenantFaults.ts";
 import { CarriesUUID, type Step, type StepContext, type UpContext } from "../steps/step.ts";
 import { failed } from "./failed.ts";
 import { originOf } from "./sight.ts";
-import { asSagaError, type End, keep, LeaseLost, tell, tenantOf, type Work } from "./work.ts";
+import { asSagaError, type End, GivenAway, keep, LeaseLost, tell, tenantOf, type Work } from "./work.ts";
 
 /** All calls of one step end before the lease does (30 s from the last record). */
 const STEP_DEADLINE_MS = 25_000;
@@ -56,7 +56,7 @@ async function take(
     if (error instanceof LeaseLost) throw error;
     if (error instanceof CarriesUUID && (await deps.takeOver(work.claim, error.uuid))) {
       tell(work, "taken-over", "info", `The account was made under uuid ${error.uuid}; the person goes on under it.`);
-      throw new LeaseLost();
+      throw new GivenAway();
     }
     const failure = asSagaError(error instanceof CarriesUUID ? error.refusal : error, name);
     if (origin !== undefined && !work.signal.aborted) judge(work, origin, failure);

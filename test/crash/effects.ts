@@ -210,6 +210,7 @@ const STATEMENTS: readonly (readonly [RegExp, Happening | "background"])[] = [
   [/^(append-audit|enqueue-event|void-candidates|forget-applicant|waits-no-more|delete from waiting)/, "background"],
   [/^(void-unconfirmed|touch-unsettled|touch-missing-secrets|touch-tenant-rows|touch-drifted)$/, "background"],
   [/^(take-drift-check|give-back-lost|remove-tenant|mark-seen-deleted|delete from outbox)/, "background"],
+  [/^(recheck|undo)-after-late$/, "background"],
   [/^update user_provision_state (s )?set (due_at = now\(\), touches|state = 'orphaned', due_at)/, "background"],
   // Whatever begins so and is none of the above looks.
   [/^(lock-tenant|known-rows|one-for-update|fence-row|rows-of-email|email-cycle|quota)$/, "background"],

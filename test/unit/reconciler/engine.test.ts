@@ -6,8 +6,8 @@ import { type EngineDeps, makeEngine } from "../../../src/reconciler/engine.ts";
 describe("the engine", () => {
   it("says once that Postgres answers again, after a look that failed", async () => {
     let up = false;
-    const recovered = vi.fn();
-    const looks = vi.fn(async () => {
+    const recovered = vi.fn<() => void>();
+    const looks = vi.fn<() => Promise<{ rows: never[] }>>(async () => {
       if (!up) throw new Error("Postgres is away");
       return { rows: [] };
     });
