@@ -26,6 +26,8 @@ export interface EngineDeps extends Omit<ClaimDeps, "clusterID" | "cluster"> {
   readonly openSession: () => Promise<WorkerSession>;
   /** Postgres answers again. */
   readonly recovered: () => void;
+  /** Tenants with a neighbour that is known to be down. */
+  readonly held: () => readonly string[];
   readonly clock: Clock;
   readonly log: Log;
 }
@@ -108,7 +110,8 @@ export function makeEngine(deps: EngineDeps): Engine {
       const held = await lookAfterLate(pool, asked);
       for (const uuid of asked) if (!held.includes(uuid)) late.delete(uuid);
     }
-    const claims = await claimDue(pool, current.owner, free, inHand, Math.max(1, Math.floor(workers / 2)));
+    const most = Math.max(1, Math.floor(workers / 2));
+    const claims = await claimDue(pool, current.owner, free, counted(most), most);
     if (failing) {
       failing = false;
       deps.recovered();
@@ -119,6 +122,13 @@ export function makeEngine(deps: EngineDeps): Engine {
     // With work in hand, what is due may be held back for its tenant: again when somebody leaves, or soon.
     const earliest = (await earliestDueMs(pool)) ?? LONGEST_SLEEP_MS;
     return working.size > 0 ? Math.max(CROWDED_MS, earliest) : earliest;
+  }
+
+  /** Who waits for a neighbour is told so one at a time: however many they are, the others do not notice. */
+  function counted(most: number): ReadonlyMap<string, number> {
+    const counts = new Map(inHand);
+    for (const tenantID of deps.held()) counts.set(tenantID, most - 1 + (inHand.get(tenantID) ?? 0));
+    return counts;
   }
 
   function work(claim: Claim, current: WorkerSession, clusterID: string): void {

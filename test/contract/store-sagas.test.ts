@@ -176,6 +176,15 @@ describe("claiming", () => {
     expect(claims.map((claim) => claim.row.tenantID).toSorted()).toEqual(["aaa", "aaa", "bbb", "ccc"]);
   });
 
+  test("takes one at a time of a tenant that is counted nearly full, after the others", async () => {
+    const { owner } = await worker();
+    for (let n = 0; n < 5; n += 1) await bound({ name: `held${n}`, tenantID: "held" });
+    for (let n = 0; n < 3; n += 1) await bound({ name: `free${n}`, tenantID: "free" });
+    const claims = await claimDue(pool, owner, 8, new Map([["held", 3]]), 4);
+    expect(claims.map((claim) => claim.row.tenantID).toSorted()).toEqual(["free", "free", "free", "held"]);
+    expect(await claimDue(pool, owner, 8, new Map([["held", 4]]), 4)).toEqual([]);
+  });
+
   test("never gives one row to two, however many claim at once", async () => {
     const workers = await Promise.all([worker(), worker(), worker(), worker()]);
     for (let n = 0; n < 40; n += 1) await bound({ name: `u${n}`, tenantID: `t${n % 3}` });
