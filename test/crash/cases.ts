@@ -9,8 +9,8 @@ import type { Trouble } from "./trouble.ts";
 
 export type Cut =
   | { readonly kind: "none" }
-  /** `then`: started again, it is killed there as well, when it comes there. */
-  | { readonly kind: "kill"; readonly at: Point; readonly nth: number; readonly then?: Point | undefined }
+  /** `again`: started again, it is killed there as well, when it comes there. */
+  | { readonly kind: "kill"; readonly at: Point; readonly nth: number; readonly again?: Point | undefined }
   | { readonly kind: "lost"; readonly on: Happening; readonly nth: number; readonly trouble: Trouble };
 
 export interface Case {
@@ -43,7 +43,7 @@ export function describe({ scenario, gateway, cut }: Case): string {
     case "none":
       return `${what}, undisturbed`;
     case "kill":
-      return `${what}, killed ${[cut.at, ...(cut.then === undefined ? [] : [cut.then])].join(" and ").replaceAll(":", " ")}${times}`;
+      return `${what}, killed ${[cut.at, ...(cut.again === undefined ? [] : [cut.again])].join(" and ").replaceAll(":", " ")}${times}`;
     case "lost":
       return `${what}, ${cut.trouble} at ${cut.on}${times}`;
     default:
@@ -100,9 +100,9 @@ async function act(place: Place, { scenario, cut }: Case): Promise<Acted> {
   await scenario.act(place);
   if (cut.kind === "kill") {
     await orLate(place.ended(), `the process never came ${cut.at.replace(":", " ")}`);
-    if (cut.then !== undefined) {
-      place.start({ kind: "die", at: cut.then, nth: 1 });
-      await orLate(place.ended(), `the process never came ${cut.then.replace(":", " ")}`);
+    if (cut.again !== undefined) {
+      place.start({ kind: "die", at: cut.again, nth: 1 });
+      await orLate(place.ended(), `the process never came ${cut.again.replace(":", " ")}`);
     }
     began = Date.now();
     place.start();

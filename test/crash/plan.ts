@@ -45,7 +45,7 @@ export function killCases(survey: readonly Outcome[], choice: Choice): Case[] {
       const at: Point = `before:${effect}`;
       return chosen(passing(survey, at), choice, random).map((one): Case => ({
         ...one,
-        cut: { kind: "kill", at, nth: 1, then: `after:${effect}` },
+        cut: { kind: "kill", at, nth: 1, again: `after:${effect}` },
       }));
     });
   }
