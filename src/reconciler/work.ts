@@ -77,6 +77,9 @@ export interface End {
 /** Thrown when a record finds its lease gone: somebody else works on this row now. */
 export class LeaseLost extends Error {}
 
+/** Thrown when the claim has given its row away by itself: nothing of it can come late. */
+export class GivenAway extends LeaseLost {}
+
 export function nowOf(work: Work): Date {
   return new Date(work.deps.clock.now());
 }
