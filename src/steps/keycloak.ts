@@ -14,10 +14,6 @@ async function up(context: UpContext, signal: AbortSignal): Promise<StepResult> 
   const { row, desired, wrote } = context;
   const realm = context.realm();
   const ensured = await ensure(context, signal);
-  if (ensured.created || ensured.changed) {
-    const action = ensured.created ? "created" : ensured.adopted && !row.adopted ? "adopted" : "updated";
-    wrote({ action, target: ensured.userID });
-  }
   if (desired.invitation === "Email" && row.invitedKeycloakUserID !== ensured.userID) {
     // At most one mail per Keycloak user: noted before it is sent, so a lost reply counts as sent.
     await context.note({ keycloakUserID: ensured.userID, invitedKeycloakUserID: ensured.userID });
@@ -38,12 +34,13 @@ async function up(context: UpContext, signal: AbortSignal): Promise<StepResult> 
 }
 
 async function ensure(
-  { row, desired, realm, adoption, allowedGroups }: UpContext,
+  { row, desired, realm, adoption, allowedGroups, wrote }: UpContext,
   signal: AbortSignal,
 ): Promise<EnsuredUser> {
   const policy: Adoption = adoption === "Never" ? { policy: "Never" } : { policy: "Unclaimed", allowedGroups };
   try {
-    return await realm().ensureUser(desiredUser(row, desired), row.keycloakUserID, policy, signal);
+    const how = { ...policy, wrote: (action: string, target: string) => wrote({ action, target }) };
+    return await realm().ensureUser(desiredUser(row, desired), row.keycloakUserID, how, signal);
   } catch (error) {
     const next = error instanceof MarkedStranger && error.wrongAddress ? nextUUID(row) : undefined;
     // The uuid was made of an address that somebody else had before, or claims to have had.

@@ -1,3 +1,4 @@
+import type { AccountDeletion } from "../api/tenant.ts";
 import type { Cluster } from "../kube/cluster.ts";
 import type { SagaError } from "../lib/errors.ts";
 import type { Sensitive } from "../lib/sensitive.ts";
@@ -28,6 +29,8 @@ export interface StepContext {
   /** Throw a WaitingError while the tenant's credentials are missing. */
   readonly realm: () => Realm;
   readonly gateway: () => Gateway;
+  /** What the Tenant wants to become of the gateway's account, once it goes for good. */
+  readonly accountDeletion: AccountDeletion;
   /** Must be called after every outside write that changed something. */
   readonly wrote: (written: Written) => void;
   /** Records, fenced, what must be known before the next outside call: an intent. Throws when the lease is lost. */

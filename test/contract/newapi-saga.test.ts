@@ -51,7 +51,7 @@ describe.each(subjects)("$name", ({ start }) => {
           state.row = patched(state.row, patch);
         };
         if (action.kind === "up") {
-          const intent = beforeUp(state.row, desired, action.run);
+          const intent = beforeUp(state.row, desired, action.run, new Date());
           if (intent !== undefined) record({ patch: intent });
           const context = bench.context(state.row, user, { carry, now: () => state.now.getTime() });
           const result =
@@ -218,25 +218,39 @@ describe.each(subjects)("$name", ({ start }) => {
     expect((await secretKey()).equals(key)).toBe(true);
   });
 
-  test("whoever was deleted and returns is let in with another key", async () => {
-    const { drive, secretKey, state, bench } = person();
-    await drive(plain.build());
-    const key = await secretKey();
+  const leave = async ({ state, bench }: ReturnType<typeof person>): Promise<void> => {
     const context = bench.context(state.row);
     await secretStep.down(context, "remove", bench.signal);
     const down = await newapiStep.down(context, "remove", bench.signal);
+    state.row = { ...patched(state.row, down), handled: undefined, secretUID: undefined };
+  };
+
+  test("whoever was deleted and returns is let in with another key", async () => {
+    const one = person();
+    const { drive, secretKey, state } = one;
+    await drive(plain.build());
+    const key = await secretKey();
+    await leave(one);
     expect(await works(key)).toBe(false);
-    state.row = {
-      ...patched(state.row, down),
-      state: "pending",
-      reached: "pending",
-      handled: undefined,
-      secretUID: undefined,
-    };
+    // As the store binds a row that has ended.
+    state.row = { ...state.row, state: "pending", reached: "pending", rotation: { toGeneration: 0 } };
     await drive(plain.build());
     expect(await works(await secretKey())).toBe(true);
     expect(await works(key)).toBe(false);
     expect(await control.newApiUsers()).toHaveLength(1);
+    expect(await tokens()).toHaveLength(1);
+  });
+
+  test("whoever returns within the grace has the key of before", async () => {
+    const one = person();
+    const { drive, secretKey } = one;
+    await drive(plain.build());
+    const key = await secretKey();
+    await leave(one);
+    expect(await works(key)).toBe(false);
+    await drive(plain.build());
+    expect((await secretKey()).equals(key)).toBe(true);
+    expect(await works(key)).toBe(true);
     expect(await tokens()).toHaveLength(1);
   });
 });

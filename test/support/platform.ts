@@ -2,18 +2,15 @@
  * One running product on the stack that STACK_NAME names, with a view of everything that it touches. A test file starts
  * it once and closes it at its end; each describe works in a tenant of its own.
  */
-import { jetstreamManager } from "@nats-io/jetstream";
-import { connect, type NatsConnection } from "@nats-io/transport-node";
-import pLimit from "p-limit";
 import type { Pool } from "pg";
 
-import { EVENT_SUBJECT } from "../../src/bus/streams.ts";
 import type { UserEvent } from "../../src/api/userEvent.ts";
 import { makePool } from "../../src/store/pool.ts";
 import { readStackEnv, type StackEnv } from "../../stack/index.ts";
 import { connectKube, type Kube } from "../../stack/kube.ts";
 import { type Product, startProduct, stopProducts } from "../../stack/product/index.ts";
 import { type ApiServer, connectApiServer } from "./apiServer.ts";
+import { openEventReader } from "./events.ts";
 import { standInControl, type StandInControl } from "./standInControl.ts";
 import { makeTenant, type TenantWishes, type TestTenant } from "./tenant.ts";
 
@@ -48,7 +45,7 @@ export async function openPlatform(settings: Readonly<Record<string, string>> = 
   let product = await startProduct(env, { env: settings });
   const [api, kube] = await Promise.all([connectApiServer(env.KUBECONFIG), connectKube(env)]);
   const db = makePool({ url: env.DATABASE_URL, max: 4, applicationName: "e2e", onIdleError: () => {} });
-  const events = await eventReader(env);
+  const events = await openEventReader(env.NATS_URL);
   const tenants: TestTenant[] = [];
   return {
     env,
@@ -59,7 +56,7 @@ export async function openPlatform(settings: Readonly<Record<string, string>> = 
     kube,
     gateway,
     db,
-    events: (uuid) => events.about(uuid),
+    events: async (uuid) => (await events.all()).filter((event) => event.data.sme_user_uuid === uuid),
     async tenant(label, wishes) {
       const tenant = await makeTenant({ env, api, kube, gateway, db }, label, wishes);
       tenants.push(tenant);
@@ -92,49 +89,5 @@ export async function openPlatform(settings: Readonly<Record<string, string>> = 
         api.close();
       }
     },
-  };
-}
-
-interface EventReader {
-  about(uuid: string): Promise<readonly UserEvent[]>;
-  close(): Promise<void>;
-}
-
-/** Reads the stream as it is stored: whether anybody listened when an event came, or NATS was away, does not matter. */
-async function eventReader(env: StackEnv): Promise<EventReader> {
-  const connection: NatsConnection = await connect({
-    servers: new URL(env.NATS_URL).host,
-    name: "e2e",
-    maxReconnectAttempts: -1,
-    reconnectTimeWait: 100,
-  });
-  const manager = await jetstreamManager(connection, { checkAPI: false });
-  const read: UserEvent[] = [];
-
-  const stream = (): Promise<string | undefined> => manager.streams.find(EVENT_SUBJECT).catch(() => undefined);
-  const lastSeq = async (name: string): Promise<number> => (await manager.streams.info(name)).state.last_seq;
-  const before = await stream();
-  let seen = before === undefined ? 0 : await lastSeq(before);
-
-  async function readOn(): Promise<void> {
-    const name = await stream();
-    if (name === undefined) return;
-    const last = await lastSeq(name);
-    // Made anew, for its storage was lost.
-    if (last < seen) seen = 0;
-    for (; seen < last; seen += 1) {
-      const message = await manager.streams.getMessage(name, { seq: seen + 1 });
-      if (message !== null) read.push(message.json<UserEvent>());
-    }
-  }
-
-  // Tests side by side ask side by side; two who read on at once would pass over what lies between them.
-  const inTurn = pLimit(1);
-  return {
-    async about(uuid) {
-      await inTurn(readOn);
-      return read.filter((event) => event.data.sme_user_uuid === uuid);
-    },
-    close: () => connection.close(),
   };
 }
