@@ -3,6 +3,7 @@ import { Command, CommanderError, InvalidArgumentError, Option } from "commander
 
 import { DIALECTS } from "../api/tenant.ts";
 import { EXIT, Failure } from "./failure.ts";
+import { printable } from "./printable.ts";
 import type { TenantPatch } from "./tenant/template.ts";
 import type { TenantValues } from "./tenant/values.ts";
 
@@ -16,7 +17,12 @@ export interface Terminal {
 }
 
 /** Runs `tenant ARGS` to its end and gives the exit code (see EXIT). Never throws. */
-export async function runTenant(args: readonly string[], terminal: Terminal): Promise<number> {
+export async function runTenant(args: readonly string[], raw: Terminal): Promise<number> {
+  const terminal: Terminal = {
+    ...raw,
+    out: (text) => raw.out(printable(text)),
+    err: (text) => raw.err(printable(text)),
+  };
   let code: number = EXIT.ok;
   const command = tenantCommand(terminal, (exitCode) => (code = exitCode)).name("unified-rbac tenant");
   try {
