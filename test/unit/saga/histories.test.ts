@@ -490,27 +490,23 @@ function standing(world: World): "done" | "retrying" | "terminal" | "held" | "go
     return "retrying";
   }
   const action = decide(world.view(), now);
-  switch (action.kind) {
-    case "suspend":
-      return "held";
-    case "wait":
-      law(action.until === undefined, "waits for a moment, and is not due then");
-      return "held";
-    case "rest":
-      if (action.why === "done") {
-        law(action.until === undefined, "rests although a moment will come");
-        return "done";
-      }
-      if (action.why === "blocked") {
-        law(row.state === "failed" && row.lastError?.class === "terminal", "stalled without a word");
-        return "terminal";
-      }
-      law(sight.kind !== "deleting", "rests with its object held");
-      law(["deleted", "retained", "orphaned"].includes(row.state), `rests as ${row.state}, with work in hand`);
-      return "gone";
-    default:
-      throw new Error(`rests although there is to ${action.kind}`);
+  if (action.kind === "suspend") return "held";
+  if (action.kind === "wait") {
+    law(action.until === undefined, "waits for a moment, and is not due then");
+    return "held";
   }
+  if (action.kind !== "rest") throw new Error(`rests although there is to ${action.kind}`);
+  if (action.why === "done") {
+    law(action.until === undefined, "rests although a moment will come");
+    return "done";
+  }
+  if (action.why === "blocked") {
+    law(row.state === "failed" && row.lastError?.class === "terminal", "stalled without a word");
+    return "terminal";
+  }
+  law(sight.kind !== "deleting", "rests with its object held");
+  law(["deleted", "retained", "orphaned"].includes(row.state), `rests as ${row.state}, with work in hand`);
+  return "gone";
 }
 
 /** How it may end when nothing fails any more. */
