@@ -29,6 +29,8 @@ export interface KnownTenant {
   /** Milliseconds since the epoch. */
   checkAt: number;
   checking: boolean;
+  /** Its check waits until somebody else has asked where it would. */
+  isPostponed: boolean;
   /** A check is wanted that begins from now on. */
   suspected: boolean;
   readonly clientsFor: ReturnType<typeof makeTenantClients>;
@@ -49,6 +51,7 @@ export function makeKnown(sighting: Sighting, factories: ClientFactories): Known
     countAt: undefined,
     checkAt: 0,
     checking: false,
+    isPostponed: false,
     suspected: false,
     clientsFor: makeTenantClients(factories),
     inTurn: pLimit(1),

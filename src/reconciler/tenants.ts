@@ -70,6 +70,8 @@ const COALESCE_MS = 200;
 /** The longest the loop sleeps: its turns prove that it lives. */
 const IDLE_MS = 2_000;
 const AT_ONCE = 8;
+/** Whoever is put off while somebody else asks is called when that one is through; this is for the call that is lost. */
+const POSTPONED_MS = 2_000;
 /** The pace at which the Tenants behind a neighbour that is back are checked. */
 const RECOVERY_PACE_MS = 20;
 /** The most often that a tenant's users are counted because of what happens to them. */
@@ -256,10 +258,16 @@ export function makeTenants(deps: TenantDeps): Tenants {
         .finally(() => {
           each.checking = false;
           checking.delete(run);
+          if (!each.isPostponed) resume();
           alarm.wake();
         });
       checking.add(run);
     }
+  }
+
+  /** Somebody has asked to the end: those who were put off because of that have their turn. */
+  function resume(): void {
+    for (const each of known.values()) if (each.isPostponed) each.checkAt = 0;
   }
 
   async function checkOne(each: KnownTenant, signal: AbortSignal): Promise<void> {
@@ -268,9 +276,11 @@ export function makeTenants(deps: TenantDeps): Tenants {
     const { name, spec, clients, checkKey: key } = candidate;
     const asked = check({ name, spec, clients, previous: checksOf(each) }, signal);
     if (asked === undefined) {
-      each.checkAt = clock.now() + COALESCE_MS;
+      each.isPostponed = true;
+      each.checkAt = clock.now() + jittered(POSTPONED_MS);
       return;
     }
+    each.isPostponed = false;
     each.suspected = false;
     const results = await asked;
     // It is another one by now, or gone: these results are about something else.
