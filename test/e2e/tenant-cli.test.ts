@@ -184,9 +184,9 @@ describe("a tenant", () => {
       const realm = administrator(keycloak, id);
       const [client] = await realm.clients.find({ clientId: "unified-rbac" });
       const account = await realm.clients.getServiceAccountUser({ id: client?.id ?? "" });
-      await revokeRealmManagement(realm, { user: account.id ?? "" }, ["view-clients", "query-groups"]);
+      await revokeRealmManagement(realm, { user: account.id ?? "" }, ["view-clients", "view-realm"]);
       const lacking = await checked(1);
-      expect(lacking).toContain("lacks the role query-groups");
+      expect(lacking).toContain("lacks the role view-realm");
       expect(lacking).toContain("lacks the role view-clients");
       await shell.lines(commandsIn(lacking));
       await checked(0);
@@ -281,7 +281,7 @@ it(
     const { uuid } = await waiting.person("ada");
     const first = await shell.unifiedRBAC(["tenant", "offboard", waiting.id, "--yes"]);
     expect(first.code).toBe(1);
-    expect(first.err).toContain("wait for the end of their grace (90s)");
+    expect(first.err).toContain("until the end of their grace (90s)");
     expect(await waiting.user("ada")).toBeUndefined();
     expect((await waiting.accounts(uuid)).map(({ disabled }) => disabled)).toEqual([true]);
     await soon(async () => {

@@ -110,28 +110,42 @@ async function removePeople(work: Work, found: Survey): Promise<void> {
 async function settled(work: Work, found: Survey): Promise<void> {
   const { cluster, name, request, out } = work;
   const grace = graceOf(found, request);
+  const removed = found.namespaces.flatMap(({ users }) => users).length;
+  if (grace !== undefined && removed > 0) throw inGrace(name, grace);
   let told = "";
+  // Where nobody was seen to go just now, the count may be from before: it is written once a minute.
+  let emptySince = grace === undefined ? 0 : undefined;
   await until(work, "the accounts to be undone", async () => {
     const tenant = await readTenant(cluster, name);
     if (tenant === undefined) return undefined;
     const left = leftovers({ tenant });
-    if (left.size === 0) return undefined;
+    if (left.size === 0) {
+      if (emptySince === undefined) out("Making sure that nobody is in their grace; this takes a minute.\n");
+      emptySince ??= Date.now();
+      return Date.now() - emptySince >= COUNTED_MS ? undefined : "the count of people is not sure yet";
+    }
     const counted = [...left].map(([state, number]) => `${number} ${state}`).join(", ");
     const standing = [...left.keys()].every((state) => ["deleting", "retained", "orphaned"].includes(state));
-    if (standing && [...left.keys()].some((state) => state !== "deleting"))
-      throw new Failure(needsPurge(counted), EXIT.unfinished);
-    if (standing && grace !== undefined) throw new Failure(inGrace(name, counted, grace), EXIT.unfinished);
+    if (standing && [...left.keys()].some((state) => state !== "deleting")) throw needsPurge(counted);
+    if (standing && grace !== undefined) throw inGrace(name, grace);
     if (counted !== told) out(`Still to be undone: ${counted}.\n`);
     told = counted;
     return `${counted}; a neighbour that is away is tried on, and this can be run again. ${readySentence(tenant.status?.conditions)}`;
   });
 }
 
-const needsPurge = (counted: string): string =>
-  `Some people were kept or lost (${counted}): the Tenant stays until each was purged with "kubectl tenantuser purge"; then run this again.`;
+/** The reconciler writes the count of people at least this often, and a bit. */
+const COUNTED_MS = 65_000;
 
-const inGrace = (name: string, counted: string, grace: string): string =>
-  `Everybody is removed; ${counted} wait for the end of their grace (${grace}), in which a commit brings them back. Run "unified-rbac tenant offboard ${name} --yes" again after it.`;
+function needsPurge(counted: string): Failure {
+  const why = `Some people were kept or lost (${counted}): the Tenant stays until each was purged`;
+  return new Failure(`${why} with "kubectl tenantuser purge"; then run this again.`, EXIT.unfinished);
+}
+
+function inGrace(name: string, grace: string): Failure {
+  const why = `Everybody is removed, and their accounts are disabled until the end of their grace (${grace}), in which a commit brings them back.`;
+  return new Failure(`${why} Run "unified-rbac tenant offboard ${name} --yes" again after it.`, EXIT.unfinished);
+}
 
 async function removeNamespace(
   work: Work,
