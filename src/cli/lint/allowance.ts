@@ -7,28 +7,27 @@ import { liveTenantUser } from "../../api/tenantUser.ts";
 import { desire, refusal } from "../../saga/desired.ts";
 import type { KnownTenant } from "../../store/tenantDirectory.ts";
 import type { Finding } from "./finding.ts";
-import { at, type Subject } from "./subject.ts";
+import { at, type Subject, withoutNulls } from "./subject.ts";
 
 /** The Tenant of a manifest that was found to be well. */
 export function knownTenant({ manifest }: Subject): KnownTenant {
-  const { metadata, spec } = tenantSchema.parse(manifest.value);
+  const { metadata, spec } = tenantSchema.parse(withoutNulls(manifest.value));
   return { tenantID: tenantID(spec.tenantID), name: metadata.name, spec };
 }
 
 /** What the reconciler would refuse; `user` has passed every other check. It names one thing at a time, as in the cluster. */
 export function checkAllowed(user: Subject, tenant: KnownTenant): Finding[] {
   const { metadata, ...rest } = user.manifest.value;
-  const object = liveTenantUser.parse({
-    ...rest,
-    metadata: {
-      ...(isObject(metadata) ? metadata : {}),
-      namespace: user.namespace ?? "",
-      uid: "",
-      resourceVersion: "",
-      generation: 1,
-      creationTimestamp: "",
-    },
-  });
+  const stored = {
+    namespace: user.namespace ?? "",
+    uid: "",
+    resourceVersion: "",
+    generation: 1,
+    creationTimestamp: "",
+  };
+  const object = liveTenantUser.parse(
+    withoutNulls({ ...rest, metadata: { ...(isObject(metadata) ? metadata : {}), ...stored } }),
+  );
   const refused = refusal(desire(object, tenant.spec), tenant.spec);
   if (refused === undefined) return [];
   return [

@@ -10,7 +10,7 @@ import { accept } from "../../saga/accept.ts";
 import type { KnownTenant } from "../../store/tenantDirectory.ts";
 import { readDocuments } from "./documents.ts";
 import type { Finding } from "./finding.ts";
-import { at, identityOf, type Subject, subjectOf } from "./subject.ts";
+import { at, identityOf, type Subject, subjectOf, withoutNulls } from "./subject.ts";
 import { UsageError } from "./usage.ts";
 
 const run = promisify(execFile);
@@ -125,8 +125,8 @@ function tenantChange(subject: Subject, before: Subject): Finding[] {
     }));
   }
   const [spec, accepted] = [
-    tenantSchema.safeParse(now).data?.spec,
-    tenantSchema.safeParse(before.manifest.value).data?.spec,
+    tenantSchema.safeParse(withoutNulls(now)).data?.spec,
+    tenantSchema.safeParse(withoutNulls(before.manifest.value)).data?.spec,
   ];
   return spec === undefined || accepted === undefined ? [] : heldBack(subject, spec, accepted);
 }

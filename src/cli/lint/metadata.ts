@@ -110,7 +110,8 @@ function texts(
         message: `must have a name that Kubernetes takes for ${field}, such as team or example.com/team`,
       });
     }
-    if (typeof value === "string") entries.push([path, value]);
+    // The API server takes null for an empty text.
+    if (typeof value === "string" || value === null) entries.push([path, value ?? ""]);
     else found.push({ path, rule: "type", message: "must be text" });
   }
   return entries;

@@ -38,6 +38,14 @@ export function identityOf({ kind, namespace, name }: Subject): string {
   return `${kind} ${namespace ?? ""}/${name}`;
 }
 
+/** What the API server keeps of a manifest that it takes: a null is either refused or as good as nothing. */
+export function withoutNulls(value: unknown): unknown {
+  if (Array.isArray(value)) return value.map(withoutNulls);
+  if (!isObject(value)) return value;
+  const kept = Object.entries(value).filter(([, child]) => child !== null);
+  return Object.fromEntries(kept.map(([name, child]) => [name, withoutNulls(child)]));
+}
+
 /** A finding's beginning and place are the same path. */
 export function at(subject: Subject, path: string, message: string, part?: "key" | "value") {
   return { ...subject.manifest.at(path, part), message: path === "" ? message : `${path}: ${message}` };

@@ -43,6 +43,12 @@ describe("--tenant", () => {
     expect((await withTenant(userYAML("ada", spec), { allow, limits: { maxQuota: 10, maxUsers: 1 } })).out).toEqual([]);
   });
 
+  it("takes a null for nothing where the cluster does", async () => {
+    const spec = { enabled: null, key: { generation: null } };
+    const user = userYAML("ada", spec, { labels: { a: null } });
+    expect((await withTenant(user, { suspend: null })).out).toEqual([]);
+  });
+
   it("tells of more people than the tenant may have", async () => {
     const { out, code } = await withTenant(`${userYAML("ada")}---\n${userYAML("bob")}`, { limits: { maxUsers: 1 } });
     expect(out).toEqual([
