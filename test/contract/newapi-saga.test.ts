@@ -34,8 +34,7 @@ describe.each(subjects)("$name", ({ start }) => {
   afterAll(() => target.close());
 
   /** One person, as the engine would bring them along; what is recorded survives a cut. */
-  function person(row: SagaRow = sagaRow({ tenantID: TENANT })) {
-    const bench: Bench = makeBench(gateway as FakeGateway);
+  function person(row: SagaRow = sagaRow({ tenantID: TENANT }), bench: Bench = makeBench(gateway as FakeGateway)) {
     const state = { row, now: NOW };
     const seen: string[] = [];
 
@@ -132,6 +131,33 @@ describe.each(subjects)("$name", ({ start }) => {
     await ada.drive(plain.build());
     expect((await ada.secretKey()).equals(own)).toBe(true);
   });
+
+  test.each(["after the Secret", "before the Secret"])(
+    "a database that is lost in the middle of a rotation, %s, leaves the Secret's key alone alive",
+    async (when) => {
+      const { drive, secretKey, bench } = person();
+      await drive(plain.build());
+      const rotate = plain.withSpec({ key: { generation: 1, overlap: "1h" } }).build();
+      rotate.metadata.generation = 2;
+      if (when === "before the Secret") {
+        bench.cluster.break("replaceSecret", new Error("cut"));
+        await drive(rotate).catch(() => undefined);
+        bench.cluster.break("replaceSecret", undefined);
+      } else await drive(rotate);
+      expect(await tokens()).toHaveLength(2);
+      const held = await secretKey();
+      expect(await works(held)).toBe(true);
+
+      const again = person(sagaRow({ tenantID: TENANT }), bench);
+      await again.settle(rotate);
+      expect((await again.secretKey()).equals(held)).toBe(true);
+      expect(await works(held)).toBe(true);
+      expect(await tokens()).toHaveLength(1);
+      const seq = await last();
+      await person(sagaRow({ tenantID: TENANT }), bench).settle(rotate);
+      expect(await criticalSince(seq)).toBe(0);
+    },
+  );
 
   describe.each(["dropAfter", "dropBefore"] as const)("with the n-th call cut (%s)", (cut) => {
     test("a new person ends with one account and one key that works", async () => {
