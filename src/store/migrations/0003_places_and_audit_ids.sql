@@ -4,7 +4,3 @@ alter table user_provision_state add column secret_places jsonb not null default
 -- Names an entry, so that one that is told again, because the first answer was lost, is there once.
 alter table audit add column id uuid;
 create unique index audit_id on audit (id);
-
--- The watch of Secrets finds the person of one by its place, and those of a namespace.
-create index user_provision_state_secret on user_provision_state (secret_namespace, secret_name)
-  where secret_namespace is not null;
