@@ -306,6 +306,19 @@ describe("correcting a user", () => {
     expect(defaults.map(({ name }) => name)).toEqual([`default-roles-${b.realm}`]);
   });
 
+  test("tells of each write once it is made, and of nothing when nothing is", async () => {
+    const told: string[][] = [];
+    const telling = { ...NEVER, wrote: (...write: string[]) => void told.push(write) };
+    const wanted = person({ groups: ["/eng/core"] });
+    const { userID, managed } = await realm.ensureUser(wanted, undefined, telling, never);
+    expect(told).toEqual([["created", userID]]);
+    const again = { ...wanted, managedBefore: managed };
+    await realm.ensureUser(again, userID, telling, never);
+    expect(told).toHaveLength(1);
+    await realm.ensureUser({ ...again, firstName: "Ada", groups: [] }, userID, telling, never);
+    expect(told.slice(1)).toEqual([["updated", userID]]);
+  });
+
   test("brings back a default group that somebody took away", async () => {
     const wanted = person();
     const { userID, managed } = await realm.ensureUser(wanted, undefined, NEVER, never);
