@@ -460,7 +460,7 @@ describe("a change that is not possible now", () => {
     onboard("globex", { namespaces: ["globex", "acme"] });
     await until(() => expect(readiness("globex")).toBe("False ClaimRefused Stalled"));
     expect(tenants.byNamespace("acme")?.tenantID).toBe("acme");
-    expect(tenants.get("globex")).toMatchObject({ ready: true, spec: { namespaces: ["globex"] } });
+    await until(() => expect(tenants.get("globex")).toMatchObject({ ready: true, spec: { namespaces: ["globex"] } }));
     cluster.applyTenant("acme", tenantSpecInput("acme", { namespaces: [] }));
     await until(() => expect(readiness("globex")).toBe("True Ready"));
     expect(tenants.byNamespace("acme")?.tenantID).toBe("globex");

@@ -47,6 +47,21 @@ describe("a Tenant's status", () => {
     expect(status.conditions?.[0]).toMatchObject({ observedGeneration: 3, lastTransitionTime: "2026-03-01T12:00:00Z" });
   });
 
+  test("says what its gateway's dialect cannot do", () => {
+    const newapi = { url: "https://gateway.example.com", credentialsSecretName: "acme", deletion: "Delete" } as const;
+    const saying = (dialect: "admin-v1" | "new-api") =>
+      words(
+        tenantReport(
+          reported({
+            acceptance: { accepted: tenantSpecOf("acme", { newapi: { ...newapi, dialect } }), refusals: [] },
+          }),
+          now,
+        ),
+      );
+    expect(saying("admin-v1")).toContain("NewAPIReady True NotSupportedByGateway");
+    expect(saying("new-api")).toContain("NewAPIReady True Ready");
+  });
+
   test("names the worst first, and says everything that is wrong", () => {
     const kubernetes = wrong("shows", "NamespaceNotFound", "No namespace x.");
     const newapi = wrong("blocks", "GatewayUnauthorized", "Token refused.");

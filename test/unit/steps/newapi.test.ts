@@ -4,7 +4,7 @@ import type { SagaRow } from "../../../src/saga/row.ts";
 import { newapiStep } from "../../../src/steps/newapi.ts";
 import { secretStep } from "../../../src/steps/secret.ts";
 import { ADA, deletingRow, handled, sagaRow, tenantUser } from "../../support/builders.ts";
-import { makeFakeGateway } from "../../support/fakeNeighbours.ts";
+import { type FakeGateway, makeFakeGateway } from "../../support/fakeNeighbours.ts";
 import { type Bench, learned, makeBench } from "../../support/stepContext.ts";
 
 const known = (given: Partial<SagaRow> = {}) => sagaRow({ keycloakUserID: "kc-1", ...given });
@@ -182,5 +182,48 @@ describe("going down", () => {
     ).toEqual({});
     await newapiStep.down(bench.context(deletingRow()), "remove", bench.signal);
     expect(bench.wrote).toEqual([]);
+  });
+});
+
+describe("a deletion for good", () => {
+  function removing() {
+    const removed: string[] = [];
+    const gateway: FakeGateway = {
+      ...makeFakeGateway(),
+      remove: ({ uuid }, wrote) => {
+        removed.push(uuid);
+        wrote("key-deleted");
+        wrote("deleted");
+        return Promise.resolve();
+      },
+    };
+    return { bench: makeBench(gateway), removed };
+  }
+
+  test("is done when the Tenant asks for it, each write told, and the id stays on record for the event", async () => {
+    const { bench, removed } = removing();
+    const context = { ...bench.context(deletingRow({ newapiUserID: "7" })), accountDeletion: "Delete" } as const;
+    const learnedNow = await newapiStep.down(context, "remove", bench.signal);
+    expect(removed).toEqual([ADA]);
+    expect(bench.wrote.map(({ action }) => action)).toEqual(["key-deleted", "deleted"]);
+    expect(learnedNow).toEqual({ enabled: false, masterKey: null });
+  });
+
+  test.each([
+    ["lock", "Delete"],
+    ["remove", "Disable"],
+  ] as const)("is not done for %s with %s", async (how, accountDeletion) => {
+    const { bench, removed } = removing();
+    const context = { ...bench.context(deletingRow({ newapiUserID: "7" })), accountDeletion };
+    await newapiStep.down(context, how, bench.signal);
+    expect(removed).toEqual([]);
+    expect(bench.gateway.calls).toContain("disable");
+  });
+
+  test("is a lock at a gateway that cannot delete", async () => {
+    const bench = makeBench();
+    const context = { ...bench.context(deletingRow({ newapiUserID: "7" })), accountDeletion: "Delete" } as const;
+    await newapiStep.down(context, "remove", bench.signal);
+    expect(bench.gateway.calls).toContain("disable");
   });
 });

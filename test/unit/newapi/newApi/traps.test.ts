@@ -5,7 +5,8 @@ import { parseMasterKeys } from "../../../../src/lib/masterKeys.ts";
 import { Sensitive } from "../../../../src/lib/sensitive.ts";
 import type { Gateway } from "../../../../src/newapi/gateway.ts";
 import { makeLimits } from "../../../../src/newapi/newApi/limits.ts";
-import { candidates, never, personRequest, type Target } from "../../../support/gateways.ts";
+import { derive } from "../../../../src/newapi/newApi/masterKeys.ts";
+import { candidates, never, personRequest, TENANT, type Target } from "../../../support/gateways.ts";
 import type { StandInControl } from "../../../support/standInControl.ts";
 
 const OLD = `1: ${"contract-suite-".repeat(3)}`;
@@ -34,6 +35,24 @@ describe.each(candidates().filter(({ name }) => /new-api, (cookie|bearer) logins
       return (await answer.json()) as { success: boolean; data?: unknown };
     };
     const user = async (id: string) => (await control.newApiUsers()).find((each) => String(each.id) === id);
+
+    /** As the person at the gateway, with the id of its first token. */
+    async function inTheNameOf({ userID, username }: { userID: string; username: string }, { uuid }: { uuid: string }) {
+      const password = derive(parseMasterKeys(OLD), TENANT, target.url).password(uuid, 1)?.reveal();
+      const login = await fetch(`${target.url}/api/user/login`, {
+        method: "POST",
+        body: JSON.stringify({ username, password }),
+      });
+      const { data } = (await login.json()) as { data: { access_token?: string } };
+      const session: Record<string, string> =
+        data.access_token === undefined
+          ? { cookie: login.headers.getSetCookie()[0]?.split(";")[0] ?? "" }
+          : { authorization: `Bearer ${data.access_token}` };
+      const headers = { ...session, "new-api-user": userID };
+      const listed = await fetch(`${target.url}/api/token/?p=1&page_size=10`, { headers });
+      const { data: tokens } = (await listed.json()) as { data: { items: { id: number }[] } };
+      return { headers, id: tokens.items[0]?.id ?? 0 };
+    }
 
     test("a random code that is taken: the same create is made again", async () => {
       for (const database of ["sqlite", "postgres"] as const) {
@@ -72,6 +91,7 @@ describe.each(candidates().filter(({ name }) => /new-api, (cookie|bearer) logins
     test.each([
       [{ turnstile: true }, "switch Turnstile off"],
       [{ passwordLogin: false }, "switch PasswordLoginEnabled on"],
+      [{ encryptedLogin: true }, "switch password-login encryption off"],
     ])("%j is terminal, says which setting to change, and blocks the Tenant", async (settings, sentence) => {
       await control.newApi(settings);
       await expect(made()).rejects.toMatchObject({ class: "terminal", code: "LoginBlocked" });
@@ -210,6 +230,100 @@ describe.each(candidates().filter(({ name }) => /new-api, (cookie|bearer) logins
       const again = await made({ ...request, userID: account.userID });
       expect(again.apiKey.equals(apiKey)).toBe(true);
     });
+
+    test("of as many tokens as the gateway allows, a dead one of ours makes room, and else a person must", async () => {
+      const { request, account } = await made();
+      const known = { ...request, userID: account.userID };
+      await control.newApi({ maxTokens: 1 });
+      const rotating = { ...known, keyVersion: "1", rotating: true };
+      await expect(made(rotating)).rejects.toMatchObject({
+        class: "terminal",
+        code: "RequestRefused",
+        message: expect.stringMatching(/as many tokens as the gateway allows.*must be deleted there/) as string,
+      });
+      expect((await user(account.userID))?.tokens).toEqual(["unified-rbac-0"]);
+      const { headers, id } = await inTheNameOf(account, request);
+      await fetch(`${target.url}/api/token/?status_only=true`, {
+        method: "PUT",
+        headers,
+        body: JSON.stringify({ id, status: 2 }),
+      });
+      const { apiKey } = await made(known);
+      expect(await gateway.verifyKey(apiKey, never)).toBe("works");
+      expect((await user(account.userID))?.tokens).toEqual(["unified-rbac-0"]);
+    });
+
+    test("a deletion for good leaves neither account nor key, ours or not, also when it is cut at any call", async () => {
+      for (let n = 0; n < 25; n += 1) {
+        await control.reset();
+        const { request, account, apiKey } = await made();
+        const { headers } = await inTheNameOf(account, request);
+        const own = { method: "POST", headers, body: JSON.stringify({ name: "the person's own" }) };
+        await fetch(`${target.url}/api/token/`, own);
+        const leaving = { ...request, userID: account.userID, enabled: false, masterKey: 1 };
+        const wrote: string[] = [];
+        const remove = () => gateway.remove?.(leaving, (action) => wrote.push(action), never);
+        if (n > 0) await control.fault({ count: 1, after: n - 1, action: { dropAfter: true } });
+        const cut = await Promise.resolve(remove()).then(
+          () => false,
+          () => true,
+        );
+        await control.heal();
+        await remove();
+        expect(await control.newApiUsers()).toEqual([]);
+        expect(await gateway.verifyKey(apiKey, never)).toBe("dead");
+        const all = ["disabled", "key-deleted", "key-deleted", "deleted"];
+        expect(n === 0 ? wrote : all).toEqual(all);
+        const again = await made(request);
+        expect([again.created, again.account.username]).toEqual([true, account.username]);
+        // Where ids are given again, so would be what was left behind.
+        expect(await gateway.verifyKey(apiKey, never)).toBe("dead");
+        expect((await user(again.account.userID))?.tokens).toEqual(["unified-rbac-0"]);
+        if (n > 0 && !cut) return;
+      }
+      throw new Error("there are more calls than were tried");
+    }, 60_000);
+
+    test("a deletion for good locks at once, and waits for the limit of logins locked", async () => {
+      const { request, account, apiKey } = await made();
+      await control.newApi({ criticalLimit: 1, criticalWindowMs: 60_000 });
+      await fetch(`${target.url}/api/user/login`, { method: "POST", body: JSON.stringify({ username: "x" }) });
+      const leaving = { ...request, userID: account.userID, enabled: false, masterKey: 1 };
+      await expect(gateway.remove?.(leaving, () => {}, never)).rejects.toMatchObject({ class: "waiting" });
+      expect(await gateway.verifyKey(apiKey, never)).toBe("disabled");
+    });
+
+    test("nobody else's account is deleted, whatever the record says", async () => {
+      const [ada, bob] = [await made(), await made()];
+      await gateway.remove?.({ ...ada.request, userID: bob.account.userID, masterKey: 1 }, () => {}, never);
+      expect(await gateway.verifyKey(bob.apiKey, never)).toBe("works");
+      expect(await control.newApiUsers()).toHaveLength(1);
+    });
+
+    test("an account whose mark was wiped is locked all the same", async () => {
+      const { request, account, apiKey } = await made();
+      await admin("PUT", "/api/user/", { id: Number(account.userID), username: account.username });
+      expect(await gateway.disable(account.userID, request.uuid, never)).toBe(true);
+      expect(await gateway.verifyKey(apiKey, never)).toBe("disabled");
+    });
+
+    test("accounts are compared in pages, or one by one in a gateway of many others", async () => {
+      const { request, account } = await made();
+      for (let n = 0; n < 210; n += 1)
+        await admin("POST", "/api/user/", { username: `other-${n}`, password: "12345678" });
+      const look = async (wanted: readonly string[]) => {
+        const seq = (await control.journal()).at(-1)?.seq ?? 0;
+        let pauses = 0;
+        const pace = () => Promise.resolve(void (pauses += 1));
+        const people = wanted.map((userID) => ({ ...request, userID }));
+        await gateway.drifted(people, pace, never);
+        const paths = (await control.journal(seq)).map(({ path }) => path.split("&")[0]);
+        expect(pauses).toBe(paths.length - 1);
+        return paths;
+      };
+      expect(await look([account.userID])).toEqual(["/api/user/?p=1", `/api/user/${account.userID}`]);
+      expect(await look(["3", "4", "5"])).toEqual([1, 2, 3].map((page) => `/api/user/?p=${page}`));
+    }, 60_000);
 
     test("a session is ended where the gateway keeps sessions", async () => {
       const { account } = await made();
