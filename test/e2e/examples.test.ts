@@ -71,6 +71,9 @@ it("Retain: the file goes, the person stays whole, and is the same when it is ba
   expect((await tenant.secret(old.secretName))?.data["api-key"]).toBe(old.apiKey);
   await tenant.applied(await commit({ "retain.yaml": read("retain.yaml") }));
   expect(await tenant.person("donald")).toEqual(old);
+  // A tenant with somebody retained cannot go, and this one must.
+  const letGo = read("retain.yaml").replace("deletionPolicy: Retain", "deletionPolicy: Delete");
+  await tenant.applied(await commit({ "retain.yaml": letGo }));
 });
 
 /** The same person before the example's change. */
