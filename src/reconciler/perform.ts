@@ -10,7 +10,7 @@ import { deletedEvent, finishedEvents } from "./notices.ts";
 import { note, retrying } from "./say.ts";
 import { tenantView } from "./sight.ts";
 import { stepDown, stepUp } from "./stepping.ts";
-import { attempt, type End, keep, LeaseLost, nowOf, tell, type Work } from "./work.ts";
+import { attempt, type End, GivenAway, keep, LeaseLost, nowOf, tell, type Work } from "./work.ts";
 
 /** Carries out one action. "goOn": decide again; an End: the claim is over. */
 export async function perform(work: Work, action: Action, sight: Sight): Promise<End | "goOn"> {
@@ -60,7 +60,11 @@ export async function perform(work: Work, action: Action, sight: Sight): Promise
       tell(work, "retained", "info", "The object was deleted; the accounts and the Secret stay, as it asked.");
       return "goOn";
     case "deleted":
-      await keep(work, afterEnd(row, "deleted", nowOf(work)).patch, [deletedEvent(row, nowOf(work))]);
+      await keep(
+        work,
+        afterEnd(row, "deleted", nowOf(work)).patch,
+        row.deleting?.again === true ? [] : [deletedEvent(row, nowOf(work))],
+      );
       tell(work, "deleted", "info", "Everything is undone.");
       return "goOn";
     case "release":
@@ -133,7 +137,7 @@ function finish(work: Work, run: Extract<Action, { kind: "finish" }>["run"], sig
   if (sight.kind !== "present" || tenant === undefined) throw new Error("a run finished without its object");
   const now = nowOf(work);
   const { patch, next } = afterFinish(row, run, sight.desired, tenant, now);
-  const events = finishedEvents(patched(row, patch), run, row.rotation?.requestedAt, now);
+  const events = finishedEvents(patched(row, patch), run, row.rotation, now);
   return { patch, dueAt: next.kind === "retry" ? next.at : null, situation: { kind: "ready" }, events };
 }
 
@@ -168,7 +172,7 @@ async function handOver(work: Work, sight: Sight): Promise<never> {
     await attempt(() => deps.cluster.removeFinalizer(object, signal));
   }
   deps.released(row.tenantID);
-  throw new LeaseLost();
+  throw new GivenAway();
 }
 
 async function release(work: Work, debt: boolean, sight: Sight): Promise<End | "goOn"> {

@@ -1,15 +1,16 @@
 import pLimit from "p-limit";
 import { API_VERSION, KINDS } from "../api/meta.ts";
-import type { Tenant } from "../api/tenant.ts";
+import type { Tenant, TenantSpec } from "../api/tenant.ts";
 import type { Cluster, OpenWatch } from "../kube/cluster.ts";
 import type { Clock, Random } from "../lib/clock.ts";
 import type { Log } from "../lib/log.ts";
 import { accept, type Acceptance, claimant, realmKey } from "../saga/accept.ts";
 import { checkKey, revision } from "../saga/revision.ts";
-import { blocking, conclusive } from "../saga/tenantReport.ts";
+import { blocking, type Checks, conclusive } from "../saga/tenantReport.ts";
 import type { StoredTenant, TenantStore, TenantUsage } from "../store/tenants.ts";
-import type { TenantAccess, TenantRegistry } from "./access.ts";
+import { originAt, type TenantAccess, type TenantRegistry } from "./access.ts";
 import { makeAlarm } from "./alarm.ts";
+import type { Breakers } from "./breakers.ts";
 import { makeCredentials } from "./credentials.ts";
 import { checksOf, type KnownTenant, makeKnown, settle } from "./knownTenant.ts";
 import { sameAccess } from "./tenantAccess.ts";
@@ -31,6 +32,14 @@ export interface Tenants extends TenantRegistry {
   onChange(callback: (change: TenantChange) => void): void;
   /** Look at all Tenants soon: who uses them may have changed. */
   look(): void;
+  /** People of this tenant came to another state: soon, and not more often than every few seconds, they are counted. */
+  counted(tenantID: string): void;
+  /** Ask this tenant's neighbours at once: a call of it was refused. */
+  suspect(tenantID: string): void;
+  /** A neighbour answers again: those behind it are asked about it, one after the other. */
+  recovered(origin: string): void;
+  /** Called after each check of a Tenant, with what was found. */
+  onChecked(callback: (tenantID: string, results: Checks) => void): void;
   /** Milliseconds since the epoch of the loop's last turn; it turns whatever neighbour is down. */
   lastProgress(): number;
 }
@@ -39,6 +48,7 @@ export interface TenantDeps extends ClientFactories, WriterDeps {
   readonly cluster: WriterDeps["cluster"] &
     Pick<Cluster, "listTenants" | "getSecret" | "namespaceActive" | "missingSecretRights">;
   readonly openWatch: OpenWatch;
+  readonly breakers: Pick<Breakers, "ask" | "success" | "failure">;
   readonly store: TenantStore;
   /** Where the credential Secrets are. */
   readonly operatorNamespace: string;
@@ -49,6 +59,8 @@ export interface TenantDeps extends ClientFactories, WriterDeps {
   readonly recheckMs: number;
   /** How often one that is not. Default 5 s. */
   readonly retryMs?: number;
+  /** How long after something happened to its users they are counted. Default 3 s. */
+  readonly countMs?: number;
 }
 
 const TENANTS_PATH = `/apis/${API_VERSION}/${KINDS.Tenant.plural}`;
@@ -58,6 +70,13 @@ const COALESCE_MS = 200;
 /** The longest the loop sleeps: its turns prove that it lives. */
 const IDLE_MS = 2_000;
 const AT_ONCE = 8;
+/** Whoever is put off while somebody else asks is called when that one is through; this is for the call that is lost. */
+const POSTPONED_MS = 2_000;
+/** The pace at which the Tenants behind a neighbour that is back are checked. */
+const RECOVERY_PACE_MS = 20;
+/** The most often that a tenant's users are counted because of what happens to them. */
+const COUNT_EVERY_MS = 3_000;
+const NEIGHBOURS = ["keycloak", "newapi"] as const;
 
 interface Ledger {
   readonly mirror: readonly StoredTenant[];
@@ -77,6 +96,7 @@ export function makeTenants(deps: TenantDeps): Tenants {
   const checksAtOnce = pLimit(AT_ONCE);
   const alarm = makeAlarm();
   const callbacks: ((change: TenantChange) => void)[] = [];
+  const checkCallbacks: ((tenantID: string, results: Checks) => void)[] = [];
 
   /** By uid. */
   const known = new Map<string, KnownTenant>();
@@ -238,29 +258,78 @@ export function makeTenants(deps: TenantDeps): Tenants {
         .finally(() => {
           each.checking = false;
           checking.delete(run);
+          if (!each.isPostponed) resume();
           alarm.wake();
         });
       checking.add(run);
     }
   }
 
+  /** Somebody has asked to the end: those who were put off because of that have their turn. */
+  function resume(): void {
+    for (const each of known.values()) if (each.isPostponed) each.checkAt = 0;
+  }
+
   async function checkOne(each: KnownTenant, signal: AbortSignal): Promise<void> {
     const { candidate } = each;
     if (candidate === undefined || signal.aborted) return;
     const { name, spec, clients, checkKey: key } = candidate;
-    const results = await check({ name, spec, clients, previous: checksOf(each) }, signal);
+    const asked = check({ name, spec, clients, previous: checksOf(each) }, signal);
+    if (asked === undefined) {
+      each.isPostponed = true;
+      each.checkAt = clock.now() + jittered(POSTPONED_MS);
+      return;
+    }
+    each.isPostponed = false;
+    each.suspected = false;
+    const results = await asked;
     // It is another one by now, or gone: these results are about something else.
     if (each.candidate?.checkKey !== key || known.get(each.tenant.metadata.uid ?? "") !== each) return;
     each.checks = { key, results };
     const well = conclusive(results) && blocking(results).length === 0;
-    each.checkAt = clock.now() + jittered(well ? deps.recheckMs : retryMs);
+    // Behind an open breaker it is called when the neighbour is back.
+    const pause = well || isCalled(spec, results) ? deps.recheckMs : retryMs;
+    // What was found may be from before the suspicion.
+    each.checkAt = each.suspected ? 0 : clock.now() + jittered(pause);
     settle(each);
     publishAll();
     await write(each, { butUsers: false }, signal);
+    for (const callback of checkCallbacks) callback(spec.tenantID, results);
+  }
+
+  /** Whether all that keeps it from being well is a silence that somebody else will tell the end of. */
+  function isCalled(spec: TenantSpec, results: Checks): boolean {
+    if (blocking(results).length > 0 || results.kubernetes.kind !== "checked") return false;
+    return NEIGHBOURS.every(
+      (neighbour) =>
+        results[neighbour].kind === "checked" || deps.breakers.ask(originAt(spec, neighbour)) !== undefined,
+    );
   }
 
   function jittered(ms: number): number {
     return ms * (0.9 + deps.random() / 5);
+  }
+
+  function withID(tenantID: string): KnownTenant | undefined {
+    return [...known.values()].find(({ acceptance }) => acceptance.accepted?.tenantID === tenantID);
+  }
+
+  function startCounts(signal: AbortSignal): void {
+    for (const each of known.values()) {
+      if (each.countAt === undefined || each.countAt > clock.now()) continue;
+      each.countAt = undefined;
+      const run = count(each, signal)
+        .catch((error: unknown) => log.debug("a tenant's users could not be counted; the next look does", { error }))
+        .finally(() => checking.delete(run));
+      checking.add(run);
+    }
+  }
+
+  async function count(each: KnownTenant, signal: AbortSignal): Promise<void> {
+    const id = each.acceptance.accepted?.tenantID;
+    if (id === undefined) return;
+    each.usage = (await store.tenantUsage(id)).get(id) ?? UNUSED;
+    await write(each, { butUsers: false }, signal);
   }
 
   /** Whether all is taken in, and nothing there is soon to change. */
@@ -285,8 +354,10 @@ export function makeTenants(deps: TenantDeps): Tenants {
         lookAt = clock.now() + jittered(content ? deps.recheckMs : retryMs);
       }
       startChecks(signal);
+      startCounts(signal);
       const checks = [...known.values()].filter(({ candidate, checking: busy }) => candidate !== undefined && !busy);
-      const next = Math.min(lookAt, ...checks.map(({ checkAt }) => checkAt)) - clock.now();
+      const counts = [...known.values()].flatMap(({ countAt }) => countAt ?? []);
+      const next = Math.min(lookAt, ...counts, ...checks.map(({ checkAt }) => checkAt)) - clock.now();
       await alarm.sleep(Math.min(Math.max(next, COALESCE_MS), IDLE_MS), COALESCE_MS, signal);
     }
   }
@@ -297,7 +368,30 @@ export function makeTenants(deps: TenantDeps): Tenants {
     all: () => [...byID.values()],
     loaded: () => loaded,
     onChange: (callback) => void callbacks.push(callback),
+    onChecked: (callback) => void checkCallbacks.push(callback),
     look: () => alarm.ring(),
+    recovered(origin) {
+      const behind = [...known.values()].filter(
+        ({ candidate }) =>
+          candidate !== undefined && NEIGHBOURS.some((neighbour) => originAt(candidate.spec, neighbour) === origin),
+      );
+      const now = clock.now();
+      for (const each of behind) {
+        each.checkAt = Math.min(each.checkAt, now + deps.random() * behind.length * RECOVERY_PACE_MS);
+      }
+      alarm.wake();
+    },
+    counted(tenantID) {
+      const each = withID(tenantID);
+      if (each !== undefined) each.countAt ??= clock.now() + (deps.countMs ?? COUNT_EVERY_MS);
+    },
+    suspect(tenantID) {
+      const each = withID(tenantID);
+      if (each === undefined) return;
+      each.suspected = true;
+      each.checkAt = 0;
+      alarm.wake();
+    },
     lastProgress: () => turnedAt,
 
     async run(signal) {

@@ -15,6 +15,7 @@ import type { Claim, Recording } from "../store/claims.ts";
 import type { TenantAccess, TenantRegistry } from "./access.ts";
 import type { Breakers } from "./breakers.ts";
 import type { Crowd } from "./crowd.ts";
+import type { TenantBreakers } from "./tenantBreakers.ts";
 
 export interface ClaimDeps {
   readonly cluster: Cluster;
@@ -22,7 +23,10 @@ export interface ClaimDeps {
   readonly tenants: TenantRegistry;
   readonly steps: readonly Step[];
   readonly breakers: Breakers;
+  readonly tenantBreakers: TenantBreakers;
   readonly record: (claim: Claim, recording: Recording) => Promise<Claim | undefined>;
+  /** Keeps entries that no record has taken; may be given some that one has, when its answer was lost. Never throws. */
+  readonly keepAudit: (entries: readonly AuditEntry[]) => void;
   /** Undefined: the lease is lost. */
   readonly moveEmail: (row: SagaRow, email: string) => Promise<Binding | undefined>;
   readonly firstWaiter: (tenantID: string, email: string) => Promise<Waiter | undefined>;
@@ -31,6 +35,8 @@ export interface ClaimDeps {
   readonly handOver: (claim: Claim, to: Waiter) => Promise<boolean>;
   /** False: somebody living holds that uuid. */
   readonly takeOver: (claim: Claim, uuid: string) => Promise<boolean>;
+  /** Somebody of this tenant came to another state. */
+  readonly counted: (tenantID: string) => void;
   /** Something was let go that others of this tenant may wait for. */
   readonly released: (tenantID: string) => void;
   /** Runs what calls a neighbour, with not too many at that origin at once. */
@@ -70,6 +76,9 @@ export interface End {
 
 /** Thrown when a record finds its lease gone: somebody else works on this row now. */
 export class LeaseLost extends Error {}
+
+/** Thrown when the claim has given its row away by itself: nothing of it can come late. */
+export class GivenAway extends LeaseLost {}
 
 export function nowOf(work: Work): Date {
   return new Date(work.deps.clock.now());

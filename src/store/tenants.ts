@@ -2,6 +2,7 @@ import { type TenantSpec, tenantSpec } from "../api/tenant.ts";
 import type { MirroredTenant } from "../saga/accept.ts";
 import type { UserCounts } from "../saga/tenantReport.ts";
 import { canonicalJSON, sameJSON } from "../saga/revision.ts";
+import { TENANT_FAULTS } from "../saga/tenantFaults.ts";
 import type { Queryable } from "./sagas.ts";
 
 /** The last accepted spec of one Tenant: what every replica and the webhook work with. */
@@ -149,7 +150,7 @@ export async function removeTenant(db: Queryable, tenantID: string, objectUID: s
 }
 
 /** By tenant id; a tenant without rows and without waiting objects is absent. */
-export async function tenantUsage(db: Queryable): Promise<Map<string, TenantUsage>> {
+export async function tenantUsage(db: Queryable, tenantID?: string): Promise<Map<string, TenantUsage>> {
   const { rows } = await db.query<{
     tenant: string;
     state: string;
@@ -158,16 +159,18 @@ export async function tenantUsage(db: Queryable): Promise<Map<string, TenantUsag
     living: number;
     namespaces: string[];
   }>({
-    name: "tenant-usage",
+    // Two statements: what is cheap for one tenant is not what is cheap for all.
+    name: tenantID === undefined ? "tenant-usage" : "usage-of-tenant",
     text: `select sme_tenant_id as tenant, state, true as holds, count(*)::int as n,
              (count(*) filter (where confirmed_at is not null and state not in ('retained', 'orphaned')
                 and coalesce(deleting->>'released', 'false') <> 'true'))::int as living,
              coalesce(array_agg(distinct object_namespace) filter (where object_namespace is not null), '{}') as namespaces
-           from user_provision_state where state <> 'deleted' and voided_at is null group by 1, 2
+           from user_provision_state where state <> 'deleted' and voided_at is null ${tenantID === undefined ? "" : "and sme_tenant_id = $1"} group by 1, 2
            union all
            select tenant, 'waiting', false, count(*)::int, count(*)::int, '{}' from waiting
-           where tenant is not null group by 1
+           where tenant ${tenantID === undefined ? "is not null" : "= $1"} group by 1
            order by 1, 2`,
+    values: tenantID === undefined ? [] : [tenantID],
   });
   const usage = new Map<string, TenantUsage>();
   for (const row of rows) {
@@ -182,18 +185,24 @@ export async function tenantUsage(db: Queryable): Promise<Map<string, TenantUsag
   return usage;
 }
 
+/** Over so long a tenant's rows become due, so that its neighbours are not flattened. */
+const SPREAD_SECONDS = 1;
+
 /**
  * Makes the tenant's living rows due: those last handled under another revision, or, without one, all of them (what
- * waited for the tenant has nothing in its row that says so). Returns how many.
+ * waited for the tenant has nothing in its row that says so; whom the tenant's own fault had stopped goes on). Returns
+ * how many.
  */
 export async function touchTenantRows(db: Queryable, tenantID: string, revision?: string): Promise<number> {
   const { rowCount } = await db.query({
     name: "touch-tenant-rows",
-    text: `update user_provision_state set due_at = now(), touches = touches + 1, backoff_until = null
+    text: `update user_provision_state set due_at = now() + make_interval(secs => random() * $4::float8),
+             touches = touches + 1, backoff_until = null,
+             blocked_on = case when $2::text is null and last_error->>'code' = any($3::text[]) then null else blocked_on end
            where sme_tenant_id = $1 and confirmed_at is not null and voided_at is null
              and state not in ('deleted', 'retained', 'orphaned')
              and ($2::text is null or handled->>'tenantRevision' is distinct from $2)`,
-    values: [tenantID, revision ?? null],
+    values: [tenantID, revision ?? null, TENANT_FAULTS, SPREAD_SECONDS],
   });
   return rowCount ?? 0;
 }
@@ -204,7 +213,8 @@ export interface TenantStore {
   mirrorTenant(tenant: TenantRecord): Promise<boolean>;
   grantNamespaces(tenantID: string, namespaces: readonly string[]): Promise<boolean>;
   removeTenant(tenantID: string, objectUID: string): Promise<boolean>;
-  tenantUsage(): Promise<Map<string, TenantUsage>>;
+  /** Of all tenants, or of one. */
+  tenantUsage(tenantID?: string): Promise<Map<string, TenantUsage>>;
   touchTenantRows(tenantID: string, revision?: string): Promise<number>;
 }
 
@@ -214,7 +224,7 @@ export function tenantStore(db: Queryable): TenantStore {
     mirrorTenant: (tenant) => mirrorTenant(db, tenant),
     grantNamespaces: (tenantID, namespaces) => grantNamespaces(db, tenantID, namespaces),
     removeTenant: (tenantID, objectUID) => removeTenant(db, tenantID, objectUID),
-    tenantUsage: () => tenantUsage(db),
+    tenantUsage: (tenantID) => tenantUsage(db, tenantID),
     touchTenantRows: (tenantID, revision) => touchTenantRows(db, tenantID, revision),
   };
 }

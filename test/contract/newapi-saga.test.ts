@@ -34,8 +34,7 @@ describe.each(subjects)("$name", ({ start }) => {
   afterAll(() => target.close());
 
   /** One person, as the engine would bring them along; what is recorded survives a cut. */
-  function person(row: SagaRow = sagaRow({ tenantID: TENANT })) {
-    const bench: Bench = makeBench(gateway as FakeGateway);
+  function person(row: SagaRow = sagaRow({ tenantID: TENANT }), bench: Bench = makeBench(gateway as FakeGateway)) {
     const state = { row, now: NOW };
     const seen: string[] = [];
 
@@ -51,7 +50,7 @@ describe.each(subjects)("$name", ({ start }) => {
           state.row = patched(state.row, patch);
         };
         if (action.kind === "up") {
-          const intent = beforeUp(state.row, desired, action.run);
+          const intent = beforeUp(state.row, desired, action.run, new Date());
           if (intent !== undefined) record({ patch: intent });
           const context = bench.context(state.row, user, { carry, now: () => state.now.getTime() });
           const result =
@@ -132,6 +131,33 @@ describe.each(subjects)("$name", ({ start }) => {
     await ada.drive(plain.build());
     expect((await ada.secretKey()).equals(own)).toBe(true);
   });
+
+  test.each(["after the Secret", "before the Secret"])(
+    "a database that is lost in the middle of a rotation, %s, leaves the Secret's key alone alive",
+    async (when) => {
+      const { drive, secretKey, bench } = person();
+      await drive(plain.build());
+      const rotate = plain.withSpec({ key: { generation: 1, overlap: "1h" } }).build();
+      rotate.metadata.generation = 2;
+      if (when === "before the Secret") {
+        bench.cluster.break("replaceSecret", new Error("cut"));
+        await drive(rotate).catch(() => undefined);
+        bench.cluster.break("replaceSecret", undefined);
+      } else await drive(rotate);
+      expect(await tokens()).toHaveLength(2);
+      const held = await secretKey();
+      expect(await works(held)).toBe(true);
+
+      const again = person(sagaRow({ tenantID: TENANT }), bench);
+      await again.settle(rotate);
+      expect((await again.secretKey()).equals(held)).toBe(true);
+      expect(await works(held)).toBe(true);
+      expect(await tokens()).toHaveLength(1);
+      const seq = await last();
+      await person(sagaRow({ tenantID: TENANT }), bench).settle(rotate);
+      expect(await criticalSince(seq)).toBe(0);
+    },
+  );
 
   describe.each(["dropAfter", "dropBefore"] as const)("with the n-th call cut (%s)", (cut) => {
     test("a new person ends with one account and one key that works", async () => {
@@ -218,25 +244,39 @@ describe.each(subjects)("$name", ({ start }) => {
     expect((await secretKey()).equals(key)).toBe(true);
   });
 
-  test("whoever was deleted and returns is let in with another key", async () => {
-    const { drive, secretKey, state, bench } = person();
-    await drive(plain.build());
-    const key = await secretKey();
+  const leave = async ({ state, bench }: ReturnType<typeof person>): Promise<void> => {
     const context = bench.context(state.row);
     await secretStep.down(context, "remove", bench.signal);
     const down = await newapiStep.down(context, "remove", bench.signal);
+    state.row = { ...patched(state.row, down), handled: undefined, secretUID: undefined };
+  };
+
+  test("whoever was deleted and returns is let in with another key", async () => {
+    const one = person();
+    const { drive, secretKey, state } = one;
+    await drive(plain.build());
+    const key = await secretKey();
+    await leave(one);
     expect(await works(key)).toBe(false);
-    state.row = {
-      ...patched(state.row, down),
-      state: "pending",
-      reached: "pending",
-      handled: undefined,
-      secretUID: undefined,
-    };
+    // As the store binds a row that has ended.
+    state.row = { ...state.row, state: "pending", reached: "pending", rotation: { toGeneration: 0 } };
     await drive(plain.build());
     expect(await works(await secretKey())).toBe(true);
     expect(await works(key)).toBe(false);
     expect(await control.newApiUsers()).toHaveLength(1);
+    expect(await tokens()).toHaveLength(1);
+  });
+
+  test("whoever returns within the grace has the key of before", async () => {
+    const one = person();
+    const { drive, secretKey } = one;
+    await drive(plain.build());
+    const key = await secretKey();
+    await leave(one);
+    expect(await works(key)).toBe(false);
+    await drive(plain.build());
+    expect((await secretKey()).equals(key)).toBe(true);
+    expect(await works(key)).toBe(true);
     expect(await tokens()).toHaveLength(1);
   });
 });

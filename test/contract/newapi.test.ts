@@ -129,6 +129,43 @@ describe.each(candidates())("$name", ({ start, failsOnCommand, timeoutMs, dialec
       });
     });
 
+    test("that somebody changed at the gateway is found without a counted call, and corrected", async () => {
+      const control = target.control;
+      if (control === undefined || dialect === "admin-v1") return;
+      const people = [person({ quota: 1_000 }), person(), person(), person()];
+      const wanted: AccountRequest[] = [];
+      for (const each of people) wanted.push({ ...each, userID: (await ensured(each)).account.userID });
+      const look = () => gateway.drifted(wanted, () => Promise.resolve(), never);
+      expect(await look()).toEqual([]);
+
+      const [ada, bob, cem, dora] = wanted;
+      const byHand = (method: string, path: string, body: object) =>
+        fetch(`${target.url}${path}`, {
+          method,
+          headers: { authorization: `Bearer ${target.token.reveal()}`, "new-api-user": "2" },
+          body: JSON.stringify(body),
+        });
+      const id = ({ userID }: AccountRequest) => Number(userID);
+      const quota = { action: "add_quota", mode: "override", value: 7 };
+      await byHand("POST", "/api/user/manage", { id: id(ada as AccountRequest), ...quota });
+      await byHand("PUT", "/api/user/", {
+        id: id(bob as AccountRequest),
+        username: "bob",
+        group: "svip",
+        remark: `${bob?.tenantID}/${bob?.uuid}`,
+      });
+      await byHand("POST", "/api/user/manage", { id: id(cem as AccountRequest), action: "disable" });
+      const seq = (await control.journal()).at(-1)?.seq ?? 0;
+      expect(new Set(await look())).toEqual(new Set([ada?.uuid, bob?.uuid, cem?.uuid]));
+      const asked = await control.journal(seq);
+      expect(asked.map(({ method }) => method)).toEqual(asked.map(() => "GET"));
+      for (const each of wanted) await ensure(each);
+      await gateway.enable(cem?.userID ?? "", cem?.uuid ?? "", never);
+      expect(await look()).toEqual([]);
+      await byHand("POST", "/api/user/manage", { id: id(dora as AccountRequest), action: "delete" });
+      expect(await look()).toEqual([dora?.uuid]);
+    });
+
     test("has the tier and quota that are wanted, where the gateway can change them", async () => {
       const request = person({ quota: 1_000 });
       const { account } = await ensured(request);

@@ -18,6 +18,10 @@ export const settings = z.strictObject({
   locked: z.int().nonnegative(),
   turnstile: z.boolean(),
   passwordLogin: z.boolean(),
+  /** Newest releases can demand that a password comes encrypted. */
+  encryptedLogin: z.boolean(),
+  /** The most tokens that one user may have. */
+  maxTokens: z.int().positive(),
   /** Names of users with two-factor login. */
   twoFactor: z.array(z.string()),
   groups: z.array(z.string()),
@@ -40,6 +44,8 @@ export function freshSettings(generation: Settings["generation"], limits: boolea
     locked: 0,
     turnstile: false,
     passwordLogin: true,
+    encryptedLogin: false,
+    maxTokens: 1000,
     twoFactor: [],
     groups: ["default", "vip", "svip"],
     quotaForNewUser: 0,

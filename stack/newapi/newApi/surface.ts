@@ -45,7 +45,7 @@ export function newApi(adminToken: string, generation: Settings["generation"], l
     return true;
   };
   const users = usersAPI(memory, () => settings, use);
-  const tokens = tokensAPI(memory);
+  const tokens = tokensAPI(memory, () => settings);
   const newest = () => settings.generation === "bearer";
   const passes = () => critical.pass(settings.criticalLimit, settings.criticalWindowMs);
 
@@ -101,6 +101,7 @@ export function newApi(adminToken: string, generation: Settings["generation"], l
     if (!passes()) return LIMITED;
     if (settings.turnstile) return failure("Turnstile token 为空");
     if (!settings.passwordLogin) return failure("Password login has been disabled by administrator");
+    if (settings.encryptedLogin) return failure("Password encryption is required");
     const body = login.safeParse(jsonBody(call)).data;
     const user = [...memory.users.values()].find(
       (each) => each.username === body?.username && each.password === body.password && each.deletedAt === null,
@@ -140,6 +141,7 @@ export function newApi(adminToken: string, generation: Settings["generation"], l
           setup: true,
           turnstile_check: settings.turnstile,
           password_login_enabled: settings.passwordLogin,
+          password_login_encryption_enabled: settings.encryptedLogin,
           register_enabled: false,
           oidc_enabled: false,
           quota_per_unit: 500_000,
@@ -156,6 +158,8 @@ export function newApi(adminToken: string, generation: Settings["generation"], l
         return asAdmin(call, () => users.create(call));
       case "PUT /api/user/":
         return asAdmin(call, () => users.update(call));
+      case "GET /api/user/":
+        return asAdmin(call, () => users.list(call));
       case "GET /api/user/search":
         return asAdmin(call, () => users.search(call));
       case "POST /api/user/manage":

@@ -3,14 +3,14 @@ import { z } from "zod";
 import { type Call, jsonBody, type Reply } from "../exchange.ts";
 import { failure, success } from "./answers.ts";
 import type { Memory, Token } from "./memory.ts";
+import type { Settings } from "./settings.ts";
 import { paged } from "./users.ts";
 
-const MOST_TOKENS = 1000;
 const created = z.object({ name: z.string() });
 const changed = z.object({ id: z.int(), status: z.int() });
 
 /** A caller's own tokens: nobody sees or makes another's. */
-export function tokensAPI(memory: Memory) {
+export function tokensAPI(memory: Memory, settings: () => Settings) {
   const { tokens } = memory;
   const own = (caller: number) => [...tokens.values()].filter(({ userID }) => userID === caller);
   const ownOne = (caller: number, id: number) => own(caller).find((token) => token.id === id);
@@ -29,7 +29,8 @@ export function tokensAPI(memory: Memory) {
       const body = created.safeParse(jsonBody(call)).data;
       if (body === undefined) return failure("Invalid parameters");
       if (body.name.length > 50) return failure("令牌名称过长");
-      if (own(caller).length >= MOST_TOKENS) return failure(`已达到最大令牌数量限制 (${MOST_TOKENS})`);
+      const { maxTokens } = settings();
+      if (own(caller).length >= maxTokens) return failure(`已达到最大令牌数量限制 (${maxTokens})`);
       memory.addToken(caller, body.name);
       return success();
     },

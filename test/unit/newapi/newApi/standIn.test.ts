@@ -2,58 +2,32 @@
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 
 import { startStandIn, type StandIn } from "../../../../stack/newapi/server.ts";
+import {
+  ADMIN_HEADERS as ADMIN,
+  type Headers,
+  newApiCaller,
+  type NewApiCaller,
+  PAT,
+} from "../../../support/newApiCaller.ts";
 import { standInControl, type StandInControl } from "../../../support/standInControl.ts";
-
-const PAT = "operator-token";
-const ADMIN = { authorization: `Bearer ${PAT}`, "new-api-user": "2" };
-type Headers = Record<string, string>;
 
 describe.each(["cookie", "bearer"] as const)("dialect new-api with %s logins", (generation) => {
   let standIn: StandIn;
   let control: StandInControl;
+  let caller: NewApiCaller;
   beforeEach(async () => {
     standIn = await startStandIn({ adminToken: PAT, generation });
     control = standInControl(standIn.url);
+    caller = newApiCaller(standIn.url);
   });
   afterEach(() => standIn.close());
   const newest = generation === "bearer";
-
-  async function ask(method: string, path: string, headers: Headers = ADMIN, body?: unknown) {
-    const answer = await fetch(`${standIn.url}${path}`, { method, headers, body: JSON.stringify(body) ?? null });
-    const text = await answer.text();
-    return {
-      status: answer.status,
-      headers: answer.headers,
-      text,
-      body: (text === "" ? {} : JSON.parse(text)) as {
-        success?: boolean;
-        message?: string;
-        data?: Record<string, unknown>;
-        error?: unknown;
-      },
-    };
-  }
-  const create = (username: string, more: object = {}) =>
-    ask("POST", "/api/user/", ADMIN, { username, password: "12345678", ...more });
-  async function idOf(username: string): Promise<number> {
-    const { body } = await ask("GET", `/api/user/search?keyword=${username}`);
-    const items = (body.data as unknown as { items: { id: number; username: string }[] }).items;
-    return items.find((item) => item.username === username)?.id ?? 0;
-  }
-  async function logIn(username: string): Promise<Headers> {
-    const id = String(await idOf(username));
-    const { headers, body } = await ask("POST", "/api/user/login", {}, { username, password: "12345678" });
-    if (newest) return { authorization: `Bearer ${String(body.data?.["access_token"])}`, "new-api-user": id };
-    return { cookie: headers.getSetCookie()[0]?.split(";")[0] ?? "", "new-api-user": id };
-  }
-  async function keyOf(session: Headers): Promise<{ id: number; key: string }> {
-    await ask("POST", "/api/token/", session, { name: "one" });
-    const { body } = await ask("GET", "/api/token/?p=1&page_size=100", session);
-    const id = (body.data as unknown as { items: { id: number }[] }).items[0]?.id ?? 0;
-    const revealed = await ask("POST", `/api/token/${id}/key`, session);
-    return { id, key: (revealed.body.data as unknown as { key: string }).key };
-  }
-  const models = (key: string) => ask("GET", "/v1/models", { authorization: `Bearer sk-${key}` });
+  const ask: NewApiCaller["ask"] = (...args) => caller.ask(...args);
+  const create: NewApiCaller["create"] = (...args) => caller.create(...args);
+  const idOf: NewApiCaller["idOf"] = (name) => caller.idOf(name);
+  const logIn: NewApiCaller["logIn"] = (name) => caller.logIn(name);
+  const keyOf: NewApiCaller["keyOf"] = (session) => caller.keyOf(session);
+  const models: NewApiCaller["models"] = (key) => caller.models(key);
 
   test("every answer of /api names the version; a path without its slash is a cacheable 404 of another shape", async () => {
     expect((await ask("GET", "/api/status", {})).headers.get("x-new-api-version")).toMatch(/^v1\.0\.0-rc/);
@@ -208,6 +182,12 @@ describe.each(["cookie", "bearer"] as const)("dialect new-api with %s logins", (
     const id = await idOf("alice");
     await ask("PUT", "/api/user/", ADMIN, { id, username: "alice", password: "another-one" });
     expect((await ask("GET", "/api/token/", alice)).body.success).toBe(!newest);
+    await ask("PUT", "/api/user/", ADMIN, { id, username: "alice", password: "12345678" });
+    const again = await logIn("alice");
+    await ask("POST", "/api/user/manage", ADMIN, { id, action: "disable" });
+    expect((await ask("GET", "/api/token/", again)).body.success).toBe(!newest);
+    await ask("DELETE", `/api/user/${id}`);
+    expect((await ask("GET", "/api/token/", again)).body.success).toBe(!newest);
   });
 
   test("blockers of a login come with 200", async () => {
