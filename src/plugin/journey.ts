@@ -31,7 +31,7 @@ export interface Sources {
 }
 
 /** Two tellings of one thing: an Event comes a moment after what it tells of. */
-const SAME_MS = 5_000;
+const SAME_MS = 15_000;
 
 export function journey({ person, saga, audit, events }: Sources, now: Date): Moment[] {
   const told = [...objectMoments(person), ...audit.map(audited), ...historyMoments(person, saga)];

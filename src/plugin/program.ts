@@ -45,6 +45,8 @@ export function makeProgram(terminal: Terminal, ended: (exit: Exit) => void): Co
       writeErr: (text) => void terminal.stderr.write(text),
     })
     .showHelpAfterError("(say --help for the options)")
+    // An option belongs to the command that it stands behind: "debts waive ada -n x" is waive's -n, not debts'.
+    .enablePositionalOptions()
     .addHelpText("after", EXIT_CODES);
 
   /** Every command has the shared options, an example, and a session that is closed when it ends. */

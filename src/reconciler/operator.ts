@@ -122,7 +122,9 @@ export function makeOperator(deps: OperatorDeps): Operator {
       // An orphan whose object is back is about to be attached again, whatever its row says at this moment.
       if (row.state === "orphaned" && row.namespace !== undefined && row.name !== undefined) {
         const object = await cluster.getTenantUser(row.namespace, row.name, signal);
-        if (object !== undefined && canonicalEmail(object.spec.email) === row.email) {
+        // One on its way out may have a spec of any shape.
+        const email: unknown = (object?.spec as { readonly email?: unknown } | undefined)?.email;
+        if (typeof email === "string" && canonicalEmail(email) === row.email) {
           const message = `TenantUser ${row.namespace}/${row.name} is there and gets these accounts back: nothing was changed.`;
           return { kind: "refused", message };
         }

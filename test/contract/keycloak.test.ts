@@ -502,6 +502,31 @@ describe("adoption", () => {
     await stranger({ username: wanted.email, email: `else-${wanted.email}`, emailVerified: true });
     expect((await refusal(realm.ensureUser(wanted, undefined, unclaimed, never))).message).toMatch(/another one/);
   });
+
+  test("can be foreseen: everybody of the realm who is not ours, with what stands in the way; nothing is written", async () => {
+    const own = await ownBench({ groups: ["/sme-users", "/eng", "/ops"], realmRoles: [] });
+    const made = own.fresh();
+    await made.ensureUser(person(), undefined, unclaimed, never);
+    const add = (email: string, more: object) =>
+      own.admin.users.create({ username: email, email, enabled: true, emailVerified: true, ...more });
+    const { id } = await add("ada@example.org", { firstName: "Ada", groups: ["/eng"], enabled: false });
+    await add("bob@example.org", { emailVerified: false });
+    await add("cy@example.org", { groups: ["/ops"] });
+    await own.admin.users.create({ username: "nomail", enabled: true });
+    await add("forged@example.org", { attributes: { sme_tenant_id: [TENANT] } });
+    own.proxy.calls.length = 0;
+    const page = await made.strangers({ first: 0, allowedGroups: ["/eng", "/sme-users"] }, never);
+    expect(own.proxy.writes()).toEqual([]);
+    expect(page.next).toBeUndefined();
+    expect(page.strangers.map(({ email, username, obstacle }) => [email ?? username, obstacle]).toSorted()).toEqual([
+      ["ada@example.org", undefined],
+      ["bob@example.org", "its email is not verified"],
+      ["cy@example.org", "it is a member of group /ops, which the Tenant does not allow"],
+      ["nomail", "it has no email"],
+    ]);
+    expect(page.strangers.find((each) => each.id === id)).toMatchObject({ enabled: false, firstName: "Ada" });
+    expect(await made.strangers({ first: 50, allowedGroups: [] }, never)).toEqual({ strangers: [], next: undefined });
+  });
 });
 
 describe("privileges", () => {

@@ -88,6 +88,9 @@ describe("debts", () => {
     });
     expect((await go(["debts", "waive", "nobody"])).exit).toBe(EXIT.notFound);
     expect((await go(["debts", "waive"])).exit).toBe(EXIT.usage);
+    // The options of the inner command are its own, wherever they stand.
+    const elsewhere = await go(["debts", "waive", "ada", "--yes", "-n", "elsewhere"]);
+    expect(elsewhere).toMatchObject({ exit: EXIT.notFound, err: "The books have nobody under elsewhere/ada.\n" });
   });
 });
 

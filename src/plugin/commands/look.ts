@@ -2,9 +2,10 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import { parseDuration } from "../../api/duration.ts";
 import type { AuditView, PeopleAnswer, SagaView } from "../../api/operator.ts";
+import { CONDITION } from "../../api/reasons.ts";
 import { EXIT, type Exit, PluginError } from "../exit.ts";
 import { journey } from "../journey.ts";
-import { type Person, verdict } from "../person.ts";
+import { conditionOf, type Person, verdict } from "../person.ts";
 import type { Session } from "../session.ts";
 import { goneText, nextText, statusText, TONE } from "../status.ts";
 import { type Cell, moment, printable, span, table, wrapped } from "../text.ts";
@@ -140,9 +141,11 @@ export async function wait(session: Session, name: string, options: WaitOptions)
     const person = await cluster.person(namespace, name);
     if (options.for === "gone") return { done: person === undefined, person };
     if (person === undefined) throw nobody(namespace, name);
-    const found = verdict(person);
-    if (found.standing === "stalled" && !found.behind) throw stalled(person);
-    return { done: found.standing === "ready" && !found.behind, person };
+    const { standing, behind } = verdict(person);
+    if (standing === "leaving") throw new PluginError(EXIT.notYet, `${name} is being deleted, and will not be Ready.`);
+    const ready = conditionOf(person, CONDITION.Ready)?.status === "True";
+    if (!ready && !behind && (standing === "stalled" || standing === "suspended")) throw stalled(person);
+    return { done: ready && !behind, person };
   });
   const { person } = came;
   if (!session.data({ namespace, name, for: options.for, ...(person === undefined ? {} : summary(person)) })) {
@@ -172,11 +175,11 @@ function late(person: Person | undefined, timeout: string): PluginError {
 }
 
 export function stalled(person: Person): PluginError {
-  const { reason, message } = verdict(person);
+  const { reason, message, standing } = verdict(person);
   const { name, namespace } = person.metadata;
   return new PluginError(
     EXIT.notYet,
-    `${name} is stalled, ${reason}: ${printable(message)} It will not pass by itself: kubectl tenantuser why ${name} -n ${namespace}`,
+    `${name} is ${standing}, ${reason}: ${printable(message)} It will not pass by itself: kubectl tenantuser why ${name} -n ${namespace}`,
   );
 }
 

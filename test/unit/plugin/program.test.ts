@@ -244,6 +244,13 @@ describe("wait", () => {
       exit: EXIT.notYet,
       err: expect.stringMatching(/NotAllowed: Group x.*why ada/),
     });
+    const suspended = { type: "Suspended", reason: "Suspended", message: "Suspended." };
+    give(ADA, ada({ conditions: [...stalledBy("Suspended"), suspended] }));
+    expect(await go(["wait", "ada"])).toMatchObject({ exit: EXIT.notYet, err: /is suspended, Suspended/ });
+    give(ADA, ada({ conditions: [READY, suspended] }));
+    expect((await go(["wait", "ada"])).exit).toBe(0);
+    give(ADA, ada({ metadata: { deletionTimestamp: "2026-05-01T11:59:00Z" }, conditions: [READY] }));
+    expect(await go(["wait", "ada"])).toMatchObject({ exit: EXIT.notYet, err: /is being deleted/ });
     give(ADA, ada({ conditions: waitingFor("EmailInUse", "Bob has it.") }));
     expect(await go(["wait", "ada", "--timeout", "0s"])).toMatchObject({
       exit: EXIT.notYet,
