@@ -117,9 +117,14 @@ export function tenantReport(reported: TenantReported, now: Date): TenantStatus 
   return definedOnly({
     observedGeneration: generation,
     accepted,
-    users: users === undefined ? previous?.users : { total: users.total, byState: { ...users.byState } },
+    users: users === undefined ? previous?.users : counts(users),
     conditions,
   });
+}
+
+/** Without a map that is empty: applied over one that was not, the API server makes null of it, and refuses that. */
+function counts({ total, byState }: UserCounts): NonNullable<TenantStatus["users"]> {
+  return Object.keys(byState).length === 0 ? { total } : { total, byState: { ...byState } };
 }
 
 /** Whether there is anything to write. Transition times are no content, nor, with `butUsers`, are the counts. */

@@ -1,6 +1,6 @@
 /** What is shipped in manifests/ and flux/, rendered by a real kubectl: the promises that a reviewer would look for. */
 import { execFileSync } from "node:child_process";
-import { mkdtempSync, realpathSync, rmSync, writeFileSync } from "node:fs";
+import { appendFileSync, cpSync, mkdtempSync, realpathSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join, relative } from "node:path";
 import { beforeAll, describe, expect, it } from "vitest";
@@ -280,8 +280,11 @@ describe("the onboarding of a tenant", () => {
     try {
       for (const { name, text } of tenantDirectory(values, {}, EXTRAS)) writeFileSync(join(folder, name), text);
       const written = execFileSync(kubectl, ["kustomize", folder], { encoding: "utf8" });
-      // As Flux does: built first, substituted afterwards, the extras by spec.components.
-      const built = ["flux/tenant", ...EXTRAS.map((extra) => `flux/tenant/${extra}`)].map(render).join("---\n");
+      // As Flux does: the extras from spec.components are written into the kustomization, it is built, then substituted.
+      const copy = join(folder, "copy");
+      cpSync(join(ROOT, "flux/tenant"), copy, { recursive: true });
+      appendFileSync(join(copy, "kustomization.yaml"), `components: [${EXTRAS.join(", ")}]\n`);
+      const built = execFileSync(kubectl, ["kustomize", copy], { encoding: "utf8" });
       const byKey = (objects: readonly Object[]) => objects.toSorted((a, b) => keyOf(a).localeCompare(keyOf(b)));
       expect(byKey(read(written))).toEqual(byKey(read(substitute(built, values))));
     } finally {

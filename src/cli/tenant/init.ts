@@ -45,7 +45,7 @@ function nextSteps({ values, extras, out }: InitRequest, files: readonly TextFil
   const indented = (lines: readonly string[]): string => lines.map((line) => `  ${line}`).join("\n");
   const secrets = extras.includes("external-secrets")
     ? `The Secrets come from the store; put the entries there:\n\n${indented(storeEntries(values))}`
-    : `The Secrets, which never stand in Git (token, username and password are files with the value alone):\n\n${indented(credentialSecrets(values))}`;
+    : `The Secrets, which never stand in Git (token, username and password are files with the value alone: printf %s):\n\n${indented(credentialSecrets(values))}`;
   const notifications = extras.includes("notifications")
     ? `\nThe webhook's secret and the token for commit statuses:\n\n${indented(notificationSecrets(values))}\n`
     : "";

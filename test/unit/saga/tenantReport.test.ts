@@ -155,6 +155,10 @@ describe("writing it", () => {
     expect(tenantReport(reported({ users: undefined, previous: second }), now).users).toEqual(second.users);
   });
 
+  test("leaves out the states of nobody: the API server refuses an empty map over a full one", () => {
+    expect(tenantReport(reported({ users: { total: 0, byState: {} } }), now).users).toEqual({ total: 0 });
+  });
+
   test("moves the transition time with the status of the condition, not with its words", () => {
     const blocked = (message: string) => ({ ...allWell, newapi: wrong("blocks", "GatewayUnauthorized", message) });
     const first = tenantReport(reported(), now);
