@@ -42,7 +42,11 @@ async function runRole(role: Role): Promise<number> {
 /** Loaded only here: a role has no use for it. */
 async function runCommand(args: readonly string[]): Promise<number> {
   const { runProgram } = await import("./cli/program.ts");
+  const stop = new AbortController();
+  for (const signal of ["SIGINT", "SIGTERM"]) process.once(signal, () => stop.abort());
   return runProgram(args, {
+    env: process.env,
+    signal: stop.signal,
     out: (part) => process.stdout.write(part),
     err: (part) => process.stderr.write(part),
     readStdin: () => text(process.stdin),

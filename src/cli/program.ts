@@ -1,11 +1,10 @@
 /** The commands that people run by hand. A role of the service never comes by here, so it loads nothing of it. */
 import { Command, CommanderError } from "commander";
+import { EXIT, Failure } from "./failure.ts";
 import { lintCommand } from "./lint.ts";
 import { UsageError } from "./lint/usage.ts";
+import { tenantCommand } from "./tenant.ts";
 import type { Terminal } from "./terminal.ts";
-
-/** Exit code of every command that could not be carried out as it was given. */
-export const USAGE = 2;
 
 const ROLES = `
 Roles of the service, configured by the environment (a mistake there is named at the start):
@@ -24,19 +23,28 @@ export async function runProgram(args: readonly string[], terminal: Terminal): P
     .description("One line of YAML gives a person access.")
     .version(terminal.version)
     .addHelpText("after", ROLES);
-  program.addCommand(lintCommand(terminal, (given) => (code = given)));
-  for (const command of [program, ...program.commands]) {
-    command.exitOverride().configureOutput({ writeOut: terminal.out, writeErr: terminal.err });
-    command.showHelpAfterError("(--help tells what there is)");
-  }
+  const done = (given: number): void => void (code = given);
+  program.addCommand(lintCommand(terminal, done)).addCommand(tenantCommand(terminal, done));
+  dress(program, terminal);
   try {
     await program.parseAsync(args, { from: "user" });
     return code;
   } catch (error) {
     // commander has written its sentence already.
-    if (error instanceof CommanderError) return error.exitCode === 0 ? 0 : USAGE;
-    if (!(error instanceof UsageError)) throw error;
+    if (error instanceof CommanderError) return error.exitCode === 0 ? EXIT.ok : EXIT.usage;
+    if (terminal.signal.aborted) {
+      terminal.err("Stopped. Whatever was begun can be gone on with: run the same command again.\n");
+      return EXIT.interrupted;
+    }
+    if (!(error instanceof UsageError) && !(error instanceof Failure)) throw error;
     terminal.err(`${error.message}\n`);
-    return USAGE;
+    return error instanceof Failure ? error.exitCode : EXIT.usage;
   }
+}
+
+/** A command that is added with its own settings inherits none of these. */
+function dress(command: Command, terminal: Terminal): void {
+  command.exitOverride().configureOutput({ writeOut: terminal.out, writeErr: terminal.err });
+  command.showHelpAfterError("(--help tells what there is)");
+  for (const child of command.commands) dress(child, terminal);
 }

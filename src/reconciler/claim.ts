@@ -10,9 +10,11 @@ export type { ClaimDeps } from "./work.ts";
 
 /**
  * Takes one claimed row as far as it goes: look, decide, perform, again; then says how it ended on the object and lets
- * the claim go. `lost`: somebody else has the row now, and what was under way here may come late. Never throws for what a neighbour did; throws when Postgres fails (the lease then ends by itself).
+ * the claim go. `lost`: somebody else has the row now, and what was under way here may come late. Never throws for what a
+ * neighbour did; throws when Postgres fails (the lease then ends by itself).
  */
 export async function processClaim(deps: ClaimDeps, claim: Claim, signal: AbortSignal): Promise<"ended" | "lost"> {
+  const before = claim.row.state;
   const work: Work = { deps, signal, claim, object: undefined, heir: undefined, audit: [], carry: {} };
   try {
     await run(work);
@@ -21,6 +23,10 @@ export async function processClaim(deps: ClaimDeps, claim: Claim, signal: AbortS
     if (error instanceof GivenAway) return "ended";
     if (error instanceof LeaseLost) return "lost";
     throw error;
+  } finally {
+    if (work.audit.length > 0) deps.keepAudit(work.audit);
+    const { state, tenantID } = work.claim.row;
+    if (state !== before) deps.counted(tenantID);
   }
 }
 
@@ -65,5 +71,7 @@ async function settle(work: Work, end: End, sight: Parameters<typeof say>[3]): P
 
 async function letGo(work: Work, { patch, dueAt, events }: End): Promise<void> {
   const recorded = await work.deps.record(work.claim, { patch, lease: { dueAt }, audit: work.audit, events });
+  work.audit = [];
   if (recorded === undefined) throw new LeaseLost();
+  work.claim = recorded;
 }

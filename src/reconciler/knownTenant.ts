@@ -24,6 +24,8 @@ export interface KnownTenant {
   mirrored: StoredTenant | undefined;
   /** Rows that are still to be made due. */
   owed: "nothing" | "changed" | "all";
+  /** Milliseconds since the epoch; undefined: its users are counted as they are. */
+  countAt: number | undefined;
   /** Milliseconds since the epoch. */
   checkAt: number;
   checking: boolean;
@@ -44,6 +46,7 @@ export function makeKnown(sighting: Sighting, factories: ClientFactories): Known
     announced: undefined,
     checks: undefined,
     owed: "nothing",
+    countAt: undefined,
     checkAt: 0,
     checking: false,
     suspected: false,

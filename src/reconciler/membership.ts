@@ -10,8 +10,10 @@ const LOOK_EVERY_MS = 2_000;
  */
 export function makeMembership(deps: {
   readonly living: () => Promise<readonly number[]>;
-  /** Called with the first answer and whenever somebody came or went; sorted. */
-  readonly changed: (living: readonly number[]) => void;
+  /** The number of this process; undefined while it has none. */
+  readonly own: () => number | undefined;
+  /** Called with the first answer and whenever somebody came or went, or the own number changed; sorted. */
+  readonly changed: (living: readonly number[], own: number | undefined) => void;
   readonly log: Log;
   readonly everyMs?: number;
 }): Part {
@@ -23,10 +25,11 @@ export function makeMembership(deps: {
   async function look(): Promise<void> {
     try {
       const living = (await deps.living()).toSorted((a, b) => a - b);
-      const now = living.join();
+      const own = deps.own();
+      const now = `${living.join()}/${own ?? ""}`;
       if (now !== known && !isStopped) {
         known = now;
-        deps.changed(living);
+        deps.changed(living, own);
       }
     } catch (error) {
       deps.log.debug("It could not be read who else works; nothing is changed by that.", { error });
@@ -35,7 +38,9 @@ export function makeMembership(deps: {
   }
 
   function arm(): void {
-    timer = setTimeout(() => (looking = look()), deps.everyMs ?? LOOK_EVERY_MS);
+    timer = setTimeout(() => {
+      looking = look();
+    }, deps.everyMs ?? LOOK_EVERY_MS);
   }
 
   return {

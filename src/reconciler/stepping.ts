@@ -1,3 +1,4 @@
+import { randomUUID } from "node:crypto";
 import { REASON } from "../api/reasons.ts";
 import { type SagaError, WaitingError } from "../lib/errors.ts";
 import { type Advanced, afterDown, afterUp, beforeUp } from "../saga/advance.ts";
@@ -7,7 +8,7 @@ import { TENANT_FAULTS } from "../saga/tenantFaults.ts";
 import { CarriesUUID, type Step, type StepContext, type UpContext } from "../steps/step.ts";
 import { failed } from "./failed.ts";
 import { originOf } from "./sight.ts";
-import { asSagaError, type End, GivenAway, keep, LeaseLost, tell, tenantOf, type Work } from "./work.ts";
+import { asSagaError, type End, GivenAway, keep, LeaseLost, nowOf, tell, tenantOf, type Work } from "./work.ts";
 
 /** All calls of one step end before the lease does (30 s from the last record). */
 const STEP_DEADLINE_MS = 25_000;
@@ -16,7 +17,7 @@ const WAITED_MS = 1_000;
 /** One step towards what the object asks for; an intent that must be known first is recorded first. */
 export async function stepUp(work: Work, run: Run, sight: Sight): Promise<End | "goOn"> {
   if (sight.kind !== "present") throw new Error("a step went up without its object");
-  const intent = beforeUp(work.claim.row, sight.desired, run);
+  const intent = beforeUp(work.claim.row, sight.desired, run, nowOf(work));
   if (intent !== undefined) await keep(work, intent);
   return take(work, run.step, "up", sight, async (step, signal) => {
     const result = await step.up(upContext(work, step.name, sight), signal);
@@ -55,7 +56,7 @@ async function take(
   } catch (error) {
     if (error instanceof LeaseLost) throw error;
     if (error instanceof CarriesUUID && (await deps.takeOver(work.claim, error.uuid))) {
-      tell(work, "taken-over", "info", `The account was made under uuid ${error.uuid}; the person goes on under it.`);
+      tell(work, "taken-over", "info", `This uuid is not the person's; they go on under ${error.uuid}.`);
       throw new GivenAway();
     }
     const failure = asSagaError(error instanceof CarriesUUID ? error.refusal : error, name);
@@ -104,7 +105,7 @@ function context(work: Work, step: StepName): StepContext {
     gateway: () => tenant?.gateway ?? missing("NewAPI"),
     accountDeletion: tenant?.spec.newapi.deletion ?? "Disable",
     wrote: (written) => {
-      work.audit.push({ uuid: row.uuid, tenantID: row.tenantID, step, ...written });
+      work.audit.push({ id: randomUUID(), uuid: row.uuid, tenantID: row.tenantID, step, ...written });
     },
     note: (patch) => keep(work, patch),
     carry: work.carry,

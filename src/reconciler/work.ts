@@ -25,6 +25,8 @@ export interface ClaimDeps {
   readonly breakers: Breakers;
   readonly tenantBreakers: TenantBreakers;
   readonly record: (claim: Claim, recording: Recording) => Promise<Claim | undefined>;
+  /** Keeps entries that no record has taken; may be given some that one has, when its answer was lost. Never throws. */
+  readonly keepAudit: (entries: readonly AuditEntry[]) => void;
   /** Undefined: the lease is lost. */
   readonly moveEmail: (row: SagaRow, email: string) => Promise<Binding | undefined>;
   readonly firstWaiter: (tenantID: string, email: string) => Promise<Waiter | undefined>;
@@ -33,6 +35,8 @@ export interface ClaimDeps {
   readonly handOver: (claim: Claim, to: Waiter) => Promise<boolean>;
   /** False: somebody living holds that uuid. */
   readonly takeOver: (claim: Claim, uuid: string) => Promise<boolean>;
+  /** Somebody of this tenant came to another state. */
+  readonly counted: (tenantID: string) => void;
   /** Something was let go that others of this tenant may wait for. */
   readonly released: (tenantID: string) => void;
   /** Runs what calls a neighbour, with not too many at that origin at once. */

@@ -43,6 +43,7 @@ import { wellness } from "../saga/tenantReport.ts";
 import { keycloakStep } from "../steps/keycloak.ts";
 import { newapiStep } from "../steps/newapi.ts";
 import { secretStep } from "../steps/secret.ts";
+import { appendAudit } from "../store/audit.ts";
 import { handOver, moveEmail, takeOver } from "../store/moves.ts";
 import { firstWaiter, forgetApplicant } from "../store/waiting.ts";
 import { livingWorkers, record } from "../store/claims.ts";
@@ -204,6 +205,7 @@ export async function runReconciler(
       if (recording.events.length > 0) outbox.look();
       return next;
     },
+    keepAudit: (entries) => retries.run(`audit/${entries[0]?.id ?? ""}`, () => appendAudit(pool, entries)),
     moveEmail: (row, email) => moveEmail(pool, row, email),
     firstWaiter: (tenantID, email) => firstWaiter(pool, tenantID, email),
     forgetWaiter: (uid) => forgetApplicant(pool, uid),
@@ -213,6 +215,7 @@ export async function runReconciler(
       reconsider(tenantID);
       tenants.look();
     },
+    counted: (tenantID) => tenants.counted(tenantID),
     crowd: makeCrowd(),
     observe: ({ step, outcome, ms, direction }) => metrics.step({ step, direction, outcome, seconds: ms / 1000 }),
     clock,
@@ -243,8 +246,12 @@ export async function runReconciler(
   const ticker = makeTicker({ bus, look: look("local"), clock, log, periodMs: config.heartbeatMs });
   const membership = makeMembership({
     living: () => livingWorkers(pool),
-    // Whoever went may have left work behind.
-    changed: () => engine.look(),
+    own: () => engine.owner(),
+    changed: (living, own) => {
+      secretWatches.shareWith(living, own);
+      // Whoever went may have left work behind.
+      engine.look();
+    },
     log,
   });
   const sweeper = makeSweeper({

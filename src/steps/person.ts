@@ -57,7 +57,7 @@ export function keyVersion(row: SagaRow, desired: Desired): string {
     rotation !== undefined
       ? [rotation.toGeneration, rotation.requestedAt ?? handled?.rotateRequestedAt]
       : handled === undefined
-        ? [desired.keyGeneration, desired.rotateRequestedAt]
+        ? [Math.max(desired.keyGeneration, row.keyGeneration), desired.rotateRequestedAt]
         : [row.keyGeneration, handled.rotateRequestedAt];
   if (requestedAt === undefined) return String(generation);
   return `${generation}-${createHash("sha256").update(requestedAt).digest("hex").slice(0, 8)}`;

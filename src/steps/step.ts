@@ -56,7 +56,7 @@ export interface Step {
   down(context: StepContext, how: "lock" | "remove", signal: AbortSignal): Promise<RowPatch>;
 }
 
-/** The person's account carries another uuid of ours than the row: to be taken over, or waited for. */
+/** The person's account carries another uuid than the row, or the row's is somebody else's: to be taken over, or waited for. */
 export class CarriesUUID extends Error {
   readonly uuid: string;
 

@@ -1,7 +1,9 @@
 import type { Pool } from "pg";
+import { REASON } from "../api/reasons.ts";
 import type { UserEvent } from "../api/userEvent.ts";
 import type { RowPatch, SagaRow } from "../saga/row.ts";
 import { appendAudit, type AuditEntry } from "./audit.ts";
+import { leaveRing } from "./emailRing.ts";
 import { enqueueEvent } from "./outbox.ts";
 import { recheckFrom, RECHECKABLE } from "./sightings.ts";
 import { assignments, type Queryable, type RawRow, sagaRow } from "./sagas.ts";
@@ -181,22 +183,25 @@ export interface Recording {
 
 /**
  * Records an outcome, fenced by owner and version, with its audit rows and events in one transaction. Undefined: the
- * lease is lost; the caller stops quietly. A touch that came after the claim keeps the row due.
+ * lease is lost; the audit is kept, and the caller stops quietly. A touch that came after the claim keeps the row due.
  */
 export async function record(pool: Pool, claim: Claim, recording: Recording): Promise<Claim | undefined> {
   if (recording.audit.length === 0 && recording.events.length === 0) return recordRow(pool, claim, recording);
   return inTransaction(pool, async (client) => {
     const next = await recordRow(client, claim, recording);
-    if (next === undefined) return undefined;
+    // What was written outside was written, whoever has the row by now.
     await appendAudit(client, recording.audit);
+    if (next === undefined) return undefined;
     for (const event of recording.events) await enqueueEvent(client, event);
     // Who is done waits for no other email any more, though it may have wanted one for a while.
     if (recording.patch.state === "done") {
-      await client.query({
+      const { objectUID, tenantID } = claim.row;
+      const gone = await client.query<{ why: string }>({
         name: "waits-no-more",
-        text: "delete from waiting where object_uid = $1",
-        values: [claim.row.objectUID],
+        text: "delete from waiting where object_uid = $1 returning why",
+        values: [objectUID],
       });
+      if (gone.rows[0]?.why === REASON.EmailCycle) await leaveRing(client, tenantID, objectUID);
     }
     return next;
   });

@@ -202,18 +202,19 @@ const STATEMENTS: readonly (readonly [RegExp, Happening | "background"])[] = [
   [/^(touch-object|touch-secret)$/, "postgres.touch"],
   [/^move-email$/, "postgres.moveEmail"],
   [/^(wait-for-release|hand-over)$/, "postgres.handOver"],
-  [/^(take-over|delete from user_provision_state where sme_user_uuid)/, "postgres.takeOver"],
+  [/^take-over/, "postgres.takeOver"],
   [/^mirror-tenant$/, "postgres.mirrorTenant"],
   [/^grant-namespaces$/, "postgres.grantNamespaces"],
   [/^update outbox set sent_at/, "postgres.sent"],
   // Part of a record or of a choice, never alone; or housekeeping that the next period repeats.
   [/^(append-audit|enqueue-event|void-candidates|forget-applicant|waits-no-more|delete from waiting)/, "background"],
-  [/^(void-unconfirmed|touch-unsettled|touch-missing-secrets|touch-tenant-rows|touch-drifted)$/, "background"],
+  [/^(void-unconfirmed|touch-unsettled|compare-secrets|touch-tenant-rows|touch-drifted)$/, "background"],
+  [/^(tell-ring|leave-ring)$/, "background"],
   [/^(take-drift-check|give-back-lost|remove-tenant|mark-seen-deleted|delete from outbox)/, "background"],
   [/^(recheck|undo)-after-late$/, "background"],
   [/^update user_provision_state (s )?set (due_at = now\(\), touches|state = 'orphaned', due_at)/, "background"],
   // Whatever begins so and is none of the above looks.
-  [/^(lock-tenant|known-rows|one-for-update|fence-row|rows-of-email|email-cycle|quota)$/, "background"],
+  [/^(lock-tenant|known-rows|one-for-update|fence-row|rows-of-email|email-wishes|my-wish|quota)$/, "background"],
 ];
 
 const WRITES = /\b(insert into|update|delete from)\s/i;

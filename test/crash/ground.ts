@@ -158,7 +158,7 @@ async function removeWebhooks(env: StackEnv): Promise<void> {
 }
 
 /** Just enough SMTP that Keycloak calls a mail sent. */
-async function makePostOffice(): Promise<{ port: number; mails(address: string): number; close(): void }> {
+export async function makePostOffice(): Promise<{ port: number; mails(address: string): number; close(): void }> {
   const received = new Map<string, number>();
   const server = createServer((socket) => {
     let inBody = false;

@@ -95,6 +95,7 @@ describe.concurrent("a person is deleted", () => {
       await tenant.remove(name);
       await tenant.gone(name);
       await nothingLeft(tenant, person);
+      expect(await stateOf(tenant, person)).toBe("deleted");
     }
   });
 
@@ -183,6 +184,7 @@ describe.concurrent("a person is deleted", () => {
     const path = objectPath("TenantUser", { namespace: tenant.namespace, name: "torn" });
     await platform.kube.patch(path, { metadata: { finalizers: null } }, "impatient");
     await tenant.gone("torn");
+    expect(await stateOf(tenant, torn)).toBe("deleting");
     await platform.gateway.heal(stubborn);
     await nothingLeft(tenant, torn);
   });

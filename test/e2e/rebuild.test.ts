@@ -142,10 +142,8 @@ describe("an object that went without anybody having deleted it", () => {
     await kubectl(platform.env, ["delete", "crd", "tenantusers.catalyst.openova.io", "--timeout=60s"]);
     await orphaned([...everybody.values()].flatMap((people) => [...people.values()]));
     expect(await outside()).toEqual(before);
-    await kubectl(platform.env, [
-      ...["apply", "--server-side", "--field-manager=platform"],
-      ...["-f", join(projectRoot, "manifests", "crd", "catalyst.openova.io_tenantusers.yaml")],
-    ]);
+    const definition = join(projectRoot, "manifests", "crd", "catalyst.openova.io_tenantusers.yaml");
+    await kubectl(platform.env, ["apply", "--server-side", "--field-manager=platform", "-f", definition]);
     await Promise.all(tenants.map((tenant) => tenant.interval()));
     await sameAsEver();
   });

@@ -59,7 +59,7 @@ export function makeFakeRealm(): FakeRealm {
     mails,
     calls,
     fail: plan,
-    ensureUser: (wanted, _hint, _adoption, signal) =>
+    ensureUser: (wanted, _hint, how, signal) =>
       run("ensureUser", signal, () => {
         const known = users.get(wanted.uuid);
         const user = known ?? { id: `kc-${(made += 1)}`, enabled: wanted.enabled, adopted: false, wanted };
@@ -67,6 +67,12 @@ export function makeFakeRealm(): FakeRealm {
         user.wanted = wanted;
         user.enabled = wanted.enabled;
         users.set(wanted.uuid, user);
+        if (known === undefined || changed) {
+          how.wrote?.(
+            known === undefined ? "created" : user.adopted && known.wanted.adopted !== true ? "adopted" : "updated",
+            user.id,
+          );
+        }
         return {
           userID: user.id,
           created: known === undefined,

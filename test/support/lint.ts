@@ -5,8 +5,8 @@ import { dirname, join } from "node:path";
 import { onTestFinished } from "vitest";
 import { stringify } from "yaml";
 
-import { runProgram } from "../../src/cli/program.ts";
 import { API_VERSION } from "../../src/api/meta.ts";
+import { runCLI } from "./cli.ts";
 
 export interface Outcome {
   readonly code: number;
@@ -50,16 +50,9 @@ export function lintText(stdin: string, ...args: readonly string[]): Promise<Out
 
 export async function lintWith(given: { dir?: string; stdin?: string }, ...args: readonly string[]): Promise<Outcome> {
   const { dir = "", stdin = "" } = given;
-  let out = "";
-  let err = "";
   const inFolder = (text: string): string =>
     text.replace(/(^|=)\.\/?(?=$|\w)/, (_, before: string) => `${before}${dir}/`);
-  const code = await runProgram(["lint", ...args.map(inFolder)], {
-    out: (text) => (out += text),
-    err: (text) => (err += text),
-    readStdin: () => Promise.resolve(stdin),
-    version: "1.2.3",
-  });
+  const { code, out, err } = await runCLI(["lint", ...args.map(inFolder)], { stdin });
   const plain = (text: string): string => (dir === "" ? text : text.replaceAll(`${dir}/`, "").replaceAll(dir, "."));
   return { code, out: plain(out).split("\n").slice(0, -1), err: plain(err) };
 }

@@ -21,8 +21,10 @@ const LAYER: Readonly<Record<string, number>> = {
   heartbeat: 5,
   ops: 5,
   cli: 6,
+  plugin: 5,
   roles: 6,
   "main.ts": 6,
+  "kubectl-tenantuser.ts": 6,
 };
 
 /** Neighbours of one layer that may know each other: each line is a decision. */
@@ -96,13 +98,19 @@ describe("the layers of src", () => {
     expect(reached.has("admission/server.ts")).toBe(true);
   });
 
-  it("let only config.ts read the environment and only main.ts end the process", () => {
+  it("give the plugin nothing of the service but its ways to the API server and its words", () => {
+    const used = all.filter(({ from }) => from === "plugin").flatMap(({ to }) => to ?? []);
+    expect([...new Set(used)].toSorted()).toEqual(["api", "kube", "lib", "plugin"]);
+  });
+
+  it("let only the two programs read the environment and end the process", () => {
     const texts = new Map(
       [...new Set(all.map(({ file }) => file))].map((file) => [file, readFileSync(join(SRC, file), "utf8")] as const),
     );
     const environment = [...texts].filter(([, text]) => text.includes("process.env")).map(([file]) => file);
     const exits = [...texts].filter(([, text]) => text.includes("process.exit(")).map(([file]) => file);
-    expect(environment).toEqual(["main.ts"]);
-    expect(exits).toEqual(["main.ts"]);
+    const programs = ["kubectl-tenantuser.ts", "main.ts"];
+    expect(environment.toSorted()).toEqual(programs);
+    expect(exits.toSorted()).toEqual(programs);
   });
 });

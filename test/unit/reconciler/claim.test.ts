@@ -63,6 +63,7 @@ async function makeStage(
     forgotten: [] as string[],
     released: 0,
     suspected: [] as string[],
+    counted: [] as string[],
     recordings: [] as Recording[],
     audit: [] as AuditEntry[],
     events: [] as UserEvent[],
@@ -111,15 +112,16 @@ async function makeStage(
     tenantBreakers,
     record: (claim, recording) => {
       stage.beforeRecord?.(recording);
+      stage.audit.push(...recording.audit);
       if (stage.owner !== claim.owner || stage.row.version !== claim.row.version) return Promise.resolve(undefined);
       const { dueAt } = recording.lease === "keep" ? stage.row : recording.lease;
       stage.row = { ...patched(stage.row, recording.patch), version: stage.row.version + 1, dueAt: dueAt ?? undefined };
       if (recording.lease !== "keep") stage.owner = undefined;
       stage.recordings.push(recording);
-      stage.audit.push(...recording.audit);
       stage.events.push(...recording.events);
       return Promise.resolve({ owner: claim.owner, row: stage.row });
     },
+    keepAudit: (entries) => void stage.audit.push(...entries),
     moveEmail: (row, email) => {
       stage.row = { ...stage.row, email };
       return Promise.resolve({ kind: "bound", row: { ...row, email }, returned: false });
@@ -138,6 +140,7 @@ async function makeStage(
       stage.takenOver = uuid;
       return Promise.resolve(true);
     },
+    counted: (tenantID) => void stage.counted.push(tenantID),
     released: () => void (stage.released += 1),
     crowd: makeCrowd(),
     observe: () => undefined,
@@ -243,8 +246,9 @@ describe("a new person", () => {
     expect(said).not.toContain("sk-key-1");
   });
 
-  test("looked at again, nothing is written anywhere", async () => {
+  test("looked at again, nothing is written anywhere, and nobody is counted again", async () => {
     const at = await done();
+    expect(at.stage.counted).toEqual(["acme"]);
     const [version, calls, statuses] = [
       at.live()?.metadata.resourceVersion,
       outsideCalls(at),
@@ -254,6 +258,7 @@ describe("a new person", () => {
     expect(at.live()?.metadata.resourceVersion).toBe(version);
     expect(outsideCalls(at)).toBe(calls);
     expect(at.cluster.calls("applyTenantUserStatus")).toBe(statuses);
+    expect(at.stage.counted).toHaveLength(1);
   });
 
   test("is told in one Event that it is ready", async () => {
@@ -720,6 +725,28 @@ describe("a lease that is lost", () => {
     expect(at.cluster.calls("createSecret")).toBe(0);
     expect(at.live()?.status).toBeUndefined();
     expect(at.stage.events).toEqual([]);
+  });
+
+  test("leaves in the audit what it wrote", async () => {
+    const at = await makeStage();
+    at.stage.beforeRecord = ({ patch }) => {
+      if (patch.state === "newapi_created") at.stage.row = { ...at.stage.row, version: 99 };
+    };
+    await at.claim();
+    expect(at.stage.audit.map(({ action }) => action)).toEqual(["created", "created"]);
+  });
+
+  test("by a failure of Postgres too: what no record has taken is kept", async () => {
+    const at = await makeStage();
+    at.stage.beforeRecord = ({ patch }) => {
+      if (patch.state === "newapi_created") throw new Error("connection terminated");
+    };
+    await expect(at.claim()).rejects.toThrow("connection terminated");
+    expect(at.stage.audit.map(({ step, action }) => [step, action])).toEqual([
+      ["keycloak", "created"],
+      ["newapi", "created"],
+    ]);
+    expect(at.stage.audit[1]?.id).toBeDefined();
   });
 
   test("before an intent is recorded sends no mail", async () => {

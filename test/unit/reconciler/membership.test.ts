@@ -10,7 +10,13 @@ afterEach(async () => {
 
 function watchThe(living: () => Promise<readonly number[]>) {
   const seen: (readonly number[])[] = [];
-  const part = makeMembership({ living, changed: (now) => void seen.push(now), log: silentLog, everyMs: 5 });
+  const part = makeMembership({
+    living,
+    own: () => 3,
+    changed: (now) => void seen.push(now),
+    log: silentLog,
+    everyMs: 5,
+  });
   started.push(part);
   void part.start();
   return seen;
@@ -27,6 +33,28 @@ test("tells who lives at the start, and then only when somebody comes or goes", 
   expect(seen).toEqual([[3, 7]]);
   living = [3];
   await expect.poll(() => seen).toEqual([[3, 7], [3]]);
+});
+
+test("tells of the own number as soon as there is one", async () => {
+  let own: number | undefined;
+  const seen: unknown[] = [];
+  const part = makeMembership({
+    living: () => Promise.resolve([3]),
+    own: () => own,
+    changed: (living, mine) => void seen.push([living, mine]),
+    log: silentLog,
+    everyMs: 5,
+  });
+  started.push(part);
+  void part.start();
+  await expect.poll(() => seen).toEqual([[[3], undefined]]);
+  own = 3;
+  await expect
+    .poll(() => seen)
+    .toEqual([
+      [[3], undefined],
+      [[3], 3],
+    ]);
 });
 
 test("tells of nobody's going while it cannot be read", async () => {
