@@ -160,11 +160,11 @@ function stormTable(storm: StormResult | undefined): string[] {
 function outageTable(outages: readonly Outage[]): string[] {
   if (outages.length === 0) return [];
   return [
-    "| gone for the reconciler | for | committed meanwhile | Ready without it | lost | first Ready after it was back | last |",
-    "| --- | ---: | ---: | ---: | ---: | ---: | ---: |",
+    "| gone for the reconciler | for | committed meanwhile | Ready without it | lost | doubled | failed for good | first Ready after it was back (goal 2 s) | last |",
+    "| --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: |",
     ...outages.map(
-      ({ neighbour, downMs, people, readyBefore, lost, firstMs, lastMs }) =>
-        `| ${neighbour} | ${seconds(downMs)} | ${people} | ${readyBefore} | ${lost} | ${seconds(firstMs)} | ${seconds(lastMs)} |`,
+      ({ neighbour, downMs, people, readyBefore, lost, firstMs, lastMs, ...counts }) =>
+        `| ${neighbour} | ${seconds(downMs)} | ${people} | ${readyBefore} | ${lost} | ${counts.doubled ?? "-"} | ${counts.stalled ?? "-"} | ${seconds(firstMs)} | ${seconds(lastMs)} |`,
     ),
     "",
   ];
