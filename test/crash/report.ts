@@ -24,6 +24,8 @@ export interface Results {
   readonly kills: readonly Outcome[];
   readonly losses: readonly Outcome[];
   readonly stalled: readonly StalledOutcome[];
+  /** Parts that came to no end, and why. */
+  readonly errors: readonly string[];
   readonly seed: number;
   readonly short: boolean;
   readonly lanes: number;
@@ -41,10 +43,11 @@ const seconds = (ms: number | undefined): string => (ms === undefined ? "-" : `$
 
 /** Every promise that was not kept, one sentence each. */
 export function brokenPromises(results: Results): string[] {
-  const { storm, isolation, deadOrigin, outages, survey, gaps, kills, losses, stalled } = results;
+  const { storm, isolation, deadOrigin, outages, survey, gaps, kills, losses, stalled, errors } = results;
   const said = (what: string, failure: string | undefined): string[] =>
     failure === undefined ? [] : [`${what}: ${failure}`];
   return [
+    ...errors,
     ...(storm?.failures ?? []).map((failure) => `storm: ${failure}`),
     ...said("isolation", isolation && isolationBroken(isolation)),
     ...said("dead origin", deadOrigin && deadOriginBroken(deadOrigin)),
@@ -57,13 +60,13 @@ export function brokenPromises(results: Results): string[] {
 
 /** Each storm, outage and case counts once, whatever it broke. */
 export function tallyOf(results: Results): { readonly passed: number; readonly failed: number } {
-  const { storm, isolation, deadOrigin, outages, survey, gaps, kills, losses, stalled } = results;
+  const { storm, isolation, deadOrigin, outages, survey, gaps, kills, losses, stalled, errors } = results;
   const verdicts = [
     ...(storm === undefined ? [] : [storm.failures.length === 0]),
     ...(isolation === undefined ? [] : [isolationBroken(isolation) === undefined]),
     ...(deadOrigin === undefined ? [] : [deadOriginBroken(deadOrigin) === undefined]),
     ...[...outages, ...survey, ...kills, ...losses, ...stalled].map(({ failure }) => failure === undefined),
-    ...gaps.map(() => false),
+    ...[...gaps, ...errors].map(() => false),
   ];
   const passed = verdicts.filter(Boolean).length;
   return { passed, failed: verdicts.length - passed };
