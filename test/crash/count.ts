@@ -169,3 +169,21 @@ function createdEvents({ events }: Census, keycloakID: string): string[] {
     .filter((event) => event.type === "sme.user.created" && event.data.kc_user_id === keycloakID)
     .map(({ id }) => id);
 }
+
+/** How many things are there beyond one of each for each person. */
+export function doubled({ objects, keycloakUsers, accounts, secrets }: Census): number {
+  const beyondOne = (ids: readonly (string | undefined)[]): number => ids.length - new Set(ids).size;
+  return (
+    beyondOne(keycloakUsers.map(({ uuidMark }) => uuidMark)) +
+    beyondOne(accounts.map(({ uuid }) => uuid)) +
+    accounts.reduce((sum, { keys }) => sum + Math.max(0, keys.length - 1), 0) +
+    Math.max(0, secrets.length - objects.length)
+  );
+}
+
+/** How many people wait for somebody to act. */
+export function stalled({ objects }: Census): number {
+  return objects.filter(({ status }) =>
+    status?.conditions?.some(({ type, status: said }) => type === "Stalled" && said === "True"),
+  ).length;
+}

@@ -136,7 +136,7 @@ async function commitAll(quarter: Quarter, count: number): Promise<readonly stri
 
 async function untilReady(quarter: Quarter, name: string): Promise<void> {
   for (const until = Date.now() + PATIENCE_MS; Date.now() < until; await sleep(LOOK_MS)) {
-    const user = await quarter.user(name);
+    const user = await quarter.user(name).catch(() => undefined);
     if (user !== undefined && isReady(user)) return;
   }
   throw new Error(`${name} did not become ready`);
@@ -154,7 +154,7 @@ async function untilKnown({ db }: Town, { id }: Quarter, count: number): Promise
 async function allReady(quarter: Quarter, names: readonly string[]): Promise<string | undefined> {
   let ready = 0;
   for (const until = Date.now() + PATIENCE_MS; Date.now() < until; await sleep(500)) {
-    const all = await quarter.ready();
+    const all: ReadonlySet<string> = await quarter.ready().catch(() => new Set());
     ready = names.filter((name) => all.has(name)).length;
     if (ready === names.length) return undefined;
   }

@@ -20,7 +20,7 @@ import { type Outage, runOutage, runWebhookOutage } from "./outages.ts";
 import { killCases, lostCases, missed, surveyCases } from "./plan.ts";
 import { PARTS, type PartOfProof, report, type Results, tallyOf } from "./report.ts";
 import { describeStalled, runStalled, stalledCases, type StalledOutcome } from "./stalled.ts";
-import { runStorm } from "./storm.ts";
+import { runStorm, type StormResult } from "./storm.ts";
 
 const { values } = parseArgs({
   options: {
@@ -98,7 +98,7 @@ async function theStorm(ground: Ground) {
   return storm;
 }
 
-async function theIsolation(ground: Ground) {
+async function theIsolation(ground: Ground): Promise<Pick<Results, "isolation" | "deadOrigin">> {
   say(`Isolation: ${SIZE.isolation.waiting} wait for a Keycloak that hangs`);
   const isolation = await runIsolation(ground, nextID(), SIZE.isolation);
   fail("isolation", isolationBroken(isolation));
@@ -140,17 +140,29 @@ function theStalled(ground: Ground): Promise<StalledOutcome[]> {
 }
 
 async function theProof(ground: Ground): Promise<Results> {
-  const has = (part: PartOfProof): boolean => chosen.includes(part);
+  const errors: string[] = [];
+  /** A part that breaks off is one failure, and the others go on. */
+  const part = async <T>(name: PartOfProof, otherwise: T, work: (ground: Ground) => Promise<T>): Promise<T> => {
+    if (!chosen.includes(name)) return otherwise;
+    try {
+      return await work(ground);
+    } catch (error) {
+      errors.push(`${name} came to no end: ${error instanceof Error ? error.message : String(error)}`);
+      fail(name, errors.at(-1));
+      return otherwise;
+    }
+  };
   // First those that run the whole product: it serves every tenant of the cluster.
-  const storm = has("storm") ? await theStorm(ground) : undefined;
-  const apart = has("isolation") ? await theIsolation(ground) : undefined;
-  const outages = has("outages") ? await theOutages(ground) : [];
+  const storm = await part<StormResult | undefined>("storm", undefined, theStorm);
+  const apart = await part("isolation", {}, theIsolation);
+  const outages = await part("outages", [], theOutages);
   // Those who are stopped do nothing but wait for most of their time.
   const [points, stalled] = await Promise.all([
-    has("points") ? thePoints(ground) : { survey: [], gaps: [], kills: [], losses: [] },
-    has("stalled") ? theStalled(ground) : [],
+    part("points", { survey: [], gaps: [], kills: [], losses: [] }, thePoints),
+    part("stalled", [], theStalled),
   ]);
-  return { storm, ...apart, outages, ...points, stalled, seed, short, lanes, minutes: (Date.now() - began) / 60_000 };
+  const minutes = (Date.now() - began) / 60_000;
+  return { storm, ...apart, outages, ...points, stalled, errors, seed, short, lanes, minutes };
 }
 
 async function main(): Promise<number> {

@@ -2,7 +2,7 @@
 import { setTimeout as sleep } from "node:timers/promises";
 
 import { type Sources, takeCensus } from "./census.ts";
-import { broken, type ExpectedPerson } from "./count.ts";
+import { broken, type Census, doubled, type ExpectedPerson, stalled } from "./count.ts";
 import type { Neighbour } from "./effects.ts";
 import type { Ground } from "./ground.ts";
 import { makePlace, type Place } from "./place.ts";
@@ -20,6 +20,10 @@ export interface Outage {
   readonly lastMs: number | undefined;
   /** People who did not become Ready. */
   readonly lost: number;
+  /** Things beyond one of each for each person; undefined: they could not be counted. */
+  readonly doubled: number | undefined;
+  /** People who wait for somebody to act. */
+  readonly stalled: number | undefined;
   readonly failure: string | undefined;
 }
 
@@ -41,8 +45,9 @@ interface Site {
   readonly ready: () => Promise<ReadonlySet<string>>;
   readonly down: () => Promise<void>;
   readonly up: () => Promise<void>;
-  /** What is wrong in the end; these shall be there. */
-  readonly wrong: (names: readonly string[]) => Promise<string[]>;
+  readonly census: () => Promise<Census>;
+  /** Who shall be there in the end, with these. */
+  readonly expected: (names: readonly string[]) => ReadonlyMap<string, ExpectedPerson>;
 }
 
 export type InTurn = <T>(work: () => Promise<T>) => Promise<T>;
@@ -62,11 +67,8 @@ export async function runOutage(
       ready: async () => new Set(await place.readyUsers()),
       down: () => place.down(neighbour),
       up: () => place.up(neighbour),
-      wrong: async (names) =>
-        broken(
-          await takeCensus(sourcesOf(place)),
-          expectedOf(["first", ...names], (name) => place.email(name)),
-        ),
+      census: () => takeCensus(sourcesOf(place)),
+      expected: (names) => expectedOf(["first", ...names], (name) => place.email(name)),
     };
     return { neighbour, ...(await outage(site, measure, inTurn)) };
   } catch (error) {
@@ -92,11 +94,8 @@ export async function runWebhookOutage(ground: Ground, id: string, measure: Meas
       up: async () => {
         await Promise.all(pairs.map((pair) => pair.start("webhook")));
       },
-      wrong: async (names) =>
-        broken(
-          await takeCensus(town.sources(quarter)),
-          expectedOf(names, (name) => quarter.email(name)),
-        ),
+      census: () => takeCensus(town.sources(quarter)),
+      expected: (names) => expectedOf(names, (name) => quarter.email(name)),
     };
     return { neighbour: "webhook", ...(await outage(site, measure, (work) => work())) };
   } catch (error) {
@@ -133,15 +132,34 @@ async function outage(site: Site, { people, downMs }: Measure, inTurn: InTurn): 
       if (ready > before) firstMs ??= Date.now() - back;
     }
     const lastMs = before === people ? undefined : Date.now() - back;
-    const failure = await wrongInTheEnd(site, names);
+    const { failure, ...counts } = await countedInTheEnd(site, names);
     const late = firstMs !== undefined && firstMs > LATEST_FIRST_MS ? "the first came too late" : undefined;
-    return { people, downMs, readyBefore: before, firstMs, lastMs, lost: people - ready, failure: failure ?? late };
+    return {
+      people,
+      downMs,
+      readyBefore: before,
+      firstMs,
+      lastMs,
+      lost: people - ready,
+      ...counts,
+      failure: failure ?? late,
+    };
   });
 }
 
 function failedOutage({ people, downMs }: Measure, error: unknown): Omit<Outage, "neighbour"> {
   const failure = error instanceof Error ? error.message.replaceAll(/\s+/g, " ").slice(0, 300) : String(error);
-  return { people, downMs, readyBefore: 0, firstMs: undefined, lastMs: undefined, lost: people, failure };
+  return {
+    people,
+    downMs,
+    readyBefore: 0,
+    firstMs: undefined,
+    lastMs: undefined,
+    lost: people,
+    doubled: undefined,
+    stalled: undefined,
+    failure,
+  };
 }
 
 async function readyAmong(site: Site, names: readonly string[]): Promise<number> {
@@ -149,11 +167,19 @@ async function readyAmong(site: Site, names: readonly string[]): Promise<number>
   return names.filter((name) => ready.has(name)).length;
 }
 
-async function wrongInTheEnd(site: Site, names: readonly string[]): Promise<string | undefined> {
+async function countedInTheEnd(
+  { census, expected }: Site,
+  names: readonly string[],
+): Promise<Pick<Outage, "doubled" | "stalled" | "failure">> {
   for (const until = Date.now() + WHOLE_MS; ; await sleep(500)) {
-    const wrong = await site.wrong(names).catch((error: unknown) => [String(error)]);
-    if (wrong.length === 0) return undefined;
-    if (Date.now() > until) return wrong.slice(0, 5).join("; ");
+    const counted = await census().catch((error: unknown) => String(error));
+    const wrong = typeof counted === "string" ? [counted] : broken(counted, expected(names));
+    if (wrong.length > 0 && Date.now() < until) continue;
+    const counts =
+      typeof counted === "string"
+        ? { doubled: undefined, stalled: undefined }
+        : { doubled: doubled(counted), stalled: stalled(counted) };
+    return { ...counts, failure: wrong.length === 0 ? undefined : wrong.slice(0, 5).join("; ") };
   }
 }
 

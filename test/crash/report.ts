@@ -24,6 +24,8 @@ export interface Results {
   readonly kills: readonly Outcome[];
   readonly losses: readonly Outcome[];
   readonly stalled: readonly StalledOutcome[];
+  /** Parts that came to no end, and why. */
+  readonly errors: readonly string[];
   readonly seed: number;
   readonly short: boolean;
   readonly lanes: number;
@@ -41,10 +43,11 @@ const seconds = (ms: number | undefined): string => (ms === undefined ? "-" : `$
 
 /** Every promise that was not kept, one sentence each. */
 export function brokenPromises(results: Results): string[] {
-  const { storm, isolation, deadOrigin, outages, survey, gaps, kills, losses, stalled } = results;
+  const { storm, isolation, deadOrigin, outages, survey, gaps, kills, losses, stalled, errors } = results;
   const said = (what: string, failure: string | undefined): string[] =>
     failure === undefined ? [] : [`${what}: ${failure}`];
   return [
+    ...errors,
     ...(storm?.failures ?? []).map((failure) => `storm: ${failure}`),
     ...said("isolation", isolation && isolationBroken(isolation)),
     ...said("dead origin", deadOrigin && deadOriginBroken(deadOrigin)),
@@ -57,13 +60,13 @@ export function brokenPromises(results: Results): string[] {
 
 /** Each storm, outage and case counts once, whatever it broke. */
 export function tallyOf(results: Results): { readonly passed: number; readonly failed: number } {
-  const { storm, isolation, deadOrigin, outages, survey, gaps, kills, losses, stalled } = results;
+  const { storm, isolation, deadOrigin, outages, survey, gaps, kills, losses, stalled, errors } = results;
   const verdicts = [
     ...(storm === undefined ? [] : [storm.failures.length === 0]),
     ...(isolation === undefined ? [] : [isolationBroken(isolation) === undefined]),
     ...(deadOrigin === undefined ? [] : [deadOriginBroken(deadOrigin) === undefined]),
     ...[...outages, ...survey, ...kills, ...losses, ...stalled].map(({ failure }) => failure === undefined),
-    ...gaps.map(() => false),
+    ...[...gaps, ...errors].map(() => false),
   ];
   const passed = verdicts.filter(Boolean).length;
   return { passed, failed: verdicts.length - passed };
@@ -160,11 +163,11 @@ function stormTable(storm: StormResult | undefined): string[] {
 function outageTable(outages: readonly Outage[]): string[] {
   if (outages.length === 0) return [];
   return [
-    "| gone for the reconciler | for | committed meanwhile | Ready without it | lost | first Ready after it was back | last |",
-    "| --- | ---: | ---: | ---: | ---: | ---: | ---: |",
+    "| gone for the reconciler | for | committed meanwhile | Ready without it | lost | doubled | failed for good | first Ready after it was back (goal 2 s) | last |",
+    "| --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: |",
     ...outages.map(
-      ({ neighbour, downMs, people, readyBefore, lost, firstMs, lastMs }) =>
-        `| ${neighbour} | ${seconds(downMs)} | ${people} | ${readyBefore} | ${lost} | ${seconds(firstMs)} | ${seconds(lastMs)} |`,
+      ({ neighbour, downMs, people, readyBefore, lost, firstMs, lastMs, ...counts }) =>
+        `| ${neighbour} | ${seconds(downMs)} | ${people} | ${readyBefore} | ${lost} | ${counts.doubled ?? "-"} | ${counts.stalled ?? "-"} | ${seconds(firstMs)} | ${seconds(lastMs)} |`,
     ),
     "",
   ];

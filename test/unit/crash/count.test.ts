@@ -2,7 +2,7 @@ import { describe, expect, it } from "vitest";
 
 import { liveTenantUser } from "../../../src/api/tenantUser.ts";
 import { userEvent } from "../../../src/api/userEvent.ts";
-import { broken, type Census, sha256 } from "../../crash/count.ts";
+import { broken, type Census, doubled, sha256, stalled } from "../../crash/count.ts";
 
 const UUID = "5d0b2b57-6a4f-5c0e-8a41-0d6f5f1a2b3c";
 const KEY = "key-of-ada";
@@ -119,5 +119,25 @@ describe("the count", () => {
     expect(broken(whole, groups).join()).toContain("is in the groups /sme-users");
     const email = new Map([["ada", { ...ADA, email: "ada-2@one.example" }]]);
     expect(broken(whole, email).join()).toContain("instead of ada-2@one.example");
+  });
+});
+
+describe("what stands in the table of outages", () => {
+  it("counts what is there twice, of every kind", () => {
+    expect(doubled(whole)).toBe(0);
+    const twice: Census = {
+      ...whole,
+      keycloakUsers: [keycloakUser, { ...keycloakUser, id: "kc-2" }],
+      accounts: [account, { ...account, id: "usr_2", keys: ["one", "two"] }],
+      secrets: [...whole.secrets, { name: "newapi-key-old", apiKey: "x" }],
+    };
+    expect(doubled(twice)).toBe(4);
+  });
+
+  it("counts who waits for somebody to act", () => {
+    expect(stalled(whole)).toBe(0);
+    const condition = { ...object.status?.conditions?.[0], type: "Stalled" };
+    const waits = liveTenantUser.parse({ ...object, status: { ...object.status, conditions: [condition] } });
+    expect(stalled({ ...whole, objects: [waits] })).toBe(1);
   });
 });
