@@ -108,7 +108,7 @@ it("keeps another's words from looking like a command of ours, or from steering 
   const report = compose(tenant(WELL), { Flux: [{ area: "Flux", level: "missing", message, mend: ["mend it"] }] });
   const text = printable(asText(report));
   expect(text.split("\n").filter((line) => /^ {6}/.test(line))).toEqual(["      mend it"]);
-  expect(text).not.toMatch(/[\u001b\r\u202e]/);
+  for (const character of ["\u001b", "\r", "\u202e"]) expect(text).not.toContain(character);
 });
 
 describe("the commands", () => {
