@@ -6,7 +6,7 @@ RUN := npm run --silent
 INSTALLED := node_modules/.package-lock.json
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test contract-newapi crash check build generate format stack-up stack-down stack-status
+.PHONY: help demo test contract-newapi crash bench check build generate format stack-up stack-down stack-status
 
 help: ## this list
 	@echo "Targets:"
@@ -24,6 +24,9 @@ contract-newapi: $(INSTALLED) ## the gateway's contract; NEWAPI_URL, NEWAPI_ADMI
 
 crash: $(INSTALLED) ## SIGKILL at every point, lost answers; writes docs/reliability.md (SHORT=1: each once; SEED=n: the same plan)
 	@$(RUN) crash -- $(if $(SHORT),--short) $(if $(SEED),--seed=$(SEED))
+
+bench: $(INSTALLED) ## what it costs, beside the floor; writes docs/performance.md (ONLY=admission: one part; SCALE=tiny: a trial)
+	@$(RUN) bench -- $(if $(ONLY),--only=$(ONLY))
 
 check: $(INSTALLED) ## format, lint and types alone
 	@$(RUN) check
