@@ -23,12 +23,16 @@ export interface KubeProxy {
 /** Headers of the connection itself, which HTTP/2 forbids to pass on. */
 const OWN = new Set([":authority", ":scheme", "host", "connection", "transfer-encoding"]);
 
-export async function kubeProxy(env: Pick<StackEnv, "KUBE_API_URL" | "KUBE_CA_FILE">): Promise<KubeProxy> {
+/** `asClient`: certificate and key (PEM) by which it calls itself, for whoever brings no token. */
+export async function kubeProxy(
+  env: Pick<StackEnv, "KUBE_API_URL" | "KUBE_CA_FILE">,
+  asClient: { readonly cert?: string; readonly key?: string } = {},
+): Promise<KubeProxy> {
   const { cert, key, ca } = await makeCertificates(
     { dnsNames: ["localhost"], ips: ["127.0.0.1"] },
     { now: Date.now() },
   );
-  const upstream = connect(env.KUBE_API_URL, { ca: readFileSync(env.KUBE_CA_FILE) });
+  const upstream = connect(env.KUBE_API_URL, { ca: readFileSync(env.KUBE_CA_FILE), ...asClient });
   upstream.on("error", () => {});
   const calls: KubeCall[] = [];
   const server = createSecureServer({ cert, key });

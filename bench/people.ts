@@ -86,11 +86,30 @@ export async function floorPeople(
   return { ...times, applySeconds: (endedAt - beganAt) / 1000 };
 }
 
+/** As bench/floors/people.ts takes it. */
+export interface FloorTask {
+  readonly kubeconfig: string;
+  readonly keycloak: {
+    readonly url: string;
+    readonly realm: string;
+    readonly clientID: string;
+    readonly secret: string;
+  };
+  readonly newapi: { readonly url: string; readonly token: string };
+  readonly namespace: string;
+  readonly apiVersion: string;
+  readonly kind: string;
+  readonly plural: string;
+  readonly prefix: string;
+  readonly count: number;
+  readonly concurrency: number;
+}
+
 export function floorTask(
   { env }: Ground,
   { namespace, realm }: BenchTenant,
   more: { prefix: string; count: number; concurrency: number },
-): object {
+): FloorTask {
   const { apiVersion, kind, plural } = FLOOR_KIND;
   return {
     kubeconfig: env.KUBECONFIG,

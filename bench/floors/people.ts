@@ -29,8 +29,6 @@ interface Task {
   readonly prefix: string;
   readonly count: number;
   readonly concurrency: number;
-  /** Only to have its calls journaled: plain HTTP/2 in the place of the API server. */
-  readonly kubeURL?: string;
 }
 
 interface Kubeconfig {
@@ -49,7 +47,7 @@ function connectKube(): ClientHttp2Session {
   const [{ cluster }] = clusters;
   const [{ user }] = users;
   const plain = (base64: string): Buffer => Buffer.from(base64, "base64");
-  return connect(task.kubeURL ?? cluster.server, {
+  return connect(cluster.server, {
     ca: plain(cluster["certificate-authority-data"]),
     cert: plain(user["client-certificate-data"]),
     key: plain(user["client-key-data"]),

@@ -83,7 +83,7 @@ export const memory: Part = {
 };
 
 async function importsOnly({ dist }: Ground, role: Role): Promise<number> {
-  const child = startChild("floors/imports.ts", { dist, role }, { flags: ["--enable-source-maps"] });
+  const child = startChild("floors/imports.mjs", { dist, role }, { flags: ["--enable-source-maps"] });
   try {
     await child.says(z.object({ loaded: z.string() }));
     await sleep(2_000);
