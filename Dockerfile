@@ -20,6 +20,8 @@ ENV NODE_ENV=production
 WORKDIR /app
 COPY --from=dependencies /build/node_modules ./node_modules
 COPY --from=build /build/dist ./dist
+# What `tenant init` fills in.
+COPY flux/tenant ./flux/tenant
 COPY package.json LICENSE* ./
 # No name, only a number: Kubernetes can see from it that it is not root.
 USER 65532:65532

@@ -6,7 +6,7 @@ RUN := npm run --silent
 INSTALLED := node_modules/.package-lock.json
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test contract-newapi crash bench check build generate format stack-up stack-down stack-status
+.PHONY: help demo test contract-newapi crash soak bench check build generate format stack-up stack-down stack-status
 
 help: ## this list
 	@echo "Targets:"
@@ -16,14 +16,17 @@ help: ## this list
 demo: $(INSTALLED) ## the main job on real parts, shown as it happens (DEMO_USERS=50: fifty people at once)
 	@$(RUN) demo
 
-test: $(INSTALLED) ## format, lint, types; unit, contract and end-to-end tests on a stack of its own
+test: $(INSTALLED) ## format, lint, types; unit, contract and end-to-end tests and the short crash proof on a stack of its own
 	@$(RUN) test
 
 contract-newapi: $(INSTALLED) ## the gateway's contract; NEWAPI_URL, NEWAPI_ADMIN_TOKEN, NEWAPI_ADMIN_USER_ID: against a real one
 	@$(RUN) contract-newapi
 
-crash: $(INSTALLED) ## SIGKILL at every point, lost answers; writes docs/reliability.md (SHORT=1: each once; SEED=n: the same plan)
-	@$(RUN) crash -- $(if $(SHORT),--short) $(if $(SEED),--seed=$(SEED))
+crash: $(INSTALLED) ## kills, lost answers, outages, a storm; writes docs/reliability.md (SHORT=1: each once; SEED=n: the same plan)
+	@$(RUN) crash -- $(if $(SHORT),--short) $(if $(SEED),--seed=$(SEED)) $(if $(PART),--part=$(PART))
+
+soak: $(INSTALLED) ## storm after storm until a promise breaks (HOURS=4; SEED=n: the first one's)
+	@$(RUN) soak -- $(if $(HOURS),--hours=$(HOURS)) $(if $(SEED),--seed=$(SEED))
 
 bench: $(INSTALLED) ## what it costs, beside the floor; writes docs/performance.md (ONLY=admission: one part; SCALE=tiny: a trial)
 	@$(RUN) bench -- $(if $(ONLY),--only=$(ONLY))

@@ -1,5 +1,7 @@
 #!/usr/bin/env node
-/** The one program: `unified-rbac webhook | reconciler | migrate`. Reads its configuration, composes its parts, runs them. */
+/** The one program: the roles of the service, and the commands that people run by hand. Composes their parts, runs them. */
+import { readFileSync } from "node:fs";
+import { text } from "node:stream/consumers";
 import { ConfigError, parseConfig, type Role } from "./lib/config.ts";
 import { makeLifecycle } from "./lib/lifecycle.ts";
 import { makeLog } from "./lib/log.ts";
@@ -7,21 +9,15 @@ import { makeLog } from "./lib/log.ts";
 const ROLES: readonly Role[] = ["webhook", "reconciler", "migrate"];
 const SHUTDOWN_MS = 20_000;
 
-const USAGE = `usage: unified-rbac webhook | reconciler | migrate
-
-  webhook     answers the API server's admission requests
-  reconciler  makes accounts, keys and Secrets, and undoes them
-  migrate     brings the database to this version's schema, then ends
-
-Everything else is configured by the environment; a mistake there is named at the start.
-`;
-
 async function main(args: readonly string[]): Promise<number> {
   const role = ROLES.find((name) => name === args[0]);
-  if (role === undefined || args.length > 1) {
-    process.stderr.write(USAGE);
-    return args[0] === "--help" || args[0] === "-h" ? 0 : 2;
-  }
+  if (role === undefined) return runCommand(args);
+  if (args.length === 1) return runRole(role);
+  process.stderr.write(`${role} takes no arguments: everything is configured by the environment.\n`);
+  return 2;
+}
+
+async function runRole(role: Role): Promise<number> {
   const config = parseConfig(role, process.env);
   const log = makeLog({ level: config.logLevel, role });
   const lifecycle = makeLifecycle({
@@ -41,6 +37,27 @@ async function main(args: readonly string[]): Promise<number> {
     default:
       return config satisfies never;
   }
+}
+
+/** Loaded only here: a role has no use for it. */
+async function runCommand(args: readonly string[]): Promise<number> {
+  const { runProgram } = await import("./cli/program.ts");
+  const stop = new AbortController();
+  for (const signal of ["SIGINT", "SIGTERM"]) process.once(signal, () => stop.abort());
+  return runProgram(args, {
+    env: process.env,
+    signal: stop.signal,
+    out: (part) => process.stdout.write(part),
+    err: (part) => process.stderr.write(part),
+    readStdin: () => text(process.stdin),
+    version: versionOf(readFileSync(new URL("../package.json", import.meta.url), "utf8")),
+  });
+}
+
+function versionOf(packageJSON: string): string {
+  const parsed: unknown = JSON.parse(packageJSON);
+  const version = typeof parsed === "object" && parsed !== null && "version" in parsed ? parsed.version : undefined;
+  return typeof version === "string" ? version : "unknown";
 }
 
 try {

@@ -1,6 +1,7 @@
 /**
- * `npm test`: check, unit and contract tests, then the stack and the tests on it; ends with `N passed, N failed`.
- * `npm test -- unit` or `npm test -- stack` runs one part. STACK_NAME keeps a stack of that name up afterwards.
+ * `npm test`: check, unit and contract tests, then the stack, the tests on it and the short crash proof; ends with
+ * `N passed, N failed`. `npm test -- unit`, `stack` or `crash` runs one part. STACK_NAME keeps a stack of that name up
+ * afterwards.
  */
 import { spawn } from "node:child_process";
 import { mkdtemp, readFile, rm } from "node:fs/promises";
@@ -27,6 +28,8 @@ const report = z.object({
   numPendingTests: z.int(),
   testResults: z.array(z.object({ status: z.string(), assertionResults: z.array(z.unknown()) })),
 });
+
+const tallied = z.object({ passed: z.int(), failed: z.int() });
 
 const stackName = process.env["STACK_NAME"] ?? `test-${process.pid}`;
 const keep = process.env["STACK_NAME"] !== undefined;
@@ -86,26 +89,56 @@ async function vitest(project: string): Promise<Tally> {
   }
 }
 
-async function onTheStack(): Promise<Tally> {
+/** Each run has a seed of its own, which it prints. */
+async function crash(): Promise<Tally> {
+  if (stopping.signal.aborted) return { passed: 0, failed: 1 };
+  const folder = await mkdtemp(join(tmpdir(), "unified-rbac-crash-"));
+  const file = join(folder, "tally.json");
   try {
-    if ((await run(["npm", "run", "--silent", "build"])) !== 0) return { passed: 0, failed: 1 };
+    const command = ["node", "test/crash/main.ts", "--short", "--no-doc", `--tally=${file}`];
+    await run(command, { STACK_NAME: stackName });
+    return tallied.parse(JSON.parse(await readFile(file, "utf8")));
+  } catch {
+    console.error("The crash proof came to no end.");
+    return { passed: 0, failed: 1 };
+  } finally {
+    await rm(folder, { recursive: true, force: true });
+  }
+}
+
+/** One stack for all of them. */
+async function onTheStack(parts: readonly (() => Promise<Tally>)[]): Promise<Tally[]> {
+  const done: Tally[] = [];
+  try {
+    if ((await run(["npm", "run", "--silent", "build"])) !== 0) return [{ passed: 0, failed: 1 }];
     await startStack({ name: stackName });
-    return await vitest("stack");
+    for (const part of parts) done.push(await part());
+    return done;
   } catch (error) {
     console.error(error instanceof Error ? error.message : String(error));
-    return { passed: 0, failed: 1 };
+    return [...done, { passed: 0, failed: 1 }];
   } finally {
     if (!keep) await stopStack(stackName);
   }
 }
 
+const PARTS = ["check", "unit", "stack", "crash"] as const;
 const wanted = process.argv[2];
+const chosen = PARTS.filter((part) => wanted === undefined || part === wanted);
+if (chosen.length === 0) {
+  console.error(`npm test -- ${wanted}: there are ${PARTS.join(", ")}`);
+  process.exit(2);
+}
+const onStack = [
+  ...(chosen.includes("stack") ? [() => vitest("stack")] : []),
+  ...(chosen.includes("crash") ? [crash] : []),
+];
 const tallies: Tally[] = [];
-if (wanted === undefined || wanted === "check") tallies.push(await check());
+if (chosen.includes("check")) tallies.push(await check());
 // The parts are fetched and built before anything is timed; a second time this is nothing.
-if (wanted === undefined || wanted === "stack") await obtain();
-if (wanted === undefined || wanted === "unit") tallies.push(await vitest("unit"));
-if (wanted === undefined || wanted === "stack") tallies.push(await onTheStack());
+if (onStack.length > 0) await obtain();
+if (chosen.includes("unit")) tallies.push(await vitest("unit"));
+if (onStack.length > 0) tallies.push(...(await onTheStack(onStack)));
 const total = tallies.reduce((sum, tally) => ({
   passed: sum.passed + tally.passed,
   failed: sum.failed + tally.failed,

@@ -30,6 +30,12 @@ export const ANNOTATION_ROTATE_REQUESTED_AT = `${GROUP}/rotateRequestedAt`;
 /** On Secrets, where a gateway makes it dear to ask for a key: proves that we wrote this key for this person. */
 export const ANNOTATION_KEY_SEAL = `${GROUP}/key-seal`;
 
+/**
+ * On the same Secrets: the key's version, followed by `+` while the one before may be alive. So the loss of the database
+ * in the middle of a rotation leaves no key behind, and at any other time costs no look at the gateway's keys.
+ */
+export const ANNOTATION_KEY_VERSION = `${GROUP}/key-version`;
+
 /** The field manager of everything we write. Must not begin with "kubectl": Flux strips the fields of such managers. */
 export const FIELD_MANAGER = "unified-rbac";
 

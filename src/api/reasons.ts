@@ -77,7 +77,7 @@ export const REASON = {
   NotAllowed: "NotAllowed",
   /** The pinned uuid belongs to somebody else, or is neither this tenant's nor a fresh version-4 one. The tenant's turn. */
   UUIDNotYours: "UUIDNotYours",
-  /** Two living objects want to exchange their emails. The tenant's turn: go through a third address. */
+  /** Living objects want each other's emails, two or more in a ring. The tenant's turn: go through a third address. */
   EmailCycle: "EmailCycle",
   /** A Secret of that name is there and is not ours; it is left alone. The tenant's turn: remove it, or name another. */
   SecretForeign: "SecretForeign",

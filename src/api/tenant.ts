@@ -5,6 +5,10 @@ import { API_VERSION, conditions, liveMeta, objectMeta } from "./meta.ts";
 export const DIALECTS = ["admin-v1", "new-api"] as const;
 export type Dialect = (typeof DIALECTS)[number];
 
+/** What becomes of the gateway's account of a person who was deleted. */
+export const ACCOUNT_DELETIONS = ["Disable", "Delete"] as const;
+export type AccountDeletion = (typeof ACCOUNT_DELETIONS)[number];
+
 export const ADOPTIONS = ["Never", "Unclaimed"] as const;
 
 const url = (description: string) => z.string().min(8).max(2048).describe(description);
@@ -57,6 +61,12 @@ const newapiSpec = z
       "The address that people's programs use; it is written into each Secret. Absent: the url.",
     ).optional(),
     tier: z.string().min(1).max(64).default("default").describe("The gateway's group for users that name no tier."),
+    deletion: z
+      .enum(ACCOUNT_DELETIONS)
+      .default("Disable")
+      .describe(
+        "What becomes of the account of a person who was deleted. Disable: it is locked, and waits for the same person. Delete: its keys are removed, then the account itself; only with dialect new-api.",
+      ),
     verifyKey: z
       .boolean()
       .default(true)

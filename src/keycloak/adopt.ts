@@ -1,4 +1,5 @@
 /** Whose is the user that stands in the way, and may we take it over? Pure. */
+import { candidateUUID, isUUIDv4 } from "../api/names.ts";
 import { isOurs, marksOf } from "./marks.ts";
 import type { DesiredUser } from "./realm.ts";
 import type { Mappings, User } from "./representations.ts";
@@ -31,6 +32,33 @@ export function judgeClaim(wanted: DesiredUser, candidates: readonly User[]): Cl
   }
   if (others.length > 0) return { kind: "foreign", why: "one user has it as username and another one as email" };
   return { kind: "unmarked", user };
+}
+
+/** How many times one address may have begun a person anew before it is no longer tried whose uuid this was. */
+const MOST_NAMESAKES = 9;
+
+/**
+ * Whether somebody found by the marks alone can be whom we made them for: has the address, or the one that this uuid was
+ * derived from, and did not give it to itself. Marks stay where a realm once let people write them, and a uuid can be
+ * computed from an address. A version-4 uuid cannot: whoever carries it was given it.
+ */
+export function answersTo(user: User, wanted: Pick<DesiredUser, "uuid" | "tenantID" | "email">): boolean {
+  if (user.emailVerified !== true) return false;
+  return isUUIDv4(wanted.uuid) || hasAddress(user, wanted);
+}
+
+/** The address that is wanted, or the one that the uuid comes from. */
+export function hasAddress(user: User, { uuid, tenantID, email }: Pick<DesiredUser, "uuid" | "tenantID" | "email">) {
+  const address = user.email?.toLowerCase();
+  if (address === undefined || address === email) return address === email;
+  return namesakes(tenantID, address).includes(uuid);
+}
+
+/** The uuids that people of this tenant can have got by this address, in their order. */
+export function namesakes(tenantID: string, email: string): string[] {
+  return Array.from({ length: MOST_NAMESAKES }, (_, index) =>
+    candidateUUID(tenantID, email, index === 0 ? undefined : index + 1),
+  );
 }
 
 /** What is known of an unmarked user when it comes to taking it over. */

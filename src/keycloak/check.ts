@@ -5,7 +5,7 @@ import type { Parts } from "./ensure.ts";
 import { nameAdminRoles } from "./grants.ts";
 import { groupPath } from "./groups.ts";
 import { marksProblem } from "./profile.ts";
-import type { RealmCheck, RealmProblem } from "./realm.ts";
+import type { RealmCheck, RealmProblem, RealmSubject } from "./realm.ts";
 import { identityProvidersAnswer } from "./representations.ts";
 import type { Ask } from "./session.ts";
 import type { Tokens } from "./token.ts";
@@ -72,6 +72,7 @@ function missingRole({ realm, clientID }: CheckParts, role: string): RealmProble
   return problem(
     REASON.MissingRole,
     `The service account of client ${clientID} lacks the role ${role} of realm-management; grant it: kcadm.sh add-roles -r ${realm} --uusername service-account-${clientID} --cclientid realm-management --rolename ${role}`,
+    { kind: "serviceAccountRole", name: role },
   );
 }
 
@@ -91,6 +92,7 @@ async function groupProblems(parts: Parts, ask: Ask, request: RealmCheck): Promi
         problem(
           REASON.MissingGroup,
           `The ${kind} group ${path} does not exist in realm ${parts.realm}; create it (${createGroup(parts.realm, path)}), or take it out of the Tenant.`,
+          { kind: "group", name: path },
         ),
       );
       continue;
@@ -101,6 +103,7 @@ async function groupProblems(parts: Parts, ask: Ask, request: RealmCheck): Promi
         problem(
           REASON.PrivilegedGrant,
           `The ${kind} group ${path} makes its members administrators of realm ${parts.realm} (${nameAdminRoles(adminRoles)}); take the role from the group, or the group out of the Tenant.`,
+          { kind: "group", name: path },
         ),
       );
     }
@@ -124,6 +127,7 @@ async function roleProblems(parts: Parts, ask: Ask, request: RealmCheck): Promis
         problem(
           REASON.MissingRole,
           `The allowed realm role ${name} does not exist in realm ${parts.realm}; create it (kcadm.sh create roles -r ${parts.realm} -s name=${name}), or take it out of the Tenant.`,
+          { kind: "realmRole", name },
         ),
       );
       continue;
@@ -134,6 +138,7 @@ async function roleProblems(parts: Parts, ask: Ask, request: RealmCheck): Promis
         problem(
           REASON.PrivilegedGrant,
           `The allowed realm role ${name} makes its holders administrators of realm ${parts.realm} (${nameAdminRoles(adminRoles)}); take it out of the Tenant.`,
+          { kind: "realmRole", name },
         ),
       );
     }
@@ -173,8 +178,8 @@ async function identityProviders(ask: Ask): Promise<"some" | "none" | "unseen"> 
   }
 }
 
-function problem(reason: Reason, message: string): RealmProblem {
-  return { reason, message, blocking: true };
+function problem(reason: Reason, message: string, subject?: RealmSubject): RealmProblem {
+  return { reason, message, blocking: true, ...(subject === undefined ? {} : { subject }) };
 }
 
 function fromTerminal(error: SagaError): RealmProblem {

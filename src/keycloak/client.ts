@@ -10,6 +10,7 @@ import { makeGroups } from "./groups.ts";
 import type { Realm } from "./realm.ts";
 import { makeRoles } from "./roles.ts";
 import { makeSession } from "./session.ts";
+import { strangers } from "./strangers.ts";
 import { makeTokens } from "./token.ts";
 import { dispatcherTrusting } from "./trust.ts";
 import { deleteUser, findUser, invite, releaseUser, setEnabled, uuidByEmail } from "./users.ts";
@@ -50,6 +51,7 @@ export function makeRealm(config: RealmConfig): Realm {
       releaseUser(session(signal, uuid), { uuid, tenantID, userID }, managed),
     invite: (userID, actions, signal) => invite(session(signal), userID, actions),
     drifted: (users, signal) => drifted(parts, session(signal), users),
+    strangers: (request, signal) => strangers(facts, session(signal), request),
     check: (request, signal) =>
       checkRealm({ ...parts, clientID: config.clientID, tokens }, session(signal), request, signal),
   };

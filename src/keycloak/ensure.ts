@@ -1,34 +1,21 @@
 /** Ensure: find ours, create what is missing, correct what differs, touch nothing else. */
 import { REASON } from "../api/reasons.ts";
 import { ConflictError, isSagaError, TerminalError, TransientError, WaitingError } from "../lib/errors.ts";
-import { adoptionObstacle, judgeClaim } from "./adopt.ts";
+import { adoptionObstacle, answersTo, hasAddress, judgeClaim } from "./adopt.ts";
 import { NOT_FOUND } from "./classify.ts";
 import type { Facts } from "./facts.ts";
-import {
-  effectiveAdminRoles,
-  refuseAdmin,
-  refuseAdminGroup,
-  refuseAdminRole,
-  wantedGroups,
-  wantedRoles,
-} from "./grants.ts";
+import { refuseAdmin, refuseAdminGroup, refuseAdminRole, wantedGroups, wantedRoles } from "./grants.ts";
 import { type Group, groupPath, type Groups } from "./groups.ts";
 import { byID, inTheWay, locate } from "./locate.ts";
 import { ADOPTED_MARK, carriesAdoptedMark, isOurs, TENANT_MARK, UUID_MARK } from "./marks.ts";
-import { groupPlan, groupsOf, isEmpty, move, remap, rolePlan } from "./memberships.ts";
+import { groupPlan, isEmpty, move, remap, rolePlan } from "./memberships.ts";
 import { type Attributes, correct, DISPLAY_NAME, markAttributes, ownAttributes, type UserUpdate } from "./merge.ts";
 import { adoptedMarkHolds, fateOf, marksProblem } from "./profile.ts";
-import type { Adoption, DesiredUser, EnsuredUser } from "./realm.ts";
-import {
-  createdAnswer,
-  emptyAnswer,
-  federatedAnswer,
-  mappingsAnswer,
-  type Profile,
-  type User,
-} from "./representations.ts";
+import { type Adoption, type DesiredUser, type EnsuredUser, MarkedStranger, type Telling } from "./realm.ts";
+import { createdAnswer, emptyAnswer, type Profile, type User } from "./representations.ts";
 import type { Roles } from "./roles.ts";
 import type { Ask } from "./session.ts";
+import { standingOf } from "./standing.ts";
 
 export interface Parts {
   readonly realm: string;
@@ -47,7 +34,7 @@ export async function ensureUser(
   ask: Ask,
   user: DesiredUser,
   hint: string | undefined,
-  adoption: Adoption,
+  adoption: Adoption & Telling,
 ): Promise<EnsuredUser> {
   const profile = await parts.facts.profile(ask);
   const attributes = permittedAttributes(parts.realm, profile, user);
@@ -55,6 +42,7 @@ export async function ensureUser(
   const roles = await wantedRoles(ask, parts.roles, user);
 
   const { ours, stray } = await locate(ask, user.tenantID, user.uuid, hint);
+  if (ours !== undefined && (hint === undefined || hint === "")) refuseStranger(ours, user);
   const { user: current, how }: Found =
     ours === undefined
       ? await createOrClaim(parts, ask, { user, attributes, groups, adoption, profile, stray })
@@ -77,9 +65,21 @@ export async function ensureUser(
     if (how !== "created") await refuseAdmin(ask, parts.facts, current.id);
     for (const group of membership.joining) await refuseAdminGroup(ask, parts.groups, group);
     for (const role of mapping.adding) await refuseAdminRole(ask, parts.roles, role);
-    if (correction.update !== undefined) await put(parts, ask, user, current.id, correction.update);
+    const { wrote } = adoption;
+    // A user who was just made is told of as that, and one correction as one, whatever it took.
+    let tell = how === "created" ? undefined : () => wrote?.(how === "adopted" ? "adopted" : "updated", current.id);
+    const did = (): void => {
+      tell?.();
+      tell = undefined;
+    };
+    if (correction.update !== undefined) {
+      await put(parts, ask, user, current.id, correction.update);
+      did();
+    }
     await move(ask, current.id, membership);
+    if (!isEmpty(membership.plan)) did();
     await remap(ask, current.id, mapping);
+    did();
   }
   return {
     userID: current.id,
@@ -93,6 +93,22 @@ export async function ensureUser(
     },
     usernameKept: correction.usernameKept,
   };
+}
+
+/** Without a recorded id there are only the marks to go by, and they may have been written by whom they stand on. */
+function refuseStranger(found: User, user: DesiredUser): void {
+  if (answersTo(found, user)) return;
+  const wrongAddress = !hasAddress(found, user);
+  throw new MarkedStranger(
+    {
+      code: REASON.UserClaimed,
+      neighbour: "keycloak",
+      message:
+        `Keycloak user ${found.id} carries the marks of ${user.uuid}, but ${wrongAddress ? "has another address" : "its email is not verified"}; ` +
+        `it was left alone. Take ${TENANT_MARK} and ${UUID_MARK} off it, or, if it is this person, give it the address ${user.email}, verified.`,
+    },
+    wrongAddress,
+  );
 }
 
 /** Nothing is done in a realm that would lose our marks or let people forge them: the saga waits for the Tenant. */
@@ -114,7 +130,7 @@ interface Newcomer {
   readonly user: DesiredUser;
   readonly attributes: Attributes;
   readonly groups: readonly Group[];
-  readonly adoption: Adoption;
+  readonly adoption: Adoption & Telling;
   readonly profile: Profile;
   readonly stray: User | undefined;
 }
@@ -129,7 +145,7 @@ async function createOrClaim(parts: Parts, ask: Ask, newcomer: Newcomer): Promis
   }
 }
 
-async function create(parts: Parts, ask: Ask, { user, attributes, groups }: Newcomer): Promise<User> {
+async function create(parts: Parts, ask: Ask, { user, attributes, groups, adoption }: Newcomer): Promise<User> {
   const made = await ask("creating a user", createdAnswer, (client) =>
     client.users.create({
       username: user.email,
@@ -147,6 +163,7 @@ async function create(parts: Parts, ask: Ask, { user, attributes, groups }: Newc
     if (isSagaError(error) && error.upstreamStatus === 500) parts.groups.forget();
     throw error;
   });
+  adoption.wrote?.("created", made.id);
   // 201 does not mean that the marks were kept, and a user without them could never be found again. This read (about
   // a tenth of a create) is made every time: the profile may have changed since it was last looked at.
   const kept = await byID(ask, made.id);
@@ -154,6 +171,7 @@ async function create(parts: Parts, ask: Ask, { user, attributes, groups }: Newc
   if (isOurs(kept, user.tenantID, user.uuid)) return kept;
   parts.facts.forget();
   await ask("deleting the user just created", emptyAnswer, (client) => client.users.del({ id: made.id }));
+  adoption.wrote?.("deleted", made.id);
   throw new WaitingError({
     code: REASON.AttributesDropped,
     neighbour: "keycloak",
@@ -203,27 +221,11 @@ async function adopt(
       `Adoption needs the attribute ${ADOPTED_MARK}; declare it in the user profile of realm ${parts.realm} with edit permission for admin only, or set unmanagedAttributePolicy ADMIN_EDIT.`,
     );
   }
-  const { id } = candidate;
-  const mappings = await ask("reading a user's roles", mappingsAnswer, (client) =>
-    client.users.listRoleMappings({ id }),
-  );
-  const linked = await ask("reading a user's identity providers", federatedAnswer, (client) =>
-    client.users.listFederatedIdentities({ id }),
-  );
-  const obstacle = adoptionObstacle(
-    {
-      user: candidate,
-      groups: [...(await groupsOf(ask, id)).keys()],
-      mappings,
-      adminRoles: await effectiveAdminRoles(ask, parts.facts, id),
-      identityProviders: linked.map(({ identityProvider }) => identityProvider),
-    },
-    {
-      email: user.email,
-      allowedGroups: [...input.allowedGroups, ...user.defaultGroups].map(groupPath),
-      defaultRole: (await parts.facts.settings(ask)).defaultRole?.name,
-    },
-  );
+  const obstacle = adoptionObstacle(await standingOf(parts.facts, ask, candidate), {
+    email: user.email,
+    allowedGroups: [...input.allowedGroups, ...user.defaultGroups].map(groupPath),
+    defaultRole: (await parts.facts.settings(ask)).defaultRole?.name,
+  });
   if (obstacle !== undefined) throw claimed(user.email, obstacle);
   return { user: candidate, how: "adopted" };
 }

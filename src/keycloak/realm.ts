@@ -1,3 +1,6 @@
+import type { Stranger } from "../api/operator.ts";
+import { TerminalError } from "../lib/errors.ts";
+
 /** What the saga wants a person's Keycloak user to be. */
 export interface DesiredUser {
   /** The saga's uuid: mark `sme_user_uuid`, and the value of `X-Idempotency-Key`. */
@@ -25,6 +28,16 @@ export interface DesiredUser {
   readonly adopted?: boolean | undefined;
 }
 
+/** Our marks stand on somebody who has another address, or one that nobody has proven; `wrongAddress` tells which. */
+export class MarkedStranger extends TerminalError {
+  readonly wrongAddress: boolean;
+
+  constructor(failure: ConstructorParameters<typeof TerminalError>[0], wrongAddress: boolean) {
+    super(failure);
+    this.wrongAddress = wrongAddress;
+  }
+}
+
 /** What we have given this user: stands in the row, so that only ours is ever removed. */
 export interface ManagedSet {
   readonly groups: readonly string[];
@@ -48,6 +61,11 @@ export type Adoption =
   /** Only in a realm of one Tenant; `allowedGroups` are default groups and `allow.groups`. */
   | { readonly policy: "Unclaimed"; readonly allowedGroups: readonly string[] };
 
+/** Told of each write as soon as it is made: what comes after it may fail. */
+export interface Telling {
+  readonly wrote?: (action: "created" | "adopted" | "updated" | "deleted", userID: string) => void;
+}
+
 /** One finding of the realm check: a condition with one sentence, found before the first user suffers. */
 export interface RealmProblem {
   /** A reason of src/api/reasons.ts. */
@@ -56,6 +74,14 @@ export interface RealmProblem {
   readonly message: string;
   /** `false`: a warning only (NoLoginPath). */
   readonly blocking: boolean;
+  /** What it is about, where the reason alone does not say it. */
+  readonly subject?: RealmSubject | undefined;
+}
+
+export interface RealmSubject {
+  /** A group by its full path; a role of the realm; a role of client realm-management that the service account needs. */
+  readonly kind: "group" | "realmRole" | "serviceAccountRole";
+  readonly name: string;
 }
 
 /**
@@ -65,13 +91,14 @@ export interface RealmProblem {
 export interface Realm {
   /**
    * Finds ours by id hint, then by mark; creates what is missing; corrects what differs; touches nothing else.
-   * A 409 that is not ours: adopted by the rules of `adoption`, else TerminalError `UserClaimed`; WaitingError
+   * A 409 that is not ours: adopted by the rules of `how`, else TerminalError `UserClaimed`; WaitingError
    * `EmailInUse` while another person of our own tenant has the address, since that one may be about to give it up.
+   * MarkedStranger when, without a hint, the one who carries the marks is not whom they were made for.
    */
   ensureUser(
     user: DesiredUser,
     hint: string | undefined,
-    adoption: Adoption,
+    how: Adoption & Telling,
     signal: AbortSignal,
   ): Promise<EnsuredUser>;
   /** The uuid carried by a user with this email and our tenant mark, for a row that has no upstream id yet. */
@@ -94,6 +121,8 @@ export interface Realm {
    * somebody else added are not looked for.
    */
   drifted(users: readonly DesiredUser[], signal: AbortSignal): Promise<string[]>;
+  /** One page of the people who were in the realm before us, from the `first` of its users on. Reads only. */
+  strangers(request: StrangersRequest, signal: AbortSignal): Promise<StrangersPage>;
   /** What stands in the way of this tenant's users; empty when all is well. */
   check(request: RealmCheck, signal: AbortSignal): Promise<RealmProblem[]>;
 }
@@ -102,4 +131,16 @@ export interface RealmCheck {
   readonly defaultGroups: readonly string[];
   readonly allowedGroups: readonly string[];
   readonly allowedRealmRoles: readonly string[];
+}
+
+export interface StrangersRequest {
+  readonly first: number;
+  /** Groups in which somebody may be and still be adopted. */
+  readonly allowedGroups: readonly string[];
+}
+
+export interface StrangersPage {
+  readonly strangers: readonly Stranger[];
+  /** Where the next page begins; undefined: this was the last. */
+  readonly next: number | undefined;
 }

@@ -73,14 +73,7 @@ export async function fromKubeconfig(
   paths: string,
   contextName?: string,
 ): Promise<Access> {
-  const { parse } = await import("yaml");
-  const files = paths
-    .split(":")
-    .filter((path) => path !== "")
-    .map((path) => readKubeconfig(path, parse(readFileSync(path, "utf8"))));
-  const wanted = contextName ?? files.find((file) => file.currentContext !== undefined)?.currentContext;
-  const context = files.flatMap((file) => file.contexts).find((entry) => entry.name === wanted);
-  if (context === undefined) throw new Error(`kubeconfig ${paths} has no context ${wanted ?? "(none is current)"}`);
+  const { files, context } = await readContexts(paths, contextName);
   const cluster = files.flatMap((file) => file.clusters).find((entry) => entry.name === context.cluster);
   if (cluster === undefined) throw new Error(`kubeconfig ${paths} has no cluster ${context.cluster}`);
   const user = files.flatMap((file) => file.users).find((entry) => entry.name === context.user);
@@ -89,6 +82,30 @@ export async function fromKubeconfig(
   if (server.protocol !== "https:")
     throw new Error(`kubeconfig ${paths}: the server must be https, not ${server.href}`);
   return entryAccess(server, cluster, user, deps.clock);
+}
+
+/** Name and namespace of the context that {@link fromKubeconfig} would use. Throws when there is none. */
+export async function contextOf(
+  paths: string,
+  contextName?: string,
+): Promise<{ readonly name: string; readonly namespace: string | undefined }> {
+  const { context } = await readContexts(paths, contextName);
+  return { name: context.name, namespace: context.namespace };
+}
+
+async function readContexts(
+  paths: string,
+  contextName: string | undefined,
+): Promise<{ readonly files: readonly Kubeconfig[]; readonly context: Context }> {
+  const { parse } = await import("yaml");
+  const files = paths
+    .split(":")
+    .filter((path) => path !== "")
+    .map((path) => readKubeconfig(path, parse(readFileSync(path, "utf8"))));
+  const wanted = contextName ?? files.find((file) => file.currentContext !== undefined)?.currentContext;
+  const context = files.flatMap((file) => file.contexts).find((entry) => entry.name === wanted);
+  if (context === undefined) throw new Error(`kubeconfig ${paths} has no context ${wanted ?? "(none is current)"}`);
+  return { files, context };
 }
 
 interface UserEntry extends User {

@@ -12,6 +12,7 @@ import { classify } from "./classify.ts";
 import type { OpenWatch, Watch, WatchEvent, WatchTarget } from "./cluster.ts";
 import { type ApiStream, type Connection, json, METADATA_ONLY } from "./connection.ts";
 import { lines } from "./lines.ts";
+import { makeScouting, type Scouting, sleep } from "./scouting.ts";
 
 export interface WatchTiming {
   /** A whole list this often, against whatever a watch may have lost. Jittered up to a fifth less. */
@@ -46,6 +47,8 @@ export interface WatchDeps {
   readonly log: Log;
   readonly clock: Clock;
   readonly random: Random;
+  /** The API server answers again. */
+  readonly recovered?: () => void;
 }
 
 export interface Watches {
@@ -57,10 +60,11 @@ export interface Watches {
 export function makeOpenWatch(connection: Connection, deps: WatchDeps, timing: Partial<WatchTiming> = {}): Watches {
   const times = { ...DEFAULT_TIMING, ...timing };
   const listing = pLimit(LISTS);
+  const scouting = makeScouting({ random: deps.random, recovered: deps.recovered });
   const watches = new Set<Watch>();
   return {
     open(target, onEvent) {
-      const watch = startWatch({ connection, deps, times, listing, target, onEvent });
+      const watch = startWatch({ connection, deps, times, listing, scouting, target, onEvent });
       watches.add(watch);
       return {
         ...watch,
@@ -82,6 +86,7 @@ interface Context {
   readonly deps: WatchDeps;
   readonly times: WatchTiming;
   readonly listing: ReturnType<typeof pLimit>;
+  readonly scouting: Scouting;
   readonly target: WatchTarget;
   readonly onEvent: (event: WatchEvent) => Promise<void> | void;
 }
@@ -123,7 +128,8 @@ function startWatch(context: Context): Watch {
         // A broken connection is everyday life; one line when it lasts, and what comes of it shows in lastProgress().
         const level = state.failures === LASTING_FAILURES ? "warn" : "debug";
         log[level]("watch failed, trying again", { attempt: state.failures, outcome: "failed", ms: pause, error });
-        await sleep(pause, stopping.signal);
+        if (isSilence(error)) await context.scouting.rest(pause, stopping.signal);
+        else await sleep(pause, stopping.signal);
       }
     }
     synced.reject(new Error("the watch was stopped before its first list"));
@@ -166,7 +172,7 @@ async function listOnce(context: Context, state: State, signal: AbortSignal): Pr
 }
 
 async function collect(
-  { connection, deps, target }: Context,
+  { connection, deps, scouting, target }: Context,
   state: State,
   signal: AbortSignal,
 ): Promise<{ items: ObjectMeta[]; version: string }> {
@@ -182,6 +188,7 @@ async function collect(
     if (answer.status !== 200) throw classify(answer, doing, deps.clock.now());
     const { metadata, items: some } = page.parse(json(answer));
     state.progress = deps.clock.now();
+    scouting.answered();
     for (const item of some ?? []) items.push(lean(item.metadata));
     next = metadata.continue;
     if (!next) return { items, version: metadata.resourceVersion };
@@ -219,6 +226,7 @@ async function watchOnce(context: Context, log: Log, state: State, signal: Abort
   try {
     if (stream.status !== 200) throw await refusal(stream, context);
     state.progress = deps.clock.now();
+    context.scouting.answered();
     for await (const line of lines(stream.chunks, () => quiet.feed())) {
       state.progress = deps.clock.now();
       // While the handler works no byte is read, which is not the server's silence.
@@ -312,6 +320,11 @@ function pauseAfter(error: unknown, state: State, times: WatchTiming, random: Ra
   return Math.max(asked, ceiling * (0.5 + random() / 2));
 }
 
+/** Nobody answered: the others who watch will find the same. */
+function isSilence(error: unknown): boolean {
+  return error instanceof TransientError && error.neighbour === "kubernetes" && error.upstreamStatus === undefined;
+}
+
 /** Ends the stream after `quietMs` without `feed`. */
 function watchdog(stream: ApiStream, quietMs: number): { feed(): void; pause(): void } {
   let timer: NodeJS.Timeout | undefined;
@@ -322,16 +335,4 @@ function watchdog(stream: ApiStream, quietMs: number): { feed(): void; pause(): 
   };
   feed();
   return { feed, pause };
-}
-
-function sleep(ms: number, signal: AbortSignal): Promise<void> {
-  if (signal.aborted) return Promise.resolve();
-  const { promise, resolve } = Promise.withResolvers<void>();
-  const timer = setTimeout(resolve, ms);
-  const wake = () => resolve();
-  signal.addEventListener("abort", wake, { once: true });
-  return promise.finally(() => {
-    clearTimeout(timer);
-    signal.removeEventListener("abort", wake);
-  });
 }

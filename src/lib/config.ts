@@ -35,6 +35,8 @@ export interface WebhookConfig extends CommonConfig {
 export interface ReconcilerConfig extends CommonConfig {
   readonly role: "reconciler";
   readonly ops: Address;
+  /** Where operators are answered, on this machine alone; absent: nowhere. */
+  readonly operator: Address | undefined;
   readonly nats: NatsConfig;
   /** Path; absent: the Pod's own service account. */
   readonly kubeconfig: string | undefined;
@@ -91,15 +93,16 @@ const ADDRESS = /^(\[[0-9a-fA-F:]+\]|[^:\s/]+):(\d{1,5})$/;
 const DNS_NAME = /^(\*\.)?[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?$/;
 const IP = z.union([z.ipv4(), z.ipv6()]);
 
+const isAddress = (text: string): boolean => Number(ADDRESS.exec(text)?.[2] ?? 65536) < 65536;
+const isLocal = (text: string): boolean => isAddress(text) && /^(127\.0\.0\.1|\[::1\]):/.test(text);
+
+const toAddress = (text: string): Address => {
+  const [, host = "", port] = ADDRESS.exec(text) ?? [];
+  return { host: host.replace(/^\[|\]$/g, ""), port: Number(port) };
+};
+
 const address = (fallback: string) =>
-  z
-    .string()
-    .default(fallback)
-    .refine((text) => Number(ADDRESS.exec(text)?.[2] ?? 65536) < 65536, "must be host:port, for example 0.0.0.0:8080")
-    .transform((text): Address => {
-      const [, host = "", port] = ADDRESS.exec(text) ?? [];
-      return { host: host.replace(/^\[|\]$/g, ""), port: Number(port) };
-    });
+  z.string().default(fallback).refine(isAddress, "must be host:port, for example 0.0.0.0:8080").transform(toAddress);
 
 const whole = (fallback: number, least: number, most: number, unit: string) =>
   z
@@ -146,6 +149,11 @@ const webhookEnv = z.object({
 const reconcilerEnv = z.object({
   ...common,
   OPS_ADDRESS: address("0.0.0.0:8081"),
+  OPERATOR_ADDRESS: z
+    .string()
+    .refine(isLocal, "must be a port of this machine alone: 127.0.0.1:port or [::1]:port")
+    .transform(toAddress)
+    .optional(),
   NATS_URL: z
     .string("is required: nats://host:4222, several separated by commas")
     .transform(list)
@@ -210,6 +218,7 @@ export function parseConfig(role: Role, env: Environment, read: ReadText = readT
         role,
         ...shared(vars),
         ops: vars.OPS_ADDRESS,
+        operator: vars.OPERATOR_ADDRESS,
         nats: { servers: vars.NATS_URL.map((url) => new Sensitive(url)), credsFile: vars.NATS_CREDS_FILE },
         kubeconfig: vars.KUBECONFIG,
         operatorNamespace: namespace,

@@ -108,11 +108,16 @@ export function classifyStatus(
 }
 
 /** Whether anybody answers at this address and is not overwhelmed: any status but 429 and 5xx. Never throws. */
-export async function answers(url: string, signal: AbortSignal): Promise<boolean> {
+export async function answers(
+  url: string,
+  signal: AbortSignal,
+  dispatcher?: RequestInit["dispatcher"],
+): Promise<boolean> {
   try {
     const response = await fetch(url, {
       redirect: "manual",
       signal: AbortSignal.any([signal, AbortSignal.timeout(CALL_DEADLINE_MS / 2)]),
+      ...(dispatcher === undefined ? {} : { dispatcher }),
     });
     await response.body?.cancel();
     return response.status < 500 && response.status !== 429;

@@ -143,6 +143,9 @@ export function makeAdminV1Gateway({ url, token, clock }: AdminV1Options): Gatew
       return (await post(id, "enable", `the enabling of the account of ${uuid}`, signal)) !== undefined;
     },
 
+    remove: undefined,
+    drifted: () => Promise.resolve([]),
+
     verifyKey: (key, signal) => tryKey(base, key, { clock }, signal),
 
     async check(_expected, signal) {

@@ -30,6 +30,12 @@ export interface AccountRequest extends Person {
   readonly keycloakRealm: string;
 }
 
+/** As much of it as can be compared. */
+export type WantedAccount = Pick<
+  AccountRequest,
+  "uuid" | "tenantID" | "email" | "userID" | "enabled" | "tier" | "quota"
+>;
+
 export interface Account {
   /** The gateway's id, as text whatever the gateway's own type is. */
   readonly userID: string;
@@ -84,8 +90,8 @@ export interface Gateway {
    * intent before and compares after. An account that is gone is ConflictError `AccountGone`: look again, make it anew.
    */
   rotate(person: Person, userID: string, signal: AbortSignal): Promise<Sensitive>;
-  /** Ends the overlap: of our keys only the one of `keyVersion` stays alive. Returns how many died. */
-  retire(person: Person, signal: AbortSignal): Promise<number>;
+  /** Ends the overlap: of our keys only `keep` stays alive, or else the one of `keyVersion`. Returns how many died. */
+  retire(person: Person, signal: AbortSignal, keep?: Sensitive): Promise<number>;
   /**
    * What a Secret carries beside a key, so that the key can be known again without asking for it: only we can make it,
    * and it fits no other key, account or person. Undefined where a key is free.
@@ -96,6 +102,19 @@ export interface Gateway {
   disable(userID: string, uuid: string, signal: AbortSignal): Promise<boolean>;
   /** Idempotent. Returns false when the account is gone. */
   enable(userID: string, uuid: string, signal: AbortSignal): Promise<boolean>;
+  /**
+   * For good: the person's keys, then the account; one that is gone is success. `wrote` is told of each write for the
+   * audit. It may cost calls that are counted, so a WaitingError may come; the account is locked before that.
+   * Undefined: this gateway deletes nothing.
+   */
+  readonly remove:
+    ((person: Person, wrote: (action: string) => void, signal: AbortSignal) => Promise<void>) | undefined;
+  /**
+   * The uuids of those whose account is not as wanted: gone, without our mark, locked or not, in another tier, with
+   * another quota. Read in pages, or one by one where that is less; writes nothing, and no call of it is critical. `pace`
+   * is awaited between calls. Nobody, where the gateway has no such list.
+   */
+  drifted(wanted: readonly WantedAccount[], pace: () => Promise<void>, signal: AbortSignal): Promise<string[]>;
   /**
    * Opens `GET /v1/models` with the key; never a critical call. TransientError when the answer says nothing about the
    * key, so a proxy's page or a rate limit neither passes nor condemns it.

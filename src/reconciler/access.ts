@@ -1,6 +1,7 @@
 import type { TenantSpec } from "../api/tenant.ts";
 import type { Gateway } from "../newapi/gateway.ts";
 import type { Realm } from "../keycloak/realm.ts";
+import type { TenantNeighbour } from "../saga/decide.ts";
 
 /** One tenant as the saga works with it: the last accepted spec, never the newest written one. */
 export interface TenantAccess {
@@ -19,6 +20,12 @@ export interface TenantAccess {
   /** Undefined while the credentials are missing. */
   readonly realm: Realm | undefined;
   readonly gateway: Gateway | undefined;
+}
+
+/** Scheme, host and port of one of its neighbours. */
+export function originAt(spec: TenantSpec, neighbour: TenantNeighbour): string {
+  const { url } = spec[neighbour];
+  return URL.canParse(url) ? new URL(url).origin : url;
 }
 
 /** The tenants this process knows; kept current by the tenant loop. */

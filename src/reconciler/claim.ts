@@ -18,6 +18,8 @@ export async function processClaim(deps: ClaimDeps, claim: Claim, signal: AbortS
     await run(work);
   } catch (error) {
     if (!(error instanceof LeaseLost)) throw error;
+  } finally {
+    if (work.audit.length > 0) deps.keepAudit(work.audit);
   }
 }
 
@@ -62,5 +64,6 @@ async function settle(work: Work, end: End, sight: Parameters<typeof say>[3]): P
 
 async function letGo(work: Work, { patch, dueAt, events }: End): Promise<void> {
   const recorded = await work.deps.record(work.claim, { patch, lease: { dueAt }, audit: work.audit, events });
+  work.audit = [];
   if (recorded === undefined) throw new LeaseLost();
 }

@@ -3,25 +3,35 @@ import type { Pool } from "pg";
 import { DEFAULT_SECRET_KEYS, type LiveTenantUser } from "../api/tenantUser.ts";
 import type { Cluster, SecretObject } from "../kube/cluster.ts";
 import type { Clock } from "../lib/clock.ts";
+import { isSagaError } from "../lib/errors.ts";
 import type { Part } from "../lib/lifecycle.ts";
 import type { Log } from "../lib/log.ts";
 import { Sensitive } from "../lib/sensitive.ts";
+import type { TenantNeighbour } from "../saga/decide.ts";
 import { desire, refusal } from "../saga/desired.ts";
 import type { SagaRow } from "../saga/row.ts";
 import { desiredUser } from "../steps/keycloak.ts";
+import { wantedAccount } from "../steps/person.ts";
 import { settledSagas, takeDriftCheck, touchDrifted } from "../store/drift.ts";
-import type { TenantAccess, TenantRegistry } from "./access.ts";
+import { originAt, type TenantAccess, type TenantRegistry } from "./access.ts";
+import type { Breakers } from "./breakers.ts";
+import type { TenantBreakers } from "./tenantBreakers.ts";
 
 /** How often this process asks whether a tenant's turn has come. */
 const LOOK_EVERY_MS = 5_000;
 /** Keys are tried one after the other, over at most this part of the interval. */
 const KEYS_WITHIN = 0.5;
 const LONGEST_PAUSE_MS = 250;
+/** Between two looks at a gateway's accounts: it counts all calls, those of our sagas too. */
+const LOOK_PAUSE_MS = 1_000;
 
 export interface DriftDeps {
   readonly pool: Pool;
   readonly cluster: Pick<Cluster, "listTenantUsers" | "listOwnSecrets">;
   readonly tenants: TenantRegistry;
+  /** Those that sagas have: who is known not to answer, or to refuse the tenant, is not asked. */
+  readonly breakers: Pick<Breakers, "ask" | "success" | "failure">;
+  readonly tenantBreakers: Pick<TenantBreakers, "ask">;
   /** How often each tenant is compared with its neighbours. */
   readonly everyMs: number;
   readonly look: () => void;
@@ -40,8 +50,8 @@ interface Pair {
 }
 
 /**
- * Compares what neighbours hold with what Git asks for, a tenant at a time: Keycloak in pages per realm, each key at
- * the gateway once. Writes nothing outside, and nothing at all when nothing differs; who differs is made due.
+ * Compares what neighbours hold with what Git asks for, a tenant at a time: Keycloak and the gateway's accounts in pages,
+ * each key at the gateway once. Writes nothing outside, and nothing at all when nothing differs; who differs is made due.
  */
 export function makeDrift(deps: DriftDeps): Drift {
   const { pool, cluster, tenants, log, clock } = deps;
@@ -55,6 +65,8 @@ export function makeDrift(deps: DriftDeps): Drift {
       for (const tenant of tenants.all()) {
         progress = clock.now();
         if (signal.aborted || !tenant.ready || tenant.spec.suspend) continue;
+        // Its turn is not spent on neighbours of whom none answers.
+        if (isClosed(tenant, "keycloak") && isClosed(tenant, "newapi")) continue;
         try {
           if (await takeDriftCheck(pool, tenant.tenantID, deps.everyMs)) await compare(tenant);
         } catch (error) {
@@ -67,12 +79,37 @@ export function makeDrift(deps: DriftDeps): Drift {
     }
   }
 
+  function isClosed({ tenantID, spec }: TenantAccess, neighbour: TenantNeighbour): boolean {
+    const silent = deps.breakers.ask(originAt(spec, neighbour));
+    return (silent ?? deps.tenantBreakers.ask(tenantID, neighbour)) !== undefined;
+  }
+
+  /** Asks a neighbour, and lets its breaker know whether it answered. */
+  async function asked<T>(tenant: TenantAccess, neighbour: TenantNeighbour, ask: () => Promise<T>): Promise<T> {
+    const origin = originAt(tenant.spec, neighbour);
+    try {
+      const answer = await ask();
+      deps.breakers.success(origin);
+      return answer;
+    } catch (error) {
+      if (!signal.aborted && isSagaError(error) && error.class === "transient") deps.breakers.failure(origin);
+      throw error;
+    }
+  }
+
   async function compare(tenant: TenantAccess): Promise<void> {
     const pairs = await pairsOf(tenant);
     if (pairs.length === 0) return;
-    const users = pairs.map(({ row, object }) => desiredUser(row, desire(object, tenant.spec)));
-    await touch("keycloak", tenant, (await tenant.realm?.drifted(users, signal)) ?? []);
-    if (tenant.spec.newapi.verifyKey) await tryKeys(tenant, pairs);
+    const { realm, gateway } = tenant;
+    if (realm !== undefined && !isClosed(tenant, "keycloak")) {
+      const users = pairs.map(({ row, object }) => desiredUser(row, desire(object, tenant.spec)));
+      await touch("keycloak", tenant, await asked(tenant, "keycloak", () => realm.drifted(users, signal)));
+    }
+    if (gateway !== undefined && !isClosed(tenant, "newapi")) {
+      const accounts = pairs.map(({ row, object }) => wantedAccount(row, desire(object, tenant.spec)));
+      await touch("newapi", tenant, await asked(tenant, "newapi", () => gateway.drifted(accounts, pace, signal)));
+    }
+    if (tenant.spec.newapi.verifyKey && !isClosed(tenant, "newapi")) await tryKeys(tenant, pairs);
   }
 
   /** Finished people whose object is as it was when they were finished: others have work of their own to come. */
@@ -95,6 +132,11 @@ export function makeDrift(deps: DriftDeps): Drift {
     });
   }
 
+  async function pace(): Promise<void> {
+    progress = clock.now();
+    await sleep(LOOK_PAUSE_MS, undefined, { signal });
+  }
+
   async function tryKeys(tenant: TenantAccess, pairs: readonly Pair[]): Promise<void> {
     const { gateway } = tenant;
     if (gateway === undefined) return;
@@ -114,7 +156,8 @@ export function makeDrift(deps: DriftDeps): Drift {
         await touch("secret", tenant, [row.uuid]);
         continue;
       }
-      const verdict = await gateway.verifyKey(new Sensitive(Buffer.from(value, "base64").toString("utf8")), signal);
+      const key = new Sensitive(Buffer.from(value, "base64").toString("utf8"));
+      const verdict = await asked(tenant, "newapi", () => gateway.verifyKey(key, signal));
       if (verdict !== row.handled?.key) await touch("newapi", tenant, [row.uuid]);
       progress = clock.now();
       await sleep(pause, undefined, { signal });

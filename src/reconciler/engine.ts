@@ -22,6 +22,8 @@ export interface EngineDeps extends Omit<ClaimDeps, "clusterID" | "cluster"> {
   /** Whether the Tenants are known: before that, "no Tenant" would be said of everybody. */
   readonly ready: () => boolean;
   readonly openSession: () => Promise<WorkerSession>;
+  /** Postgres answers again. */
+  readonly recovered: () => void;
   readonly clock: Clock;
   readonly log: Log;
 }
@@ -30,6 +32,8 @@ export interface Engine {
   /** Look for due work now. Cheap to call often: calls while it looks become one more look. */
   look(): void;
   start(): void;
+  /** The number of this process's worker session; undefined while there is none. */
+  owner(): number | undefined;
   /** Milliseconds since the epoch of the last completed look, whatever its outcome. */
   lastProgress(): number;
   /** Ends the calls under way and gives their rows back. */
@@ -45,6 +49,7 @@ export function makeEngine(deps: EngineDeps): Engine {
   const uuids = new Set<string>();
   // Postgres may have recorded leases of ours that nobody works under.
   let uncertain = false;
+  let failing = false;
   let session: WorkerSession | undefined;
   let looking: Promise<void> | undefined;
   let again = false;
@@ -62,6 +67,7 @@ export function makeEngine(deps: EngineDeps): Engine {
       .then((sleepMs) => arm(sleepMs))
       .catch((error: unknown) => {
         uncertain = true;
+        failing = true;
         log.warn("Looking for due work failed; it is tried again in a second.", { error });
         arm(1000);
       })
@@ -94,6 +100,10 @@ export function makeEngine(deps: EngineDeps): Engine {
       await giveBackLost(pool, current.owner, [...uuids]);
     }
     const claims = await claimDue(pool, current.owner, free, inHand, Math.max(1, Math.floor(workers / 2)));
+    if (failing) {
+      failing = false;
+      deps.recovered();
+    }
     for (const claim of claims) work(claim, current, clusterID);
     // Somebody who leaves looks again.
     if (claims.length === free) return LONGEST_SLEEP_MS;
@@ -135,6 +145,7 @@ export function makeEngine(deps: EngineDeps): Engine {
   return {
     look,
     start: look,
+    owner: () => (session === undefined || session.lost.aborted ? undefined : session.owner),
     lastProgress: () => progress,
     stop: async () => {
       stopping.abort(new Error("shutting down"));

@@ -27,6 +27,8 @@ export interface KnownTenant {
   /** Milliseconds since the epoch. */
   checkAt: number;
   checking: boolean;
+  /** A check is wanted that begins from now on. */
+  suspected: boolean;
   readonly clientsFor: ReturnType<typeof makeTenantClients>;
   /** Writes about one Tenant follow one another: a late status must not cover a newer one. */
   readonly inTurn: LimitFunction;
@@ -44,6 +46,7 @@ export function makeKnown(sighting: Sighting, factories: ClientFactories): Known
     owed: "nothing",
     checkAt: 0,
     checking: false,
+    suspected: false,
     clientsFor: makeTenantClients(factories),
     inTurn: pLimit(1),
   };

@@ -1,5 +1,5 @@
 import { type Occurrence, userEvent, type UserEvent } from "../api/userEvent.ts";
-import type { LastError, Run, SagaRow } from "../saga/row.ts";
+import type { LastError, Rotation, Run, SagaRow } from "../saga/row.ts";
 
 /** Life-cycle events for `sme.user.events`, with ids that do not change when they are told again. */
 
@@ -14,15 +14,15 @@ function event(
   return userEvent({ type, uuid, tenantID, email, keycloakUserID, newapiUserID, secretName, n, metadata }, now);
 }
 
-/** `row` is as it will be recorded; `rotatedFor` is the annotation's value that asked for the rotation, if one did. */
-export function finishedEvents(row: SagaRow, run: Run, rotatedFor: string | undefined, now: Date): UserEvent[] {
+/** `row` is as it will be recorded; `rotation` is what the run carried out, if it rotated. */
+export function finishedEvents(row: SagaRow, run: Run, rotation: Rotation | undefined, now: Date): UserEvent[] {
   const generation = String(run.generation);
   const events = [event("sme.user.created", row, "", { generation }, now)];
   if (run.reason === "edit" || run.reason === "handover") {
     events.push(event("sme.user.updated", row, `${row.objectUID ?? ""}/${generation}`, { generation }, now));
   }
   if (run.rotated === true) {
-    const n = rotatedFor === undefined ? String(row.keyGeneration) : `${row.keyGeneration}/${rotatedFor}`;
+    const n = [row.keyGeneration, rotation?.requestedAt, rotation?.at].filter((part) => part !== undefined).join("/");
     events.push(event("sme.user.key-rotated", row, n, { key_generation: String(row.keyGeneration) }, now));
   }
   return events;

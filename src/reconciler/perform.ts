@@ -133,7 +133,7 @@ function finish(work: Work, run: Extract<Action, { kind: "finish" }>["run"], sig
   if (sight.kind !== "present" || tenant === undefined) throw new Error("a run finished without its object");
   const now = nowOf(work);
   const { patch, next } = afterFinish(row, run, sight.desired, tenant, now);
-  const events = finishedEvents(patched(row, patch), run, row.rotation?.requestedAt, now);
+  const events = finishedEvents(patched(row, patch), run, row.rotation, now);
   return { patch, dueAt: next.kind === "retry" ? next.at : null, situation: { kind: "ready" }, events };
 }
 

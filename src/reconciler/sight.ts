@@ -1,10 +1,11 @@
 import { parseDuration } from "../api/duration.ts";
 import { type TenantSpec, tenantSpec } from "../api/tenant.ts";
 import type { LiveTenantUser } from "../api/tenantUser.ts";
-import type { Sight, TenantView, View } from "../saga/decide.ts";
+import type { TenantNeighbour, Closed, Sight, TenantView, View } from "../saga/decide.ts";
 import { desire, refusal } from "../saga/desired.ts";
 import type { StepName } from "../saga/row.ts";
 import type { Waiter } from "../store/waiting.ts";
+import { originAt } from "./access.ts";
 import { tenantOf, type Work } from "./work.ts";
 
 /** The object that holds the row, as it is now. */
@@ -76,25 +77,23 @@ export function tenantView(work: Work): TenantView | undefined {
   };
 }
 
-/** Getters: asking an open circuit may take its probe, so only the step that would run is asked for. */
 function closed(work: Work): View["closed"] {
-  const ask = (step: StepName): Date | undefined => {
-    const name = originOf(work, step);
-    return name === undefined ? undefined : work.deps.breakers.ask(name);
+  const { breakers, tenantBreakers } = work.deps;
+  const tenant = tenantOf(work);
+  if (tenant === undefined) return {};
+  const ask = (neighbour: TenantNeighbour): Closed | undefined => {
+    const silent = breakers.ask(originAt(tenant.spec, neighbour));
+    if (silent !== undefined) return { why: "silent", until: silent };
+    const refuses = tenantBreakers.ask(tenant.tenantID, neighbour);
+    return refuses === undefined ? undefined : { why: "refuses", until: refuses };
   };
-  return {
-    get keycloak() {
-      return ask("keycloak");
-    },
-    get newapi() {
-      return ask("newapi");
-    },
-  };
+  const [keycloak, newapi] = [ask("keycloak"), ask("newapi")];
+  return { ...(keycloak === undefined ? {} : { keycloak }), ...(newapi === undefined ? {} : { newapi }) };
 }
 
-/** Whose breaker a step stands behind: scheme, host and port of its neighbour. */
-export function originOf(work: Work, step: StepName): string | undefined {
+/** Whose breaker and crowd a step belongs to: scheme, host and port of its neighbour. */
+export function originOf(work: Work, step: StepName, direction: "up" | "down"): string | undefined {
   const spec = tenantOf(work)?.spec;
-  if (spec === undefined || step === "secret") return undefined;
-  return new URL(step === "keycloak" ? spec.keycloak.url : spec.newapi.url).origin;
+  if (spec === undefined || (step === "secret" && direction === "down")) return undefined;
+  return originAt(spec, step === "keycloak" ? "keycloak" : "newapi");
 }

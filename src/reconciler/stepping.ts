@@ -1,12 +1,14 @@
+import { randomUUID } from "node:crypto";
 import { REASON } from "../api/reasons.ts";
 import { type SagaError, WaitingError } from "../lib/errors.ts";
 import { type Advanced, afterDown, afterUp, beforeUp } from "../saga/advance.ts";
-import type { Sight } from "../saga/decide.ts";
+import type { TenantNeighbour, Sight } from "../saga/decide.ts";
 import type { Run, StepName } from "../saga/row.ts";
+import { TENANT_FAULTS } from "../saga/tenantFaults.ts";
 import { CarriesUUID, type Step, type StepContext, type UpContext } from "../steps/step.ts";
 import { failed } from "./failed.ts";
 import { originOf } from "./sight.ts";
-import { asSagaError, type ClaimDeps, type End, keep, LeaseLost, tell, tenantOf, type Work } from "./work.ts";
+import { asSagaError, type End, keep, LeaseLost, nowOf, tell, tenantOf, type Work } from "./work.ts";
 
 /** All calls of one step end before the lease does (30 s from the last record). */
 const STEP_DEADLINE_MS = 25_000;
@@ -15,7 +17,7 @@ const WAITED_MS = 1_000;
 /** One step towards what the object asks for; an intent that must be known first is recorded first. */
 export async function stepUp(work: Work, run: Run, sight: Sight): Promise<End | "goOn"> {
   if (sight.kind !== "present") throw new Error("a step went up without its object");
-  const intent = beforeUp(work.claim.row, sight.desired, run);
+  const intent = beforeUp(work.claim.row, sight.desired, run, nowOf(work));
   if (intent !== undefined) await keep(work, intent);
   return take(work, run.step, "up", sight, async (step, signal) => {
     const result = await step.up(upContext(work, step.name, sight), signal);
@@ -40,7 +42,7 @@ async function take(
   const { deps } = work;
   const step = deps.steps.find((candidate) => candidate.name === name);
   if (step === undefined) throw new Error(`there is no step ${name}`);
-  const origin = originOf(work, name);
+  const origin = originOf(work, name, direction);
   const began = deps.clock.now();
   let advanced: Advanced;
   try {
@@ -49,16 +51,16 @@ async function take(
       if (deps.clock.now() - began > WAITED_MS) await keep(work, {});
       return act(step, AbortSignal.any([work.signal, AbortSignal.timeout(STEP_DEADLINE_MS)]));
     });
-    if (origin !== undefined) deps.breakers.success(origin);
+    if (origin !== undefined && name !== "secret") letIn(work, origin, name);
     deps.observe({ step: name, direction, outcome: "done", ms: deps.clock.now() - began });
   } catch (error) {
     if (error instanceof LeaseLost) throw error;
     if (error instanceof CarriesUUID && (await deps.takeOver(work.claim, error.uuid))) {
-      tell(work, "taken-over", "info", `The account was made under uuid ${error.uuid}; the person goes on under it.`);
+      tell(work, "taken-over", "info", `This uuid is not the person's; they go on under ${error.uuid}.`);
       throw new LeaseLost();
     }
     const failure = asSagaError(error instanceof CarriesUUID ? error.refusal : error, name);
-    if (origin !== undefined && !work.signal.aborted) judge(deps, origin, failure);
+    if (origin !== undefined && !work.signal.aborted) judge(work, origin, failure);
     deps.observe({ step: name, direction, outcome: failure.class, ms: deps.clock.now() - began });
     return failed(work, name, failure, sight);
   }
@@ -66,11 +68,26 @@ async function take(
   return "goOn";
 }
 
+/** The neighbour answered, and let the tenant in. The Secret's step need not have asked it. */
+function letIn({ deps, claim }: Work, origin: string, neighbour: TenantNeighbour): void {
+  deps.breakers.success(origin);
+  deps.tenantBreakers.letIn(claim.row.tenantID, neighbour);
+}
+
 /** What a failure says of the neighbour: a refusal is an answer, and the API server's trouble is not its own. */
-function judge(deps: ClaimDeps, origin: string, failure: SagaError): void {
-  if (failure.neighbour === "kubernetes" || failure.neighbour === "postgres") return;
-  if (failure.class === "transient") deps.breakers.failure(origin);
-  else if (failure.upstreamStatus !== undefined) deps.breakers.success(origin);
+function judge({ deps, claim }: Work, origin: string, failure: SagaError): void {
+  const { neighbour } = failure;
+  if (neighbour === "kubernetes" || neighbour === "postgres") return;
+  if (failure.class === "transient") {
+    deps.breakers.failure(origin);
+    return;
+  }
+  if (failure.upstreamStatus !== undefined) deps.breakers.success(origin);
+  if (neighbour !== "keycloak" && neighbour !== "newapi") return;
+  const { tenantID } = claim.row;
+  if (failure.class === "terminal" && TENANT_FAULTS.includes(failure.code)) {
+    deps.tenantBreakers.refused(tenantID, neighbour);
+  } else if (failure.upstreamStatus !== undefined) deps.tenantBreakers.letIn(tenantID, neighbour);
 }
 
 function context(work: Work, step: StepName): StepContext {
@@ -86,8 +103,9 @@ function context(work: Work, step: StepName): StepContext {
     cluster,
     realm: () => tenant?.realm ?? missing("Keycloak"),
     gateway: () => tenant?.gateway ?? missing("NewAPI"),
+    accountDeletion: tenant?.spec.newapi.deletion ?? "Disable",
     wrote: (written) => {
-      work.audit.push({ uuid: row.uuid, tenantID: row.tenantID, step, ...written });
+      work.audit.push({ id: randomUUID(), uuid: row.uuid, tenantID: row.tenantID, step, ...written });
     },
     note: (patch) => keep(work, patch),
     carry: work.carry,

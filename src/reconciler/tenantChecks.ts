@@ -6,11 +6,13 @@ import type { Clock } from "../lib/clock.ts";
 import { isSagaError } from "../lib/errors.ts";
 import type { Log } from "../lib/log.ts";
 import { type CheckResult, type Checks, type Checked, type Finding } from "../saga/tenantReport.ts";
+import { originAt } from "./access.ts";
+import type { Breakers } from "./breakers.ts";
 import type { Client, TenantClients } from "./tenantClients.ts";
 
 /** A check is many calls, each with a deadline of its own; this bounds their sum. */
 const CHECK_DEADLINE_MS = 30_000;
-/** An origin that was silent is asked again at most this often, however many tenants are behind it. */
+/** An origin that was silent is asked again at most this often, until its breaker opens. */
 const PROBE_EVERY_MS = 1_000;
 const NAMESPACES_AT_ONCE = 4;
 
@@ -22,21 +24,52 @@ export interface Subject {
   readonly previous: Checks | undefined;
 }
 
-export type CheckTenant = (subject: Subject, signal: AbortSignal) => Promise<Checks>;
+/** Undefined: somebody is asking there already, and it is not known whether anybody answers; again in a moment. */
+export type CheckTenant = (subject: Subject, signal: AbortSignal) => Promise<Checks> | undefined;
 
 /** What a check found. */
 type Looked = Omit<Extract<CheckResult, { kind: "checked" }>, "kind">;
 
 interface Deps {
   readonly cluster: Pick<Cluster, "namespaceActive" | "missingSecretRights">;
+  /** Those of the neighbours' origins, which sagas have too: one that is open is not asked. */
+  readonly breakers: Pick<Breakers, "ask" | "success" | "failure">;
   readonly clock: Clock;
   readonly log: Log;
 }
 
-/** Asks a tenant's neighbours whether its users can be made, before the first one suffers. Throws only when aborted. */
+/** What is known of one origin. */
+interface Origin {
+  /** The last question was answered. */
+  isWell: boolean;
+  asking: number;
+  /** After a silence, the moment from which the next check may ask. */
+  askAgainAt: number;
+}
+
+const KUBERNETES = "kubernetes";
+
+/**
+ * Asks a tenant's neighbours whether its users can be made, before the first one suffers. Throws only when aborted.
+ * A thousand tenants may be behind one origin: until it has answered, one check at a time asks there, at most once a
+ * second, and nobody while its breaker is open.
+ */
 export function makeTenantChecks(deps: Deps): CheckTenant {
-  /** Origins that were silent, with the moment from which the next check may ask again. */
-  const silent = new Map<string, number>();
+  const origins = new Map<string, Origin>();
+
+  function at(name: string): Origin {
+    const known = origins.get(name) ?? { isWell: false, asking: 0, askAgainAt: 0 };
+    origins.set(name, known);
+    return known;
+  }
+
+  /** The API server has no breaker: everything else needs it too. */
+  const isClosed = (name: string): boolean => name !== KUBERNETES && deps.breakers.ask(name) !== undefined;
+
+  function isInDoubt(name: string): boolean {
+    const { isWell, asking, askAgainAt } = at(name);
+    return !isWell && asking > 0 && deps.clock.now() >= askAgainAt && !isClosed(name);
+  }
 
   async function ask(
     subject: Subject,
@@ -46,29 +79,37 @@ export function makeTenantChecks(deps: Deps): CheckTenant {
     signal: AbortSignal,
   ): Promise<CheckResult> {
     const unreachable = { kind: "unreachable", message: SILENCE[neighbour](subject.spec) } as const;
-    const askAgainAt = silent.get(origin);
-    if (askAgainAt !== undefined) {
-      const now = deps.clock.now();
-      if (now < askAgainAt) return subject.previous?.[neighbour] ?? unreachable;
-      silent.set(origin, now + PROBE_EVERY_MS);
-    }
+    if (isClosed(origin)) return unreachable;
+    const known = at(origin);
+    if (deps.clock.now() < known.askAgainAt) return subject.previous?.[neighbour] ?? unreachable;
+    known.asking += 1;
     const deadline = AbortSignal.timeout(CHECK_DEADLINE_MS);
     try {
       const looked = await look(AbortSignal.any([signal, deadline]));
-      silent.delete(origin);
+      answered(origin);
       return { kind: "checked", ...looked };
     } catch (error) {
       signal.throwIfAborted();
       if (isSagaError(error) && error.class === "terminal") {
-        silent.delete(origin);
+        answered(origin);
         return { kind: "checked", findings: [{ reason: error.code, message: error.message, effect: "blocks" }] };
       }
-      silent.set(origin, deps.clock.now() + PROBE_EVERY_MS);
+      known.isWell = false;
+      known.askAgainAt = deps.clock.now() + PROBE_EVERY_MS;
+      const isSilent = !isSagaError(error) || error.class === "transient";
+      if (isSilent && origin !== KUBERNETES) deps.breakers.failure(origin);
       if (subject.previous?.[neighbour].kind !== "unreachable") {
         deps.log.warn("a tenant's neighbour does not answer its check", { name: subject.name, neighbour, error });
       }
       return unreachable;
+    } finally {
+      known.asking -= 1;
     }
+  }
+
+  function answered(origin: string): void {
+    Object.assign(at(origin), { isWell: true, askAgainAt: 0 });
+    if (origin !== KUBERNETES) deps.breakers.success(origin);
   }
 
   async function namespace(name: string, signal: AbortSignal): Promise<Finding[]> {
@@ -93,26 +134,32 @@ export function makeTenantChecks(deps: Deps): CheckTenant {
     ];
   }
 
-  return async (subject, signal) => {
+  return (subject, signal) => {
+    const { spec } = subject;
+    const concerned = [originAt(spec, "keycloak"), originAt(spec, "newapi"), KUBERNETES];
+    return concerned.some(isInDoubt) ? undefined : checkAll(subject, signal);
+  };
+
+  async function checkAll(subject: Subject, signal: AbortSignal): Promise<Checks> {
     const { spec, clients } = subject;
     const limit = pLimit(NAMESPACES_AT_ONCE);
     const [keycloak, newapi, kubernetes] = await Promise.all([
       withClient(clients.realm, UNREAD, (realm) =>
-        ask(subject, "keycloak", originOf(spec.keycloak.url), (cut) => problems(realm, spec, cut), signal),
+        ask(subject, "keycloak", originAt(spec, "keycloak"), (cut) => problems(realm, spec, cut), signal),
       ),
       withClient(clients.gateway, UNREAD, (gateway) =>
-        ask(subject, "newapi", originOf(spec.newapi.url), (cut) => obstacles(gateway, spec, cut), signal),
+        ask(subject, "newapi", originAt(spec, "newapi"), (cut) => obstacles(gateway, spec, cut), signal),
       ),
       ask(
         subject,
         "kubernetes",
-        "kubernetes",
+        KUBERNETES,
         async (cut) => ({ findings: (await limit.map(spec.namespaces, (name) => namespace(name, cut))).flat() }),
         signal,
       ),
     ]);
     return { keycloak, newapi, kubernetes };
-  };
+  }
 }
 
 async function withClient<T>(
@@ -164,7 +211,3 @@ const SILENCE: Readonly<Record<Checked, (spec: TenantSpec) => string>> = {
   kubernetes: () =>
     "The API server does not answer questions about the tenant's namespaces; it is tried again by itself.",
 };
-
-function originOf(url: string): string {
-  return URL.canParse(url) ? new URL(url).origin : url;
-}

@@ -1,15 +1,16 @@
 import pLimit from "p-limit";
 import { API_VERSION, KINDS } from "../api/meta.ts";
-import type { Tenant } from "../api/tenant.ts";
+import type { Tenant, TenantSpec } from "../api/tenant.ts";
 import type { Cluster, OpenWatch } from "../kube/cluster.ts";
 import type { Clock, Random } from "../lib/clock.ts";
 import type { Log } from "../lib/log.ts";
 import { accept, type Acceptance, claimant, realmKey } from "../saga/accept.ts";
 import { checkKey, revision } from "../saga/revision.ts";
-import { blocking, conclusive } from "../saga/tenantReport.ts";
+import { blocking, type Checks, conclusive } from "../saga/tenantReport.ts";
 import type { StoredTenant, TenantStore, TenantUsage } from "../store/tenants.ts";
-import type { TenantAccess, TenantRegistry } from "./access.ts";
+import { originAt, type TenantAccess, type TenantRegistry } from "./access.ts";
 import { makeAlarm } from "./alarm.ts";
+import type { Breakers } from "./breakers.ts";
 import { makeCredentials } from "./credentials.ts";
 import { checksOf, type KnownTenant, makeKnown, settle } from "./knownTenant.ts";
 import { sameAccess } from "./tenantAccess.ts";
@@ -31,6 +32,12 @@ export interface Tenants extends TenantRegistry {
   onChange(callback: (change: TenantChange) => void): void;
   /** Look at all Tenants soon: who uses them may have changed. */
   look(): void;
+  /** Ask this tenant's neighbours at once: a call of it was refused. */
+  suspect(tenantID: string): void;
+  /** A neighbour answers again: those behind it are asked about it, one after the other. */
+  recovered(origin: string): void;
+  /** Called after each check of a Tenant, with what was found. */
+  onChecked(callback: (tenantID: string, results: Checks) => void): void;
   /** Milliseconds since the epoch of the loop's last turn; it turns whatever neighbour is down. */
   lastProgress(): number;
 }
@@ -39,6 +46,7 @@ export interface TenantDeps extends ClientFactories, WriterDeps {
   readonly cluster: WriterDeps["cluster"] &
     Pick<Cluster, "listTenants" | "getSecret" | "namespaceActive" | "missingSecretRights">;
   readonly openWatch: OpenWatch;
+  readonly breakers: Pick<Breakers, "ask" | "success" | "failure">;
   readonly store: TenantStore;
   /** Where the credential Secrets are. */
   readonly operatorNamespace: string;
@@ -58,6 +66,9 @@ const COALESCE_MS = 200;
 /** The longest the loop sleeps: its turns prove that it lives. */
 const IDLE_MS = 2_000;
 const AT_ONCE = 8;
+/** The pace at which the Tenants behind a neighbour that is back are checked. */
+const RECOVERY_PACE_MS = 20;
+const NEIGHBOURS = ["keycloak", "newapi"] as const;
 
 interface Ledger {
   readonly mirror: readonly StoredTenant[];
@@ -77,6 +88,7 @@ export function makeTenants(deps: TenantDeps): Tenants {
   const checksAtOnce = pLimit(AT_ONCE);
   const alarm = makeAlarm();
   const callbacks: ((change: TenantChange) => void)[] = [];
+  const checkCallbacks: ((tenantID: string, results: Checks) => void)[] = [];
 
   /** By uid. */
   const known = new Map<string, KnownTenant>();
@@ -248,15 +260,34 @@ export function makeTenants(deps: TenantDeps): Tenants {
     const { candidate } = each;
     if (candidate === undefined || signal.aborted) return;
     const { name, spec, clients, checkKey: key } = candidate;
-    const results = await check({ name, spec, clients, previous: checksOf(each) }, signal);
+    const asked = check({ name, spec, clients, previous: checksOf(each) }, signal);
+    if (asked === undefined) {
+      each.checkAt = clock.now() + COALESCE_MS;
+      return;
+    }
+    each.suspected = false;
+    const results = await asked;
     // It is another one by now, or gone: these results are about something else.
     if (each.candidate?.checkKey !== key || known.get(each.tenant.metadata.uid ?? "") !== each) return;
     each.checks = { key, results };
     const well = conclusive(results) && blocking(results).length === 0;
-    each.checkAt = clock.now() + jittered(well ? deps.recheckMs : retryMs);
+    // Behind an open breaker it is called when the neighbour is back.
+    const pause = well || isCalled(spec, results) ? deps.recheckMs : retryMs;
+    // What was found may be from before the suspicion.
+    each.checkAt = each.suspected ? 0 : clock.now() + jittered(pause);
     settle(each);
     publishAll();
     await write(each, { butUsers: false }, signal);
+    for (const callback of checkCallbacks) callback(spec.tenantID, results);
+  }
+
+  /** Whether all that keeps it from being well is a silence that somebody else will tell the end of. */
+  function isCalled(spec: TenantSpec, results: Checks): boolean {
+    if (blocking(results).length > 0 || results.kubernetes.kind !== "checked") return false;
+    return NEIGHBOURS.every(
+      (neighbour) =>
+        results[neighbour].kind === "checked" || deps.breakers.ask(originAt(spec, neighbour)) !== undefined,
+    );
   }
 
   function jittered(ms: number): number {
@@ -297,7 +328,26 @@ export function makeTenants(deps: TenantDeps): Tenants {
     all: () => [...byID.values()],
     loaded: () => loaded,
     onChange: (callback) => void callbacks.push(callback),
+    onChecked: (callback) => void checkCallbacks.push(callback),
     look: () => alarm.ring(),
+    recovered(origin) {
+      const behind = [...known.values()].filter(
+        ({ candidate }) =>
+          candidate !== undefined && NEIGHBOURS.some((neighbour) => originAt(candidate.spec, neighbour) === origin),
+      );
+      const now = clock.now();
+      for (const each of behind) {
+        each.checkAt = Math.min(each.checkAt, now + deps.random() * behind.length * RECOVERY_PACE_MS);
+      }
+      alarm.wake();
+    },
+    suspect(tenantID) {
+      const each = [...known.values()].find(({ candidate }) => candidate?.spec.tenantID === tenantID);
+      if (each === undefined) return;
+      each.suspected = true;
+      each.checkAt = 0;
+      alarm.wake();
+    },
     lastProgress: () => turnedAt,
 
     async run(signal) {

@@ -15,6 +15,7 @@ import type { Claim, Recording } from "../store/claims.ts";
 import type { TenantAccess, TenantRegistry } from "./access.ts";
 import type { Breakers } from "./breakers.ts";
 import type { Crowd } from "./crowd.ts";
+import type { TenantBreakers } from "./tenantBreakers.ts";
 
 export interface ClaimDeps {
   readonly cluster: Cluster;
@@ -22,7 +23,10 @@ export interface ClaimDeps {
   readonly tenants: TenantRegistry;
   readonly steps: readonly Step[];
   readonly breakers: Breakers;
+  readonly tenantBreakers: TenantBreakers;
   readonly record: (claim: Claim, recording: Recording) => Promise<Claim | undefined>;
+  /** Keeps entries that no record has taken; may be given some that one has, when its answer was lost. Never throws. */
+  readonly keepAudit: (entries: readonly AuditEntry[]) => void;
   /** Undefined: the lease is lost. */
   readonly moveEmail: (row: SagaRow, email: string) => Promise<Binding | undefined>;
   readonly firstWaiter: (tenantID: string, email: string) => Promise<Waiter | undefined>;

@@ -6,7 +6,6 @@ import { makeRetries } from "../heartbeat/retries.ts";
 import { watchSecrets } from "../heartbeat/secrets.ts";
 import { makeTicker } from "../heartbeat/ticker.ts";
 import { watchUsers } from "../heartbeat/users.ts";
-import { answers } from "../lib/http.ts";
 import { makeRealm } from "../keycloak/client.ts";
 import { fromKubeconfig, inCluster } from "../kube/access.ts";
 import { makeCluster } from "../kube/client.ts";
@@ -24,21 +23,30 @@ import { makeNewApiGateway } from "../newapi/newApi/gateway.ts";
 import { makeLimitsByOrigin } from "../newapi/newApi/limits.ts";
 import { makeLiveness } from "../ops/liveness.ts";
 import { makeMetrics } from "../ops/metrics.ts";
+import { makeOperatorServer } from "../ops/operatorServer.ts";
 import { makeOpsServer } from "../ops/server.ts";
+import { originAt } from "../reconciler/access.ts";
 import { makeBreakers } from "../reconciler/breakers.ts";
 import { makeCrowd } from "../reconciler/crowd.ts";
 import { makeDrift } from "../reconciler/drift.ts";
 import { makeEngine } from "../reconciler/engine.ts";
 import { makeIntake } from "../reconciler/intake.ts";
+import { makeMembership } from "../reconciler/membership.ts";
+import { makeOperator } from "../reconciler/operator.ts";
 import { makeOutboxPump } from "../reconciler/outboxPump.ts";
+import { makeProbe } from "../reconciler/probe.ts";
 import { makeSweeper } from "../reconciler/sweeper.ts";
+import { makeTenantBreakers } from "../reconciler/tenantBreakers.ts";
 import { makeTenants } from "../reconciler/tenants.ts";
+import { TENANT_FAULTS } from "../saga/tenantFaults.ts";
+import { wellness } from "../saga/tenantReport.ts";
 import { keycloakStep } from "../steps/keycloak.ts";
 import { newapiStep } from "../steps/newapi.ts";
 import { secretStep } from "../steps/secret.ts";
+import { appendAudit } from "../store/audit.ts";
 import { handOver, moveEmail, takeOver } from "../store/moves.ts";
 import { firstWaiter, forgetApplicant } from "../store/waiting.ts";
-import { record } from "../store/claims.ts";
+import { livingWorkers, record } from "../store/claims.ts";
 import { makePool } from "../store/pool.ts";
 import { touchUnsettled } from "../store/sightings.ts";
 import { tenantStore } from "../store/tenants.ts";
@@ -73,7 +81,7 @@ export async function runReconciler(
     config.kubeconfig === undefined ? inCluster({ clock }) : await fromKubeconfig({ clock }, config.kubeconfig);
   const connection = makeConnection(access, { clock });
   const cluster = between.cluster(makeCluster(connection, { log, random, instance: config.identity }));
-  const watches = makeOpenWatch(connection, { log, clock, random });
+  const watches = makeOpenWatch(connection, { log, clock, random, recovered: () => retries.hurry() });
   const openWatch = between.openWatch(watches.open);
   const metrics = makeMetrics("reconciler");
   const bus = between.bus(
@@ -94,10 +102,27 @@ export async function runReconciler(
     return knownClusterID;
   };
 
+  const breakers = makeBreakers({
+    clock,
+    random,
+    probe: (origin) => probe(origin, lifecycle.signal),
+    recovered: (origin) => {
+      log.info("a neighbour answers again", { origin, outcome: "recovered" });
+      tenants.recovered(origin);
+      for (const { tenantID, spec } of tenants.all()) {
+        if (originAt(spec, "keycloak") !== origin && originAt(spec, "newapi") !== origin) continue;
+        retries.run(`recovered/${tenantID}`, async () => {
+          await touchUnsettled(pool, tenantID, RECOVERY_SPREAD_MS);
+          engine.look();
+        });
+      }
+    },
+  });
   const limitsOf = makeLimitsByOrigin(clock);
   const tenants = makeTenants({
     cluster,
     openWatch,
+    breakers,
     store: tenantStore(pool),
     operatorNamespace: config.operatorNamespace,
     makeRealm: (settings) => makeRealm({ ...settings, clock }),
@@ -133,21 +158,28 @@ export async function runReconciler(
   const reconsider = (tenantID: string | undefined): void =>
     retries.run(`waiting/${tenantID ?? ""}`, (signal) => intake.reconsider(tenantID, signal));
 
-  const breakers = makeBreakers({
+  const probe = makeProbe(tenants);
+  const tenantBreakers = makeTenantBreakers({
     clock,
-    random,
-    probe: (origin) => answers(origin, lifecycle.signal),
-    recovered: (origin) => {
-      log.info("a neighbour answers again", { origin, outcome: "recovered" });
-      for (const { tenantID, spec } of tenants.all()) {
-        if (![spec.keycloak.url, spec.newapi.url].some((address) => new URL(address).origin === origin)) continue;
-        retries.run(`recovered/${tenantID}`, async () => {
-          await touchUnsettled(pool, tenantID, RECOVERY_SPREAD_MS);
-          engine.look();
-        });
-      }
+    suspect: (tenantID) => tenants.suspect(tenantID),
+    recovered: (tenantID, resume) => {
+      log.info("a tenant's credential is let in again", { tenant: tenantID, outcome: "recovered" });
+      retries.run(`let-in/${tenantID}`, async () => {
+        await touchUnsettled(pool, tenantID, RECOVERY_SPREAD_MS, resume ? TENANT_FAULTS : []);
+        engine.look();
+      });
     },
   });
+  tenants.onChecked((tenantID, results) => {
+    for (const neighbour of ["keycloak", "newapi"] as const) {
+      const isWell = wellness(results[neighbour]);
+      if (isWell !== undefined) tenantBreakers.checked(tenantID, neighbour, isWell);
+    }
+  });
+  const stopBreakers = (): void => {
+    breakers.stop();
+    tenantBreakers.stop();
+  };
   const engine = makeEngine({
     pool,
     cluster,
@@ -155,14 +187,17 @@ export async function runReconciler(
     tenants,
     steps: [keycloakStep, newapiStep, secretStep],
     breakers,
+    tenantBreakers,
     workers: config.workers,
     ready: () => tenants.loaded(),
+    recovered: () => retries.hurry(),
     openSession: () => openWorkerSession(url, `unified-rbac worker ${config.identity}`),
     record: async (claim, recording) => {
       const next = await record(pool, claim, recording);
       if (recording.events.length > 0) outbox.look();
       return next;
     },
+    keepAudit: (entries) => retries.run(`audit/${entries[0]?.id ?? ""}`, () => appendAudit(pool, entries)),
     moveEmail: (row, email) => moveEmail(pool, row, email),
     firstWaiter: (tenantID, email) => firstWaiter(pool, tenantID, email),
     forgetWaiter: (uid) => forgetApplicant(pool, uid),
@@ -192,7 +227,7 @@ export async function runReconciler(
     );
     secretWatches.follow([...followed.values()].flat());
     retries.run(`tenant/${tenantID}`, async () => {
-      await touchUnsettled(pool, tenantID, 0);
+      await touchUnsettled(pool, tenantID, RECOVERY_SPREAD_MS);
       engine.look();
       bus.kick();
     });
@@ -200,19 +235,39 @@ export async function runReconciler(
   });
 
   const ticker = makeTicker({ bus, look: look("local"), clock, log, periodMs: config.heartbeatMs });
+  const membership = makeMembership({
+    living: () => livingWorkers(pool),
+    own: () => engine.owner(),
+    changed: (living, own) => {
+      secretWatches.shareWith(living, own);
+      // Whoever went may have left work behind.
+      engine.look();
+    },
+    log,
+  });
   const sweeper = makeSweeper({
     pool,
     everyMs: config.heartbeatMs,
     reconsider: (signal) => intake.reconsider(undefined, signal),
     standing: (standing) => {
       metrics.standing(standing);
-      metrics.breakers({ origin: breakers.open().length });
+      metrics.breakers({ origin: breakers.open().length, tenant: tenantBreakers.open() });
     },
     clock,
     log,
   });
 
-  const drift = makeDrift({ pool, cluster, tenants, everyMs: config.driftMs, look: look("timer"), clock, log });
+  const drift = makeDrift({
+    pool,
+    cluster,
+    tenants,
+    breakers,
+    tenantBreakers,
+    everyMs: config.driftMs,
+    look: look("timer"),
+    clock,
+    log,
+  });
 
   let userWatch: Watch | undefined;
   let tenantLoop: Promise<void> = Promise.resolve();
@@ -238,7 +293,7 @@ export async function runReconciler(
     makeHeartbeatConsumer({ bus, look: look("heartbeat") }),
     outbox,
     { name: "sights", start: () => undefined, stop: () => retries.stop() },
-    { name: "engine", start: () => engine.start(), stop: () => engine.stop().finally(() => breakers.stop()) },
+    { name: "engine", start: () => engine.start(), stop: () => engine.stop().finally(stopBreakers) },
     {
       name: "tenants",
       start: () => {
@@ -270,6 +325,7 @@ export async function runReconciler(
         await watches.close();
       },
     },
+    membership,
     sweeper,
     drift,
     ticker,
@@ -281,6 +337,14 @@ export async function runReconciler(
       log,
     }),
   ];
+  if (config.operator !== undefined) {
+    const lookNow = (): void => {
+      engine.look();
+      outbox.look();
+    };
+    const operator = makeOperator({ pool, cluster, clusterID, tenants, look: lookNow, clock, log });
+    parts.push(makeOperatorServer({ address: config.operator, operator, log }));
+  }
   if (config.webhookTLS.managed) {
     parts.push(
       makeRenewer({

@@ -14,10 +14,12 @@ import {
   REACHED,
   REACHED_BY,
   type Reached,
+  type Rotation,
   type RowPatch,
   type Run,
   type RunReason,
   type SagaRow,
+  type SecretPlace,
   type StepName,
   STEPS,
 } from "./row.ts";
@@ -63,10 +65,10 @@ export function remember(row: SagaRow, outcome: Outcome): readonly Outcome[] {
 }
 
 /** The intent of a run that needs one, recorded before its first outside call; undefined when none is missing. */
-export function beforeUp(row: SagaRow, desired: Desired, run: Run): RowPatch | undefined {
+export function beforeUp(row: SagaRow, desired: Desired, run: Run, now: Date): RowPatch | undefined {
   const rotation =
     row.rotation === undefined && run.step !== "secret" && wantsRotation(row, desired)
-      ? { toGeneration: Math.max(desired.keyGeneration, row.keyGeneration), requestedAt: desired.rotateRequestedAt }
+      ? rotationTo(row, desired, now)
       : undefined;
   const down = forGoingDown(row, desired);
   const started = row.run?.generation === run.generation && row.run.reason === run.reason && sameSeen(row.run, run);
@@ -74,15 +76,29 @@ export function beforeUp(row: SagaRow, desired: Desired, run: Run): RowPatch | u
   return { run, ...down, ...(rotation === undefined ? {} : { rotation }) };
 }
 
+/** A generation names one rotation; what rotates within one is told from its like by its time. */
+function rotationTo(row: SagaRow, desired: Desired, now: Date): Rotation {
+  const { keyGeneration, rotateRequestedAt: requestedAt } = desired;
+  if (keyGeneration > row.keyGeneration) return { toGeneration: keyGeneration, requestedAt };
+  return { toGeneration: row.keyGeneration, requestedAt, at: now.toISOString() };
+}
+
 /**
- * What going down must know, and the object may no longer tell by then. A Secret that is not made yet has its place
- * noted before it is: one that was posted, and whose answer was lost, is found there.
+ * What going down must know, and the object may no longer tell by then. A Secret has its place noted before it is made
+ * there: one that was posted, and whose answer was lost, is found, be it the first or one that was to move.
  */
 function forGoingDown(row: SagaRow, desired: Desired): RowPatch {
   const policy = row.deletionPolicy === desired.deletionPolicy ? {} : { deletionPolicy: desired.deletionPolicy };
-  const { namespace, name = secretName(sagaUUID(row.uuid)) } = desired.secret;
-  const known = row.secretUID !== undefined || (row.secretNamespace === namespace && row.secretName === name);
-  return { ...policy, ...(known ? {} : { secretNamespace: namespace, secretName: name }) };
+  return { ...policy, ...placeNoted(row, desired) };
+}
+
+function placeNoted(row: SagaRow, { secret }: Desired): RowPatch {
+  const { namespace, name = secretName(sagaUUID(row.uuid)) } = secret;
+  const isHere = (place: SecretPlace): boolean => place.namespace === namespace && place.name === name;
+  const { secretNamespace: before, secretName: nameBefore } = row;
+  if (before === undefined || nameBefore === undefined) return { secretNamespace: namespace, secretName: name };
+  if (isHere({ namespace: before, name: nameBefore }) || row.secretPlaces.some(isHere)) return {};
+  return { secretPlaces: [...row.secretPlaces, { namespace, name }] };
 }
 
 function sameSeen(a: Run, b: Run): boolean {
@@ -122,7 +138,9 @@ export function afterUp(row: SagaRow, run: Run, result: StepResult): Advanced {
 export function afterFinish(row: SagaRow, run: Run, desired: Desired, tenant: TenantView, now: Date): Advanced {
   const rotation = run.rotated === true ? row.rotation : undefined;
   const seen = run.seen ?? row.handled ?? { tenantRevision: tenant.revision, requestedAt: desired.requestedAt };
-  const keyGeneration = row.handled === undefined ? desired.keyGeneration : row.keyGeneration;
+  // Of a person who was here before, the count goes on: no two rotations have the same.
+  const keyGeneration =
+    row.handled === undefined ? Math.max(desired.keyGeneration, row.keyGeneration) : row.keyGeneration;
   const previousKeyUntil =
     rotation !== undefined && run.leavesPrevious === true
       ? new Date(now.getTime() + parseDuration(desired.keyOverlap))

@@ -2,7 +2,7 @@ import { FINALIZER } from "../api/meta.ts";
 import { REASON, type Reason } from "../api/reasons.ts";
 import type { LiveTenantUser } from "../api/tenantUser.ts";
 import type { Desired, Refusal } from "./desired.ts";
-import { type Run, type RunReason, type SagaRow, type StepName, STEPS } from "./row.ts";
+import { type Deleting, type Run, type RunReason, type SagaRow, type StepName, STEPS } from "./row.ts";
 
 /** How long a deletion may hold its object while a neighbour stays down; the rest is a debt. */
 export const RELEASE_AFTER_MS = 10 * 60_000;
@@ -48,8 +48,18 @@ export interface View {
   readonly clusterID: string;
   /** Somebody waits for this email in this tenant. */
   readonly waiter: boolean;
-  /** Steps whose neighbour is known to be down, with the moment of the next probe. */
-  readonly closed: Partial<Record<StepName, Date>>;
+  /** Neighbours that nobody goes to at the moment. */
+  readonly closed: Partial<Record<TenantNeighbour, Closed>>;
+}
+
+/** The neighbours that a tenant has an address and a credential for. */
+export type TenantNeighbour = "keycloak" | "newapi";
+
+/** `silent`: it does not answer. `refuses`: it does not let this tenant's credential in. */
+export interface Closed {
+  readonly why: "silent" | "refuses";
+  /** When to look again, unless called before. */
+  readonly until: Date;
 }
 
 export type Action =
@@ -132,7 +142,10 @@ function decideUp(view: View, sight: Extract<Sight, { kind: "present" }>, now: D
   const refused = sight.refusal ?? otherPin(row, desired);
   if (refused !== undefined) return { kind: "refuse", refusal: refused };
   const run = nextRun(row, desired, tenant, now);
+  const held = object.metadata.finalizers?.includes(FINALIZER) === true;
   if (run === undefined) {
+    // Taken off by hand: the object could go unseen, and everything of its person would stay.
+    if (!held) return { kind: "add-finalizer" };
     const until = row.previousKeyUntil;
     return { kind: "rest", why: "done", ...(until === undefined ? {} : { until }) };
   }
@@ -140,18 +153,24 @@ function decideUp(view: View, sight: Extract<Sight, { kind: "present" }>, now: D
     return { kind: "wait", reason: REASON.TenantNotReady, message: tenant.message, until: undefined };
   }
   if (desired.email !== row.email) return { kind: "move-email", email: desired.email };
-  if (object.metadata.finalizers?.includes(FINALIZER) !== true) return { kind: "add-finalizer" };
+  if (!held) return { kind: "add-finalizer" };
   if (run.step === "finish") return { kind: "finish", run: { ...run, step: "secret" } };
-  const probeAt = view.closed[run.step];
-  if (probeAt !== undefined) {
-    return {
-      kind: "wait",
-      reason: REASON.NeighbourUnavailable,
-      message: `${run.step} does not answer; it is probed, and this goes on when it does.`,
-      until: probeAt,
-    };
-  }
+  // The Secret's step asks the gateway for the key, and tries it there.
+  const neighbour = run.step === "keycloak" ? "keycloak" : "newapi";
+  const closed = view.closed[neighbour];
+  if (closed !== undefined) return waitFor(neighbour, closed);
   return { kind: "up", step: run.step, run: { ...run, step: run.step } };
+}
+
+function waitFor(neighbour: TenantNeighbour, { why, until }: Closed): Action {
+  const [reason, message] =
+    why === "silent"
+      ? [REASON.NeighbourUnavailable, `${neighbour} does not answer; it is probed, and this goes on when it does.`]
+      : [
+          REASON.TenantNotReady,
+          `${neighbour} refuses this tenant's credential; the Tenant is checked, and this goes on when its check is green.`,
+        ];
+  return { kind: "wait", reason, message, until };
 }
 
 /** The uuid is chosen once: a pin that is added or changed later must be it. */
@@ -252,17 +271,16 @@ function decideDown(view: View, now: Date): Action {
   }
   if (!deleting.released && owedSince >= RELEASE_AFTER_MS) return { kind: "release", debt: true };
   if (row.backoffUntil !== undefined && row.backoffUntil > now) {
-    const letGoAt = new Date(new Date(deleting.since).getTime() + RELEASE_AFTER_MS);
-    return { kind: "sleep", until: deleting.released || row.backoffUntil < letGoAt ? row.backoffUntil : letGoAt };
+    return { kind: "sleep", until: noLaterThanRelease(deleting, row.backoffUntil) };
   }
-  const probeAt = view.closed[next];
-  if (probeAt !== undefined) {
-    return {
-      kind: "wait",
-      reason: REASON.NeighbourUnavailable,
-      message: `${next} does not answer; undoing goes on when it does.`,
-      until: probeAt,
-    };
+  const closed = next === "secret" ? undefined : view.closed[next];
+  if (next !== "secret" && closed !== undefined) {
+    return waitFor(next, { ...closed, until: noLaterThanRelease(deleting, closed.until) });
   }
   return { kind: "down", step: next, how: locking ? "lock" : "remove" };
+}
+
+function noLaterThanRelease({ since, released }: Deleting, until: Date): Date {
+  const letGoAt = new Date(new Date(since).getTime() + RELEASE_AFTER_MS);
+  return released || until < letGoAt ? until : letGoAt;
 }

@@ -102,6 +102,13 @@ export interface Rotation {
   readonly toGeneration: number;
   /** The annotation's value that asked for it, if one did. */
   readonly requestedAt?: string | undefined;
+  /** RFC 3339: when it was decided, where its generation does not tell it from the one before. */
+  readonly at?: string | undefined;
+}
+
+export interface SecretPlace {
+  readonly namespace: string;
+  readonly name: string;
 }
 
 export interface Deleting {
@@ -159,6 +166,8 @@ export interface SagaRow {
   readonly secretUID: string | undefined;
   /** resourceVersion of the Secret as last written or found good. */
   readonly secretVersion: string | undefined;
+  /** Other places where a Secret of this person may stand: where it was, or was about to be made. */
+  readonly secretPlaces: readonly SecretPlace[];
   readonly managed: Managed;
   readonly enabled: boolean;
 
@@ -189,6 +198,7 @@ export type RowPatch = {
       | "managed"
       | "enabled"
       | "keyGeneration"
+      | "secretPlaces"
       | "history"
   ]?: NonNullable<SagaRow[Field]>;
 } & {

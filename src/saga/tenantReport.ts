@@ -61,6 +61,12 @@ export function blocking(checks: Checks | undefined): Finding[] {
   return findings(checks).filter((finding) => finding.effect === "blocks");
 }
 
+/** Whether one neighbour was found as users need it; undefined: it could not be asked. */
+export function wellness(result: CheckResult): boolean | undefined {
+  if (result.kind !== "checked") return undefined;
+  return result.findings.every((finding) => finding.effect !== "blocks");
+}
+
 /** Whether every neighbour was asked. */
 export function conclusive(checks: Checks): boolean {
   return CHECKED.every((neighbour) => checks[neighbour].kind === "checked");
@@ -211,7 +217,19 @@ function neighbourVerdict({ checks, previous }: TenantReported, accepted: Tenant
   const wrong = result.findings.filter((finding) => finding.effect !== "advises");
   const first = wrong.find((finding) => finding.effect === "blocks") ?? wrong[0];
   if (first !== undefined) return { status: "False", reason: first.reason, message: all(wrong) };
+  if (neighbour === "newapi" && cannotDelete(accepted)) {
+    return {
+      status: "True",
+      reason: REASON.NotSupportedByGateway,
+      message:
+        "Dialect admin-v1 cannot delete accounts; those of deleted people are disabled, whatever newapi.deletion says.",
+    };
+  }
   return { status: "True", reason: REASON.Ready, message: allWell(accepted, neighbour) };
+}
+
+function cannotDelete({ newapi }: TenantSpec): boolean {
+  return newapi.deletion === "Delete" && newapi.dialect === "admin-v1";
 }
 
 function allWell(accepted: TenantSpec, neighbour: Checked): string {

@@ -1,4 +1,4 @@
-import { ANNOTATION_KEY_SEAL } from "../api/meta.ts";
+import { ANNOTATION_KEY_SEAL, ANNOTATION_KEY_VERSION } from "../api/meta.ts";
 import { REASON } from "../api/reasons.ts";
 import type { SecretObject } from "../kube/cluster.ts";
 import { ConflictError, TransientError, WaitingError } from "../lib/errors.ts";
@@ -6,7 +6,7 @@ import { Sensitive } from "../lib/sensitive.ts";
 import type { Account } from "../newapi/gateway.ts";
 import type { StepResult } from "../saga/advance.ts";
 import type { Desired } from "../saga/desired.ts";
-import { isRotating, noteWrites, personOf } from "./person.ts";
+import { isRotating, keyStanding, noteWrites, personOf } from "./person.ts";
 import type { StepContext, UpContext } from "./step.ts";
 
 export interface KeyToWrite {
@@ -31,8 +31,14 @@ export async function keyToWrite(
   if (freshKey !== undefined) return { apiKey: freshKey, account, verdict: undefined };
   const gateway = context.gateway();
   if (!gateway.capabilities.keyIsFree && !isRotating(row)) {
-    const held = sealedKey(context, account, current) ?? sealedKey(context, account, await oldPlace(context, signal));
+    let from = current;
+    let held = sealedKey(context, account, from);
+    if (held === undefined) {
+      from = await oldPlace(context, signal);
+      held = sealedKey(context, account, from);
+    }
     if (held !== undefined) {
+      await removeForgotten(context, account, held, from, signal);
       if (!desired.enabled || !desired.verifyKey) return { apiKey: held, account, verdict: undefined };
       const verdict = await gateway.verifyKey(held, signal);
       if (verdict === "works" || verdict === "exhausted") return { apiKey: held, account, verdict };
@@ -50,6 +56,24 @@ export async function keyToWrite(
   } finally {
     noteWrites(context, account);
   }
+}
+
+/**
+ * The row was lost, and with it what it knew of a rotation under way: when the Secret tells of one, its key stays, and
+ * those beside it go.
+ */
+async function removeForgotten(
+  context: UpContext,
+  account: Account,
+  held: Sensitive,
+  secret: SecretObject | undefined,
+  signal: AbortSignal,
+): Promise<void> {
+  const { row, desired, wrote } = context;
+  if (row.handled !== undefined) return;
+  if (secret?.metadata.annotations?.[ANNOTATION_KEY_VERSION] === keyStanding(row, desired)) return;
+  const died = await context.gateway().retire(personOf(row, desired), signal, held);
+  if (died > 0) wrote({ action: "previous-key-deleted", target: account.userID });
 }
 
 function withoutKey({ message, neighbour, retryAfterMs }: WaitingError): WaitingError {

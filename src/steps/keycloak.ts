@@ -1,7 +1,8 @@
 import { REASON } from "../api/reasons.ts";
 import { WaitingError } from "../lib/errors.ts";
 import type { StepResult } from "../saga/advance.ts";
-import type { Adoption, DesiredUser, EnsuredUser } from "../keycloak/realm.ts";
+import { namesakes } from "../keycloak/adopt.ts";
+import { type Adoption, type DesiredUser, type EnsuredUser, MarkedStranger } from "../keycloak/realm.ts";
 import type { Desired } from "../saga/desired.ts";
 import type { RowPatch, SagaRow } from "../saga/row.ts";
 import { CarriesUUID, type Step, type StepContext, type UpContext } from "./step.ts";
@@ -13,10 +14,6 @@ async function up(context: UpContext, signal: AbortSignal): Promise<StepResult> 
   const { row, desired, wrote } = context;
   const realm = context.realm();
   const ensured = await ensure(context, signal);
-  if (ensured.created || ensured.changed) {
-    const action = ensured.created ? "created" : ensured.adopted && !row.adopted ? "adopted" : "updated";
-    wrote({ action, target: ensured.userID });
-  }
   if (desired.invitation === "Email" && row.invitedKeycloakUserID !== ensured.userID) {
     // At most one mail per Keycloak user: noted before it is sent, so a lost reply counts as sent.
     await context.note({ keycloakUserID: ensured.userID, invitedKeycloakUserID: ensured.userID });
@@ -37,13 +34,17 @@ async function up(context: UpContext, signal: AbortSignal): Promise<StepResult> 
 }
 
 async function ensure(
-  { row, desired, realm, adoption, allowedGroups }: UpContext,
+  { row, desired, realm, adoption, allowedGroups, wrote }: UpContext,
   signal: AbortSignal,
 ): Promise<EnsuredUser> {
   const policy: Adoption = adoption === "Never" ? { policy: "Never" } : { policy: "Unclaimed", allowedGroups };
   try {
-    return await realm().ensureUser(desiredUser(row, desired), row.keycloakUserID, policy, signal);
+    const how = { ...policy, wrote: (action: string, target: string) => wrote({ action, target }) };
+    return await realm().ensureUser(desiredUser(row, desired), row.keycloakUserID, how, signal);
   } catch (error) {
+    const next = error instanceof MarkedStranger && error.wrongAddress ? nextUUID(row) : undefined;
+    // The uuid was made of an address that somebody else had before, or claims to have had.
+    if (error instanceof MarkedStranger && next !== undefined) throw new CarriesUUID(next, error);
     if (!(error instanceof WaitingError) || error.code !== REASON.EmailInUse || row.keycloakUserID !== undefined)
       throw error;
     // Somebody of this tenant has the address under another uuid: it may be this very person, from before the
@@ -51,6 +52,13 @@ async function ensure(
     const uuid = await realm().uuidByEmail(desired.email, row.tenantID, signal);
     throw uuid === undefined || uuid === row.uuid ? error : new CarriesUUID(uuid, error);
   }
+}
+
+/** The uuid that a newcomer on this address gets after this one; undefined: this one was not made of the address. */
+function nextUUID({ uuid, tenantID, email }: SagaRow): string | undefined {
+  const all = namesakes(tenantID, email);
+  const at = all.indexOf(uuid);
+  return at < 0 ? undefined : all[at + 1];
 }
 
 /** What the object asks for, in Keycloak's words. */

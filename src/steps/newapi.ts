@@ -100,9 +100,15 @@ function unsupported(context: UpContext, created: boolean): string[] {
   return notes;
 }
 
-async function down(context: StepContext, _how: "lock" | "remove", signal: AbortSignal): Promise<RowPatch> {
+async function down(context: StepContext, how: "lock" | "remove", signal: AbortSignal): Promise<RowPatch> {
   const { row, wrote } = context;
   const gateway = context.gateway();
+  if (how === "remove" && context.accountDeletion === "Delete" && gateway.remove !== undefined) {
+    const target = row.newapiUserID;
+    await gateway.remove(leaving(row), (action) => wrote({ action, target }), signal);
+    // The id stays on record, for the event that tells of it; nothing is believed of it without the mark.
+    return { enabled: false, masterKey: null };
+  }
   const userID = row.newapiUserID ?? (await gateway.find(leaving(row), signal))?.userID;
   if (userID === undefined) return {};
   if (await gateway.disable(userID, row.uuid, signal)) wrote({ action: "disabled", target: userID });

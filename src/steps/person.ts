@@ -1,6 +1,6 @@
 import { createHash } from "node:crypto";
 
-import type { Account, Person } from "../newapi/gateway.ts";
+import type { Account, Person, WantedAccount } from "../newapi/gateway.ts";
 import type { Desired } from "../saga/desired.ts";
 import type { SagaRow } from "../saga/row.ts";
 import type { UpContext } from "./step.ts";
@@ -18,6 +18,12 @@ export function personOf(row: SagaRow, desired: Desired): Person {
     overlapping: row.previousKeyUntil !== undefined,
     masterKey: row.masterKey,
   };
+}
+
+/** What of the account can be compared from outside. */
+export function wantedAccount(row: SagaRow, desired: Desired): WantedAccount {
+  const { enabled, email, tier, quota } = desired;
+  return { uuid: row.uuid, tenantID: row.tenantID, userID: row.newapiUserID, enabled, email, tier, quota };
 }
 
 /** The same on the way down, when the object may no longer tell: only enough to be found. */
@@ -51,10 +57,16 @@ export function keyVersion(row: SagaRow, desired: Desired): string {
     rotation !== undefined
       ? [rotation.toGeneration, rotation.requestedAt ?? handled?.rotateRequestedAt]
       : handled === undefined
-        ? [desired.keyGeneration, desired.rotateRequestedAt]
+        ? [Math.max(desired.keyGeneration, row.keyGeneration), desired.rotateRequestedAt]
         : [row.keyGeneration, handled.rotateRequestedAt];
   if (requestedAt === undefined) return String(generation);
   return `${generation}-${createHash("sha256").update(requestedAt).digest("hex").slice(0, 8)}`;
+}
+
+/** What a Secret says of the key in it: its version, and whether the one before may still be alive. */
+export function keyStanding(row: SagaRow, desired: Desired): string {
+  const beside = isRotating(row) || row.previousKeyUntil !== undefined;
+  return `${keyVersion(row, desired)}${beside ? "+" : ""}`;
 }
 
 /** Puts what the gateway wrote of its own into the audit. */

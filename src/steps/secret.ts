@@ -1,14 +1,22 @@
-import { ANNOTATION_KEY_SEAL, FIELD_MANAGER, LABEL_MANAGED_BY, LABEL_TENANT, LABEL_USER_UUID } from "../api/meta.ts";
+import {
+  ANNOTATION_KEY_SEAL,
+  ANNOTATION_KEY_VERSION,
+  FIELD_MANAGER,
+  LABEL_MANAGED_BY,
+  LABEL_TENANT,
+  LABEL_USER_UUID,
+} from "../api/meta.ts";
 import { sagaUUID, secretName } from "../api/names.ts";
 import { REASON } from "../api/reasons.ts";
 import type { SecretBody, SecretObject } from "../kube/cluster.ts";
-import { ConflictError, TerminalError } from "../lib/errors.ts";
+import { TerminalError } from "../lib/errors.ts";
 import type { Sensitive } from "../lib/sensitive.ts";
 import type { Account } from "../newapi/gateway.ts";
 import type { StepResult } from "../saga/advance.ts";
 import type { Desired } from "../saga/desired.ts";
-import type { RowPatch, SagaRow } from "../saga/row.ts";
+import type { RowPatch, SagaRow, SecretPlace } from "../saga/row.ts";
 import { entry, keyToWrite, sealedKey, verify } from "./key.ts";
+import { keyStanding } from "./person.ts";
 import type { Step, StepContext, UpContext } from "./step.ts";
 
 /** The Secret with the key, in the tenant's namespace: ours by its recorded uid, and by nothing weaker. */
@@ -24,13 +32,14 @@ async function up(context: UpContext, signal: AbortSignal): Promise<StepResult> 
   const seal = context.gateway().seal({ uuid: row.uuid, userID: account.userID }, apiKey);
   const wanted = body(row, desired, { namespace, name, apiKey, seal });
   const written = await ensureSecret(context, current, wanted, { account, apiKey }, signal);
-  await removeOldPlace(context, wanted, signal);
+  await removeElsewhere(context, wanted, signal);
   return {
     learned: {
       secretNamespace: wanted.namespace,
       secretName: wanted.name,
       secretUID: written.metadata.uid ?? null,
       secretVersion: written.metadata.resourceVersion ?? null,
+      ...(row.secretPlaces.length === 0 ? {} : { secretPlaces: [] }),
       masterKey: account.masterKey ?? null,
       managed: {
         ...row.managed,
@@ -58,7 +67,9 @@ function body(
     },
     annotations: {
       ...desired.secret.annotations,
-      ...(to.seal === undefined ? {} : { [ANNOTATION_KEY_SEAL]: to.seal }),
+      ...(to.seal === undefined
+        ? {}
+        : { [ANNOTATION_KEY_SEAL]: to.seal, [ANNOTATION_KEY_VERSION]: keyStanding(row, desired) }),
     },
     data: { [desired.secret.apiKeyEntry]: to.apiKey.reveal(), [desired.secret.baseURLEntry]: desired.secret.baseURL },
   };
@@ -142,40 +153,40 @@ function sameMap(a: Readonly<Record<string, string>>, b: Readonly<Record<string,
   return names.length === Object.keys(b).length && names.every((name) => a[name] === b[name]);
 }
 
-/** The Secret moved to another name or namespace: the one before is removed, by its recorded uid. */
-async function removeOldPlace(context: UpContext, wanted: SecretBody, signal: AbortSignal): Promise<void> {
-  const { row, cluster, wrote } = context;
-  const { secretNamespace, secretName: name, secretUID } = row;
-  if (secretNamespace === undefined || name === undefined || secretUID === undefined) return;
-  if (secretNamespace === wanted.namespace && name === wanted.name) return;
-  try {
-    await cluster.deleteSecret(secretNamespace, name, secretUID, signal);
-  } catch (error) {
-    // By now another Secret has the name: ours is gone, and that one is not ours to touch.
-    if (error instanceof ConflictError) return;
-    throw error;
+/** Wherever a Secret of this person may stand: as recorded, and where one was about to be made. */
+function placesOf({ uuid, secretNamespace: namespace, secretName: recorded, secretPlaces }: SagaRow): SecretPlace[] {
+  if (namespace === undefined) return [...secretPlaces];
+  return [{ namespace, name: recorded ?? secretName(sagaUUID(uuid)) }, ...secretPlaces];
+}
+
+/** The Secret moved to another name or namespace: what is left of it elsewhere is removed. */
+async function removeElsewhere(context: UpContext, wanted: SecretPlace, signal: AbortSignal): Promise<void> {
+  for (const place of placesOf(context.row)) {
+    if (place.namespace !== wanted.namespace || place.name !== wanted.name) await removeFrom(context, place, signal);
   }
-  wrote({ action: "deleted", target: `${secretNamespace}/${name}` });
 }
 
 async function down(context: StepContext, _how: "lock" | "remove", signal: AbortSignal): Promise<RowPatch> {
+  const places = placesOf(context.row);
+  for (const place of places) await removeFrom(context, place, signal);
+  if (places.length === 0) return {};
+  return { secretUID: null, ...(context.row.secretPlaces.length === 0 ? {} : { secretPlaces: [] }) };
+}
+
+/** Ours by the recorded uid; one that was posted and not recorded bears our labels. A foreign one in its place stays. */
+async function removeFrom(context: StepContext, { namespace, name }: SecretPlace, signal: AbortSignal): Promise<void> {
   const { row, cluster, wrote } = context;
-  const { secretNamespace, secretUID } = row;
-  const name = row.secretName ?? secretName(sagaUUID(row.uuid));
-  if (secretNamespace === undefined) return {};
-  const current = await absentWhenTerminating(context, secretNamespace, name, signal);
-  if (current === undefined) return { secretUID: null };
-  // Ours by uid; one that was posted and not recorded bears both labels. A foreign one under our name stays.
-  const labels = current.metadata.labels ?? {};
-  const ours =
-    current.metadata.uid === secretUID ||
+  const current = await absentWhenTerminating(context, namespace, name, signal);
+  if (current?.metadata.uid === undefined) return;
+  const { uid, labels = {} } = current.metadata;
+  const isOurs =
+    uid === row.secretUID ||
     (labels[LABEL_TENANT] === row.tenantID &&
       labels[LABEL_USER_UUID] === row.uuid &&
       labels[LABEL_MANAGED_BY] === FIELD_MANAGER);
-  if (!ours || current.metadata.uid === undefined) return { secretUID: null };
-  await cluster.deleteSecret(secretNamespace, name, current.metadata.uid, signal);
-  wrote({ action: "deleted", target: `${secretNamespace}/${name}` });
-  return { secretUID: null };
+  if (!isOurs) return;
+  await cluster.deleteSecret(namespace, name, uid, signal);
+  wrote({ action: "deleted", target: `${namespace}/${name}` });
 }
 
 /** In a namespace that goes, our rights may be gone before the Secret: that is its end too. */

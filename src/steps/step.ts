@@ -1,3 +1,4 @@
+import type { AccountDeletion } from "../api/tenant.ts";
 import type { Cluster } from "../kube/cluster.ts";
 import type { SagaError } from "../lib/errors.ts";
 import type { Sensitive } from "../lib/sensitive.ts";
@@ -28,6 +29,8 @@ export interface StepContext {
   /** Throw a WaitingError while the tenant's credentials are missing. */
   readonly realm: () => Realm;
   readonly gateway: () => Gateway;
+  /** What the Tenant wants to become of the gateway's account, once it goes for good. */
+  readonly accountDeletion: AccountDeletion;
   /** Must be called after every outside write that changed something. */
   readonly wrote: (written: Written) => void;
   /** Records, fenced, what must be known before the next outside call: an intent. Throws when the lease is lost. */
@@ -53,7 +56,7 @@ export interface Step {
   down(context: StepContext, how: "lock" | "remove", signal: AbortSignal): Promise<RowPatch>;
 }
 
-/** The person's account carries another uuid of ours than the row: to be taken over, or waited for. */
+/** The person's account carries another uuid than the row, or the row's is somebody else's: to be taken over, or waited for. */
 export class CarriesUUID extends Error {
   readonly uuid: string;
 

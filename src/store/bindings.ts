@@ -202,7 +202,7 @@ async function insert(client: PoolClient, applicant: Applicant, uuid: string): P
  * Gives a row to the object. A row with a past begins a run that finds what is there and mends what is not; after a
  * finished deletion the accounts are new or enabled again, and the key that was let go of is never handed out again.
  */
-async function bindTo(client: PoolClient, applicant: Applicant, row: SagaRow): Promise<Binding> {
+export async function bindTo(client: PoolClient, applicant: Applicant, row: SagaRow): Promise<Binding> {
   await voidCandidates(client, applicant, row.uuid);
   const past = row.confirmed && !row.voided;
   const ended = row.state === "deleted";
@@ -219,7 +219,7 @@ async function bindTo(client: PoolClient, applicant: Applicant, row: SagaRow): P
         kc_user_id = case when $10 then null else kc_user_id end,
         adopted = case when $10 then false else adopted end,
         invited_kc_user_id = case when $10 then null else invited_kc_user_id end,
-        rotation = case when $11 then jsonb_build_object('toGeneration', key_generation) else rotation end
+        rotation = case when $11 then jsonb_build_object('toGeneration', key_generation, 'at', to_jsonb(now())) else rotation end
       where sme_user_uuid = $1 returning *`,
     values: [
       row.uuid,

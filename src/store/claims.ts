@@ -1,7 +1,9 @@
 import type { Pool } from "pg";
+import { REASON } from "../api/reasons.ts";
 import type { UserEvent } from "../api/userEvent.ts";
 import type { RowPatch, SagaRow } from "../saga/row.ts";
 import { appendAudit, type AuditEntry } from "./audit.ts";
+import { leaveRing } from "./emailRing.ts";
 import { enqueueEvent } from "./outbox.ts";
 import { assignments, type Queryable, type RawRow, sagaRow } from "./sagas.ts";
 import { inTransaction } from "./transaction.ts";
@@ -40,6 +42,23 @@ export async function claimDue(
   return rows.map((raw) => ({ row: sagaRow(raw), owner }));
 }
 
+/** A lease is alive while its owner's session holds its lock. */
+function livingOwners(locks: string): string {
+  return `select objid::bigint as owner from pg_locks
+    where locktype = 'advisory' and classid = ${locks}::bigint::oid and objsubid = 2 and granted
+      and database = (select oid from pg_database where datname = current_database())`;
+}
+
+/** The owners whose sessions live, in no order. */
+export async function livingWorkers(db: Queryable): Promise<number[]> {
+  const { rows } = await db.query<{ owner: number | string }>({
+    name: "living-workers",
+    text: livingOwners("$1"),
+    values: [WORKER_LOCKS],
+  });
+  return rows.map(({ owner }) => Number(owner));
+}
+
 // The recursive part walks from tenant to tenant along the index of due rows: rows at rest are never looked at.
 const CLAIM_DUE = `
 with recursive tenant as (
@@ -50,9 +69,7 @@ with recursive tenant as (
           order by s.sme_tenant_id limit 1)
   from tenant where tenant.sme_tenant_id is not null
 ), living as (
-  select objid::bigint as owner from pg_locks
-  where locktype = 'advisory' and classid = $4::bigint::oid and objsubid = 2
-    and database = (select oid from pg_database where datname = current_database())
+  ${livingOwners("$4")}
 ), busy as (
   select * from unnest($5::text[], $6::int[]) as b (tenant_id, n)
 ), due as (
@@ -94,15 +111,35 @@ export async function giveBackLost(db: Queryable, owner: number, inHand: readonl
   });
 }
 
-/** Milliseconds from now to the earliest due row that nobody holds; undefined when none. */
+/**
+ * Milliseconds from now to when the next row may be claimed, negative for one that waits already; undefined when none
+ * is due. A row that somebody living holds counts from the end of its lease. However many are due, one step along the
+ * index finds the first that is free; only when all that are due now are held, those few are looked at.
+ */
 export async function earliestDueMs(db: Queryable): Promise<number | undefined> {
   const { rows } = await db.query<{ ms: number | null }>({
     name: "earliest-due",
-    text: `select extract(epoch from least(min(greatest(due_at, coalesce(lease_until, due_at)))) - now())::float8 * 1000 as ms
-           from (select due_at, lease_until from user_provision_state where due_at is not null order by due_at limit 100) s`,
+    text: EARLIEST_DUE,
+    values: [WORKER_LOCKS],
   });
   return rows[0]?.ms ?? undefined;
 }
+
+const EARLIEST_DUE = `
+with living as materialized (${livingOwners("$1")}), free as (
+  select min(due_at) as due_at from (
+    select s.due_at from user_provision_state s
+    where s.due_at is not null
+      and (s.lease_until is null or s.lease_until < now()
+           or not exists (select 1 from living where living.owner = s.lease_owner))
+    order by s.due_at limit 1
+  ) first
+)
+select extract(epoch from case
+  when free.due_at <= now() then free.due_at
+  else least(free.due_at, (select min(s.lease_until) from user_provision_state s where s.due_at <= now()))
+end - now())::float8 * 1000 as ms
+from free`;
 
 export interface Recording {
   readonly patch: RowPatch;
@@ -114,22 +151,25 @@ export interface Recording {
 
 /**
  * Records an outcome, fenced by owner and version, with its audit rows and events in one transaction. Undefined: the
- * lease is lost; the caller stops quietly. A touch that came after the claim keeps the row due.
+ * lease is lost; the audit is kept, and the caller stops quietly. A touch that came after the claim keeps the row due.
  */
 export async function record(pool: Pool, claim: Claim, recording: Recording): Promise<Claim | undefined> {
   if (recording.audit.length === 0 && recording.events.length === 0) return recordRow(pool, claim, recording);
   return inTransaction(pool, async (client) => {
     const next = await recordRow(client, claim, recording);
-    if (next === undefined) return undefined;
+    // What was written outside was written, whoever has the row by now.
     await appendAudit(client, recording.audit);
+    if (next === undefined) return undefined;
     for (const event of recording.events) await enqueueEvent(client, event);
     // Who is done waits for no other email any more, though it may have wanted one for a while.
     if (recording.patch.state === "done") {
-      await client.query({
+      const { objectUID, tenantID } = claim.row;
+      const gone = await client.query<{ why: string }>({
         name: "waits-no-more",
-        text: "delete from waiting where object_uid = $1",
-        values: [claim.row.objectUID],
+        text: "delete from waiting where object_uid = $1 returning why",
+        values: [objectUID],
       });
+      if (gone.rows[0]?.why === REASON.EmailCycle) await leaveRing(client, tenantID, objectUID);
     }
     return next;
   });

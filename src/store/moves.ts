@@ -1,14 +1,16 @@
 import type { Pool, PoolClient } from "pg";
 import { REASON } from "../api/reasons.ts";
 import type { SagaRow } from "../saga/row.ts";
-import { type Binding, holds, lockTenant, rowForUpdate } from "./bindings.ts";
+import { appendAudit } from "./audit.ts";
+import { bindTo, type Binding, holds, lockTenant, rowForUpdate } from "./bindings.ts";
+import { leaveRing, ringOf, ringSentence, tellRing } from "./emailRing.ts";
 import { type RawRow, sagaRow } from "./sagas.ts";
 import { inTransaction } from "./transaction.ts";
 import type { Waiter } from "./waiting.ts";
 
 /**
- * The row of a living object takes a new address. It waits while another living object holds that address; two that
- * want each other's would wait for ever, which is refused naming both. Fenced by the row's version; undefined: somebody
+ * The row of a living object takes a new address. It waits while another living object holds that address; those who want
+ * each other's, in a ring of two or more, would wait for ever, which is refused naming all. Fenced by the row's version; undefined: somebody
  * else works on the row by now.
  */
 export async function moveEmail(pool: Pool, row: SagaRow, email: string): Promise<Binding | undefined> {
@@ -41,6 +43,11 @@ async function takeEmail(client: PoolClient, row: SagaRow, email: string): Promi
     await client.query("delete from waiting where object_uid = $1", [row.objectUID]);
     return { kind: "bound", row: sagaRow(moved.rows[0] as RawRow), returned: false };
   }
+  const before = await client.query<{ email: string; why: string }>({
+    name: "my-wish",
+    text: "select email, why from waiting where object_uid = $1",
+    values: [row.objectUID],
+  });
   await client.query({
     name: "wait-for-email",
     text: `insert into waiting (object_uid, namespace, name, tenant, email, created_at, why)
@@ -49,37 +56,18 @@ async function takeEmail(client: PoolClient, row: SagaRow, email: string): Promi
            on conflict (object_uid) do update set email = excluded.email, why = excluded.why`,
     values: [row.uuid, email, REASON.EmailInUse],
   });
-  const cycle = await client.query({
-    name: "email-cycle",
-    text: "select 1 from waiting where object_uid = $1 and email = $2",
-    values: [holder.objectUID, row.email],
-  });
-  if ((cycle.rowCount ?? 0) > 0) {
-    await tellBoth(client, row.objectUID, holder.objectUID);
-    return {
-      kind: "refused",
-      reason: REASON.EmailCycle,
-      message: `${row.name ?? "?"} and ${holder.name ?? "?"} want each other's email; give one of them a third address first.`,
-    };
+  const [wish] = before.rows;
+  if (wish?.why === REASON.EmailCycle && wish.email !== email) await leaveRing(client, row.tenantID, row.objectUID);
+  const ring = await ringOf(client, row, email);
+  if (ring !== undefined) {
+    await tellRing(client, row.objectUID, ring);
+    return { kind: "refused", reason: REASON.EmailCycle, message: ringSentence(ring) };
   }
   return {
     kind: "waiting",
     reason: REASON.EmailInUse,
     message: `${email} belongs to TenantUser ${holder.name ?? "?"}; the change follows when that one is deleted or changes its email.`,
   };
-}
-
-/** A cycle has two ends: the other one, which waited so far, looks again, once, and is told the same. */
-async function tellBoth(client: PoolClient, mine: string | undefined, other: string | undefined): Promise<void> {
-  await client.query({
-    name: "tell-both",
-    text: `with told as (
-             update waiting set why = $3 where object_uid = any(array[$1, $2]::uuid[]) and why <> $3 returning object_uid
-           )
-           update user_provision_state set due_at = now(), touches = touches + 1
-           where object_uid = $2 and object_uid in (select object_uid from told) and confirmed_at is not null`,
-    values: [mine, other, REASON.EmailCycle],
-  });
 }
 
 /**
@@ -134,9 +122,10 @@ export async function handOver(
 }
 
 /**
- * The database was lost, and the person's account carries another uuid of this tenant than the one chosen anew: the row
- * takes it over, while it knows no upstream id. Fenced like a record. False: a living object holds that uuid, or the
- * lease is lost.
+ * The database was lost, and the person's account carries another uuid of this tenant than the one chosen anew: the
+ * object goes on under that one, while its row knows no upstream id. A row of that uuid keeps all it knows (what was
+ * given, what was adopted, where the Secret is), and the object's own becomes void; without one the row takes the uuid.
+ * Fenced like a record. False: a living object holds that uuid, or the lease is lost.
  */
 export async function takeOver(
   pool: Pool,
@@ -144,27 +133,56 @@ export async function takeOver(
   uuid: string,
 ): Promise<boolean> {
   return inTransaction(pool, async (client) => {
-    await lockTenant(client, claim.row.tenantID);
+    const { row, owner } = claim;
+    await lockTenant(client, row.tenantID);
     const other = await rowForUpdate(client, uuid);
-    if (other !== undefined) {
-      if (other.confirmed && (other.tenantID !== claim.row.tenantID || holds(other))) return false;
-      // What stood under that uuid had ended, or was never seen; the audit keeps what it did.
-      await client.query("delete from user_provision_state where sme_user_uuid = $1", [uuid]);
+    if (other?.confirmed === true && (other.tenantID !== row.tenantID || holds(other))) return false;
+    const fence = [row.uuid, owner, row.version];
+    if (other === undefined) {
+      const moved = await client.query({
+        name: "take-over",
+        text: `update user_provision_state set sme_user_uuid = $4, run = null, backoff_until = null, blocked_on = null,
+                 lease_owner = null, lease_until = null, due_at = now(), version = version + 1, updated_at = now()
+               where sme_user_uuid = $1 and lease_owner = $2 and version = $3 and kc_user_id is null`,
+        values: [...fence, uuid],
+      });
+      if (moved.rowCount === 0) return false;
+    } else {
+      const left = await client.query<Left>({
+        name: "take-over-leave",
+        text: `update user_provision_state set object_uid = null, confirmed_at = null, voided_at = now(), run = null,
+                 lease_owner = null, lease_until = null, due_at = null, version = version + 1, updated_at = now()
+               where sme_user_uuid = $1 and lease_owner = $2 and version = $3 and kc_user_id is null
+               returning cluster_id, object_namespace, object_name, object_created_at`,
+        values: fence,
+      });
+      const [object] = left.rows;
+      if (object === undefined || row.objectUID === undefined) return false;
+      await bindTo(
+        client,
+        {
+          uid: row.objectUID,
+          namespace: object.object_namespace,
+          name: object.object_name,
+          createdAt: object.object_created_at,
+          tenantID: row.tenantID,
+          email: row.email,
+          pin: undefined,
+          maxUsers: undefined,
+          clusterID: object.cluster_id,
+        },
+        other,
+      );
     }
-    const moved = await client.query({
-      name: "take-over",
-      text: `update user_provision_state set sme_user_uuid = $4, run = null, backoff_until = null, blocked_on = null,
-               lease_owner = null, lease_until = null, due_at = now(), version = version + 1, updated_at = now()
-             where sme_user_uuid = $1 and lease_owner = $2 and version = $3 and kc_user_id is null`,
-      values: [claim.row.uuid, claim.owner, claim.row.version, uuid],
-    });
-    if (moved.rowCount === 0) throw new TakeOverLost();
+    const entry = { uuid, tenantID: row.tenantID, step: "keycloak", action: "taken-over", target: undefined };
+    await appendAudit(client, [{ ...entry, detail: { from: row.uuid } }]);
     return true;
-  }).catch((error: unknown) => {
-    if (error instanceof TakeOverLost) return false;
-    throw error;
   });
 }
 
-/** Undoes the transaction: the lease is somebody else's. */
-class TakeOverLost extends Error {}
+interface Left {
+  readonly cluster_id: string;
+  readonly object_namespace: string;
+  readonly object_name: string;
+  readonly object_created_at: Date;
+}

@@ -11,6 +11,7 @@ import {
   type Run,
   type SagaRow,
   type SagaState,
+  type SecretPlace,
 } from "../saga/row.ts";
 
 /** Anything that runs a statement: the pool, or the client of an open transaction. */
@@ -48,6 +49,7 @@ export interface RawRow {
   secret_name: string | null;
   secret_uid: string | null;
   secret_version: string | null;
+  secret_places: SecretPlace[];
   managed: Managed;
   newapi_username: string | null;
   enabled: boolean;
@@ -95,6 +97,7 @@ export function sagaRow(raw: RawRow): SagaRow {
     secretName: raw.secret_name ?? undefined,
     secretUID: raw.secret_uid ?? undefined,
     secretVersion: raw.secret_version ?? undefined,
+    secretPlaces: raw.secret_places,
     managed: raw.managed,
     enabled: raw.enabled,
     keyGeneration: Number(raw.key_generation),
@@ -145,6 +148,7 @@ const COLUMN: Readonly<Record<keyof RowPatch, string>> = {
   secretName: "secret_name",
   secretUID: "secret_uid",
   secretVersion: "secret_version",
+  secretPlaces: "secret_places",
   keyRotatedAt: "key_rotated_at",
   rotation: "rotation",
   previousKeyUntil: "previous_key_until",
@@ -158,6 +162,7 @@ const COLUMN: Readonly<Record<keyof RowPatch, string>> = {
 
 const JSON_FIELDS: ReadonlySet<string> = new Set([
   "managed",
+  "secretPlaces",
   "history",
   "lastError",
   "run",

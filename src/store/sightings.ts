@@ -174,28 +174,50 @@ export async function voidUnconfirmed(db: Queryable): Promise<number> {
   return rowCount ?? 0;
 }
 
-/** The tenant became ready, or its neighbour answers again: whoever is not settled goes on, over `spreadMs`. */
-export async function touchUnsettled(db: Queryable, tenantID: string, spreadMs: number): Promise<number> {
+/**
+ * The tenant became ready, or its neighbour answers again: whoever is not settled goes on, over `spreadMs`. Of those who
+ * wait for a person, the ones stopped by an error of one of these codes.
+ */
+export async function touchUnsettled(
+  db: Queryable,
+  tenantID: string,
+  spreadMs: number,
+  resumed: readonly string[] = [],
+): Promise<number> {
   const { rowCount } = await db.query({
     name: "touch-unsettled",
     text: `update user_provision_state
-           set due_at = now() + make_interval(secs => random() * $2::float8 / 1000), backoff_until = null, touches = touches + 1
-           where sme_tenant_id = $1 and confirmed_at is not null and voided_at is null and blocked_on is null
+           set due_at = now() + make_interval(secs => random() * $2::float8 / 1000), backoff_until = null, blocked_on = null,
+             touches = touches + 1
+           where sme_tenant_id = $1 and confirmed_at is not null and voided_at is null
+             and (blocked_on is null or last_error->>'code' = any($3::text[]))
              and (state in ('pending', 'kc_created', 'newapi_created', 'secret_applied', 'failed', 'deleting')
-                  or (state = 'done' and run is not null))`,
-    values: [tenantID, spreadMs],
+                  or (state = 'done' and (run is not null or due_at is not null)))`,
+    values: [tenantID, spreadMs, resumed],
   });
   return rowCount ?? 0;
 }
 
-/** Finished people of this namespace whose Secret is not among these: their Secret step is due. */
-export async function touchMissingSecrets(db: Queryable, namespace: string, uids: readonly string[]): Promise<number> {
+/**
+ * All our Secrets of this namespace, as listed: whose is missing, or of another version than the service knows, has its
+ * Secret step due. Returns how many.
+ */
+export async function compareSecrets(
+  db: Queryable,
+  namespace: string,
+  listed: readonly { readonly uid: string; readonly version: string }[],
+): Promise<number> {
   const { rowCount } = await db.query({
-    name: "touch-missing-secrets",
-    text: `update user_provision_state set due_at = now(), touches = touches + 1,
-             ${recheckFrom("'secret'", "null::text")}
-           where secret_namespace = $1 and secret_uid <> all($2::uuid[]) and ${RECHECKABLE}`,
-    values: [namespace, uids],
+    name: "compare-secrets",
+    text: `update user_provision_state s set due_at = now(), touches = touches + 1,
+             ${recheckFrom("'secret'", "seen.listed_version")}
+           from (
+             select p.sme_user_uuid as uuid, l.version as listed_version
+             from user_provision_state p left join unnest($2::uuid[], $3::text[]) as l (uid, version) on l.uid = p.secret_uid
+             where p.secret_namespace = $1 and p.secret_uid is not null and l.version is distinct from p.secret_version
+           ) seen
+           where s.sme_user_uuid = seen.uuid and ${RECHECKABLE}`,
+    values: [namespace, listed.map(({ uid }) => uid), listed.map(({ version }) => version)],
   });
   return rowCount ?? 0;
 }

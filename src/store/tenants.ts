@@ -2,6 +2,7 @@ import { type TenantSpec, tenantSpec } from "../api/tenant.ts";
 import type { MirroredTenant } from "../saga/accept.ts";
 import type { UserCounts } from "../saga/tenantReport.ts";
 import { canonicalJSON, sameJSON } from "../saga/revision.ts";
+import { TENANT_FAULTS } from "../saga/tenantFaults.ts";
 import type { Queryable } from "./sagas.ts";
 
 /** The last accepted spec of one Tenant: what every replica and the webhook work with. */
@@ -182,18 +183,24 @@ export async function tenantUsage(db: Queryable): Promise<Map<string, TenantUsag
   return usage;
 }
 
+/** Over so long a tenant's rows become due, so that its neighbours are not flattened. */
+const SPREAD_SECONDS = 1;
+
 /**
  * Makes the tenant's living rows due: those last handled under another revision, or, without one, all of them (what
- * waited for the tenant has nothing in its row that says so). Returns how many.
+ * waited for the tenant has nothing in its row that says so; whom the tenant's own fault had stopped goes on). Returns
+ * how many.
  */
 export async function touchTenantRows(db: Queryable, tenantID: string, revision?: string): Promise<number> {
   const { rowCount } = await db.query({
     name: "touch-tenant-rows",
-    text: `update user_provision_state set due_at = now(), touches = touches + 1, backoff_until = null
+    text: `update user_provision_state set due_at = now() + make_interval(secs => random() * $4::float8),
+             touches = touches + 1, backoff_until = null,
+             blocked_on = case when $2::text is null and last_error->>'code' = any($3::text[]) then null else blocked_on end
            where sme_tenant_id = $1 and confirmed_at is not null and voided_at is null
              and state not in ('deleted', 'retained', 'orphaned')
              and ($2::text is null or handled->>'tenantRevision' is distinct from $2)`,
-    values: [tenantID, revision ?? null],
+    values: [tenantID, revision ?? null, TENANT_FAULTS, SPREAD_SECONDS],
   });
   return rowCount ?? 0;
 }

@@ -48,6 +48,8 @@ export interface Process {
 
 export interface Product {
   readonly id: string;
+  /** The reconciler's operator's port: what a port-forward would lead to. */
+  readonly operatorURL: string;
   /** Throws when that role does not run. */
   process(role: ProductRole): Process;
   running(role: ProductRole): boolean;
@@ -81,7 +83,12 @@ export async function startProduct(env: StackEnv, options: ProductOptions = {}):
   await stopPair(env, id);
   const folder = join(home(env), id);
   mkdirSync(folder, { recursive: true });
-  const ports = { webhook: await freePort(), webhookOps: await freePort(), reconcilerOps: await freePort() };
+  const ports = {
+    webhook: await freePort(),
+    webhookOps: await freePort(),
+    reconcilerOps: await freePort(),
+    operator: await freePort(),
+  };
 
   const commandOf = (role: Role) => {
     const override: Record<string, string> = { NATS_URL: env.NATS_URL, WEBHOOK_IPS: "127.0.0.1" };
@@ -91,6 +98,7 @@ export async function startProduct(env: StackEnv, options: ProductOptions = {}):
       override["TLS_DIR"] = tlsDir(env);
     } else if (role === "reconciler") {
       override["OPS_ADDRESS"] = `127.0.0.1:${ports.reconcilerOps}`;
+      override["OPERATOR_ADDRESS"] = `127.0.0.1:${ports.operator}`;
       override["KUBECONFIG"] = join(home(env), "kubeconfig");
     }
     const container = containerOf(manifests, role, {
@@ -129,6 +137,7 @@ export async function startProduct(env: StackEnv, options: ProductOptions = {}):
 
   return {
     id,
+    operatorURL: `http://127.0.0.1:${ports.operator}`,
     start,
     running: (role) => runningProcess(env.STACK_DIR, part(id, role)) !== undefined,
     process(role) {

@@ -3,6 +3,7 @@ import { randomUUID } from "node:crypto";
 import { generate } from "selfsigned";
 import { afterAll, afterEach, beforeAll, describe, expect, onTestFinished, test } from "vitest";
 import { z } from "zod";
+import { candidateUUID } from "../../src/api/names.ts";
 import { makeRealm } from "../../src/keycloak/client.ts";
 import type { Adoption, DesiredUser, ManagedSet, Realm, RealmCheck } from "../../src/keycloak/realm.ts";
 import { systemClock } from "../../src/lib/clock.ts";
@@ -774,6 +775,31 @@ describe("the user profile", () => {
       expect(own.proxy.writes()).toEqual([]);
     },
   );
+
+  test("that let people forge the marks is mended, and the forged ones stay behind: of no use to anybody", async () => {
+    const own = await ownBench({ profile: "ENABLED" });
+    const email = "heir@example.org";
+    const wanted = person({ email, uuid: candidateUUID(TENANT, email) });
+    const forged = { attributes: { sme_tenant_id: [TENANT], sme_user_uuid: [wanted.uuid] }, enabled: true };
+    const { id } = await own.admin.users.create({
+      ...forged,
+      username: "mallory",
+      email: "m@example.org",
+      emailVerified: true,
+    });
+    await own.setProfile("ADMIN_EDIT");
+    const before = await own.admin.users.findOne({ id });
+    const refused = await refusal(own.fresh().ensureUser(wanted, undefined, NEVER, never));
+    expect(refused).toMatchObject({ class: "terminal", code: "UserClaimed", wrongAddress: true });
+    expect(refused.message).toContain(id);
+    expect(await own.admin.users.findOne({ id })).toEqual(before);
+
+    // The very address, given by oneself, is worth no more.
+    await own.admin.users.update({ id }, { ...before, email, emailVerified: false });
+    const unproven = await refusal(own.fresh().ensureUser(wanted, undefined, NEVER, never));
+    expect(unproven).toMatchObject({ class: "terminal", code: "UserClaimed", wrongAddress: false });
+    expect(await own.admin.users.find({})).toHaveLength(1);
+  });
 
   test("ENABLED is fine once both marks are declared for administrators only", async () => {
     const own = await ownBench({ profile: "protected" });

@@ -1,9 +1,12 @@
 /** What is shipped in manifests/ and flux/, rendered by a real kubectl: the promises that a reviewer would look for. */
 import { execFileSync } from "node:child_process";
-import { join } from "node:path";
+import { mkdtempSync, realpathSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join, relative } from "node:path";
 import { beforeAll, describe, expect, it } from "vitest";
 import { parseAllDocuments } from "yaml";
 import * as z from "zod";
+import { EXTRAS, tenantDirectory } from "../../src/cli/tenant/template.ts";
 import { parseConfig } from "../../src/lib/config.ts";
 import { SECRET_VERBS } from "../../src/kube/secrets.ts";
 import { findProgram } from "../../stack/obtain/found.ts";
@@ -39,6 +42,8 @@ const render = (folder: string): string =>
 const read = (text: string): Object[] => parseAllDocuments(text).map((document) => object.parse(document.toJS()));
 const rulesOf = (objects: readonly Object[], kind: string) =>
   objects.filter((each) => each.kind === kind).flatMap((each) => rules.parse(each["rules"]));
+/** For people: nothing of it is the reconciler's. */
+const ON_CALL = "unified-rbac-oncall";
 const keyOf = ({ kind, metadata }: Object): string => `${kind}/${metadata.namespace ?? ""}/${metadata.name}`;
 
 describe("the rights of the reconciler", () => {
@@ -63,11 +68,29 @@ describe("the rights of the reconciler", () => {
   });
 
   it("hold no more than reading Secrets where cert-manager makes the certificate", () => {
-    const objects = read(render("manifests/overlays/cert-manager"));
+    const objects = read(render("manifests/overlays/cert-manager")).filter(({ metadata }) => metadata.name !== ON_CALL);
     expect(objects.filter(({ metadata }) => metadata.name === "unified-rbac-certificates")).toEqual([]);
     expect(rulesOf(objects, "Role")).toEqual([
       { apiGroups: [""], resources: ["secrets"], verbs: ["get", "list", "watch"] },
     ]);
+  });
+});
+
+describe("the rights of those on call", () => {
+  it("change TenantUsers and look at the rest, reach the operator's port, and are nobody's until the platform binds them", () => {
+    const objects = read(render("manifests/overlays/default"));
+    const theirs = objects.filter(({ metadata }) => metadata.name === ON_CALL);
+    expect(theirs.map(({ kind }) => kind).toSorted()).toEqual(["ClusterRole", "Role"]);
+    const held = [...rulesOf(theirs, "ClusterRole"), ...rulesOf(theirs, "Role")].flatMap(({ resources, verbs }) =>
+      resources.flatMap((resource) => verbs.map((verb) => `${verb} ${resource}`)),
+    );
+    expect(held.filter((right) => !/^(get|list|watch) (tenantusers|tenants|events|pods)$/.test(right))).toEqual([
+      "patch tenantusers",
+      "create pods/portforward",
+      "get pods/portforward",
+    ]);
+    const bindings = objects.filter(({ kind }) => kind.endsWith("Binding"));
+    expect(bindings.filter((binding) => JSON.stringify(binding["roleRef"]).includes(ON_CALL))).toEqual([]);
   });
 });
 
@@ -87,6 +110,7 @@ describe("the Deployment", () => {
     const { env } = containerOf(manifests, "reconciler", facts);
     expect(parseConfig("reconciler", env)).toMatchObject({
       identity: "unified-rbac-0",
+      operator: { host: "127.0.0.1", port: 8082 },
       operatorNamespace: "unified-rbac-system",
       webhookTLS: { secretName: manifests.tlsSecret.name, managed: true },
     });
@@ -142,8 +166,72 @@ it("the overlay of the local stack differs from the shipped one only in replicas
   expect(changed?.toSorted()).toEqual(["Deployment", "MutatingWebhookConfiguration", "ValidatingWebhookConfiguration"]);
 });
 
-it.each(["manifests/overlays/monitoring", "flux/install", "flux/tenant"])("%s can be built", (folder) => {
+it.each([
+  "manifests/overlays/monitoring",
+  "manifests/overlays/external-secrets",
+  "flux/install",
+  "flux/install/notifications",
+  "flux/tenant",
+  "flux/tenant/external-secrets",
+  "flux/tenant/notifications",
+])("%s can be built", (folder) => {
   expect(read(render(folder)).length).toBeGreaterThan(1);
+});
+
+describe("the installation by Flux", () => {
+  const kustomization = z.looseObject({
+    metadata: z.looseObject({ name: z.string() }),
+    spec: z.looseObject({
+      path: z.string(),
+      prune: z.boolean(),
+      deletionPolicy: z.literal("Orphan"),
+      sourceRef: z.looseObject({ kind: z.string() }),
+      dependsOn: z.array(z.looseObject({ name: z.string() })).default([]),
+      patches: z.array(z.looseObject({})).default([]),
+    }),
+  });
+  const fluxKustomizations = (objects: readonly Object[]) =>
+    objects.filter(({ kind }) => kind === "Kustomization").map((each) => kustomization.parse(each));
+
+  function build(content: object): Object[] {
+    const folder = mkdtempSync(join(tmpdir(), "unified-rbac-install-"));
+    try {
+      // kustomize takes no absolute paths.
+      writeFileSync(join(folder, "kustomization.yaml"), JSON.stringify(content));
+      return read(execFileSync(kubectl, ["kustomize", folder], { encoding: "utf8", maxBuffer: 8 << 20 }));
+    } finally {
+      rmSync(folder, { recursive: true, force: true });
+    }
+  }
+  const here = (path: string): string => relative(realpathSync(tmpdir()), join(ROOT, path)).replace(/^/, "../");
+
+  it("brings the definitions first, and never takes them away", () => {
+    const [product, definitions, ...others] = fluxKustomizations(read(render("flux/install"))).toSorted((a, b) =>
+      a.metadata.name.localeCompare(b.metadata.name),
+    );
+    expect(others).toEqual([]);
+    expect(product).toMatchObject({ spec: { prune: true, dependsOn: [{ name: "unified-rbac-definitions" }] } });
+    expect(definitions).toMatchObject({ spec: { path: "./manifests/crd", prune: false, wait: true } });
+  });
+
+  it("leaves the definitions to one owner: of the overlay everything else is applied", () => {
+    const product = fluxKustomizations(read(render("flux/install"))).find(
+      ({ metadata }) => metadata.name === "unified-rbac",
+    );
+    const kinds = (objects: readonly Object[]) => objects.map(keyOf).toSorted();
+    const whole = read(render("manifests/overlays/default"));
+    const applied = build({ resources: [here("manifests/overlays/default")], patches: product?.spec.patches });
+    expect(kinds(applied)).toEqual(kinds(whole.filter(({ kind }) => kind !== "CustomResourceDefinition")));
+  });
+
+  it("takes the manifests from a registry instead, if that is wanted", () => {
+    const objects = build({ resources: [here("flux/install")], components: [here("flux/install/oci")] });
+    expect(objects.map(({ kind }) => kind).toSorted()).toEqual(["Kustomization", "Kustomization", "OCIRepository"]);
+    expect(fluxKustomizations(objects).map(({ spec }) => spec.sourceRef.kind)).toEqual([
+      "OCIRepository",
+      "OCIRepository",
+    ]);
+  });
 });
 
 describe("the onboarding of a tenant", () => {
@@ -185,6 +273,35 @@ describe("the onboarding of a tenant", () => {
       newapi: { publicBaseURL: "https://llm.example", credentialsSecretName: "acme-newapi", tier: "default" },
       allow: { groups: ["/devs"] },
     });
+  });
+
+  it("is the same for kustomize, whether Flux fills in the values or `tenant init` did", () => {
+    const folder = mkdtempSync(join(tmpdir(), "unified-rbac-tenant-"));
+    try {
+      for (const { name, text } of tenantDirectory(values, {}, EXTRAS)) writeFileSync(join(folder, name), text);
+      const written = execFileSync(kubectl, ["kustomize", folder], { encoding: "utf8" });
+      // As Flux does: built first, substituted afterwards, the extras by spec.components.
+      const built = ["flux/tenant", ...EXTRAS.map((extra) => `flux/tenant/${extra}`)].map(render).join("---\n");
+      const byKey = (objects: readonly Object[]) => objects.toSorted((a, b) => keyOf(a).localeCompare(keyOf(b)));
+      expect(byKey(read(written))).toEqual(byKey(read(substitute(built, values))));
+    } finally {
+      rmSync(folder, { recursive: true, force: true });
+    }
+  });
+
+  it("keeps what removing people needs, and the Tenant, when its directory leaves Git", () => {
+    const kept = read(renderTenant(values)).filter(
+      ({ metadata }) =>
+        z.looseObject({ annotations: z.record(z.string(), z.string()).default({}) }).parse(metadata).annotations[
+          "kustomize.toolkit.fluxcd.io/prune"
+        ] === "disabled",
+    );
+    expect(kept.map(keyOf).toSorted()).toEqual([
+      "Namespace//tenant-acme",
+      "Role/tenant-acme/unified-rbac-secrets",
+      "RoleBinding/tenant-acme/unified-rbac-secrets",
+      "Tenant//acme",
+    ]);
   });
 
   it("names every value that is missing", () => {

@@ -51,7 +51,7 @@ describe.each(subjects)("$name", ({ start }) => {
           state.row = patched(state.row, patch);
         };
         if (action.kind === "up") {
-          const intent = beforeUp(state.row, desired, action.run);
+          const intent = beforeUp(state.row, desired, action.run, new Date());
           if (intent !== undefined) record({ patch: intent });
           const context = bench.context(state.row, user, { carry, now: () => state.now.getTime() });
           const result =

@@ -9,16 +9,16 @@ import { appendAudit } from "../../src/store/audit.ts";
 import { type Applicant, bind, type Binding } from "../../src/store/bindings.ts";
 import { handOver, moveEmail, takeOver } from "../../src/store/moves.ts";
 import { firstWaiter, forgetApplicant, listWaiting, waitForTenant } from "../../src/store/waiting.ts";
-import { type Claim, claimDue, earliestDueMs, record, type Recording } from "../../src/store/claims.ts";
+import { type Claim, claimDue, earliestDueMs, livingWorkers, record, type Recording } from "../../src/store/claims.ts";
 import { drainOutbox, enqueueEvent, forgetSentEvents } from "../../src/store/outbox.ts";
 import { makePool, type Pool } from "../../src/store/pool.ts";
 import { loadSaga } from "../../src/store/sagas.ts";
 import {
   compareList,
+  compareSecrets,
   markSeenDeleted,
   orphanForeignRows,
   type Sighting,
-  touchMissingSecrets,
   touchObject,
   touchSecret,
   touchUnsettled,
@@ -189,6 +189,37 @@ describe("claiming", () => {
     expect(ms).toBeGreaterThan(8_000);
     expect(ms).toBeLessThanOrEqual(10_000);
   });
+
+  test("what a living worker holds is due when its lease ends; what a dead one held is due now", async () => {
+    const session = await worker();
+    await bound();
+    await claimOne(session.owner);
+    const ms = (await earliestDueMs(pool)) ?? 0;
+    expect(ms).toBeGreaterThan(20_000);
+    expect(ms).toBeLessThanOrEqual(30_000);
+    await session.close();
+    await expect.poll(() => earliestDueMs(pool)).toBeLessThanOrEqual(0);
+  });
+
+  test("however many are held, the one that is not counts", async () => {
+    const session = await worker();
+    const names = Array.from({ length: 120 }, (_, n) => `p${n}`);
+    for (const name of names) await bound({ name });
+    const claims = await claimDue(pool, session.owner, 200);
+    expect(claims).toHaveLength(120);
+    expect(await earliestDueMs(pool)).toBeGreaterThan(20_000);
+    await set(await bound({ name: "later" }), { due_at: new Date(Date.now() + 5_000) });
+    const ms = (await earliestDueMs(pool)) ?? 0;
+    expect(ms).toBeGreaterThan(2_000);
+    expect(ms).toBeLessThanOrEqual(5_000);
+  });
+
+  test("knows the living workers, and misses one as soon as its session ends", async () => {
+    const [one, two] = [await worker(), await worker()];
+    expect(new Set(await livingWorkers(pool))).toEqual(new Set([one.owner, two.owner]));
+    await one.close();
+    await expect.poll(() => livingWorkers(pool)).toEqual([two.owner]);
+  });
 });
 
 describe("recording", () => {
@@ -225,7 +256,7 @@ describe("recording", () => {
     });
   });
 
-  test("one whose row was claimed by another since changes nothing, and is told", async () => {
+  test("one whose row was claimed by another since changes nothing but the audit of what it wrote, and is told", async () => {
     const [late, other] = await Promise.all([worker(), worker()]);
     const row = await bound();
     const stale = await claimOne(late.owner);
@@ -238,7 +269,7 @@ describe("recording", () => {
     ).toBeUndefined();
     expect(await again(row)).toMatchObject({ state: "pending" });
     expect((await pool.query("select from outbox")).rowCount).toBe(0);
-    expect((await pool.query("select from audit")).rowCount).toBe(0);
+    expect((await pool.query("select from audit")).rowCount).toBe(1);
     expect(await record(pool, fresh, giving({ state: "done" }))).toBeDefined();
   });
 
@@ -649,6 +680,65 @@ describe("an email that changes", () => {
     expect((await again(grace)).touches).toBe(grace.touches);
   });
 
+  /** Three who each want the next one's: all but the last only wait. */
+  async function ring() {
+    const [ada, grace, joan] = [await bound(), await bound({ name: "grace" }), await bound({ name: "joan" })];
+    await moveEmail(pool, ada, "grace@example.com");
+    await moveEmail(pool, grace, "joan@example.com");
+    const closed = await moveEmail(pool, joan, "ada@example.com");
+    return { ada, grace, joan, closed };
+  }
+  const told = {
+    kind: "refused",
+    reason: "EmailCycle",
+    message: "ada, grace and joan want each other's emails, in a ring; give one of them a third address first.",
+  };
+
+  test("three in a ring are all told, with the same words", async () => {
+    const { ada, grace, joan, closed } = await ring();
+    expect(closed).toEqual(told);
+    for (const [row, wanted] of [
+      [ada, "grace@example.com"],
+      [grace, "joan@example.com"],
+    ] as const) {
+      expect((await again(row)).touches).toBe(row.touches + 1);
+      expect(await moveEmail(pool, await again(row), wanted)).toEqual(told);
+    }
+    expect((await again(joan)).touches).toBe(joan.touches);
+  });
+
+  test("who stands before a ring, and not in it, only waits", async () => {
+    await ring();
+    const mary = await bound({ name: "mary" });
+    expect(await moveEmail(pool, mary, "ada@example.com")).toMatchObject({ kind: "waiting", reason: "EmailInUse" });
+  });
+
+  test("a ring that one leaves for a third address dissolves one after the other", async () => {
+    const { ada, grace, joan } = await ring();
+    expect(await moveEmail(pool, await again(joan), "third@example.com")).toMatchObject({ kind: "bound" });
+    expect(await moveEmail(pool, await again(ada), "grace@example.com")).toMatchObject({ kind: "waiting" });
+    expect(await moveEmail(pool, await again(grace), "joan@example.com")).toMatchObject({ kind: "bound" });
+    expect(await moveEmail(pool, await again(ada), "grace@example.com")).toMatchObject({ kind: "bound" });
+  });
+
+  test("a ring that one leaves to wait elsewhere, or to stay as he is, wakes the others", async () => {
+    const { ada, grace, joan } = await ring();
+    await bound({ name: "mary" });
+    const before = await again(grace);
+    expect(await moveEmail(pool, await again(joan), "mary@example.com")).toMatchObject({ kind: "waiting" });
+    expect((await again(grace)).touches).toBe(before.touches + 1);
+    expect(await moveEmail(pool, await again(grace), "joan@example.com")).toMatchObject({ kind: "waiting" });
+
+    await moveEmail(pool, await again(joan), "ada@example.com");
+    const { owner } = await worker();
+    await pool.query("update user_provision_state set due_at = null where object_name <> 'joan'");
+    const { touches } = await again(ada);
+    const claim = await claimOne(owner);
+    await record(pool, claim, { ...giving({ state: "done" }), events: [anEvent(joan, "x")] });
+    expect((await again(ada)).touches).toBe(touches + 1);
+    expect(await moveEmail(pool, await again(ada), "grace@example.com")).toMatchObject({ kind: "waiting" });
+  });
+
   test("is not moved by one who has lost the row", async () => {
     const { owner } = await worker();
     const row = await bound();
@@ -677,9 +767,44 @@ describe("taking over the uuid that the account carries", () => {
   test("takes the place of a row that was never seen, or has ended", async () => {
     const { owner } = await worker();
     const ended = await set(await bound({ name: "before" }), { state: "deleted", object_uid: null, due_at: null });
-    await bound();
+    const row = await bound();
     expect(await takeOver(pool, await claimOne(owner), ended.uuid)).toBe(true);
-    expect((await pool.query("select from user_provision_state")).rowCount).toBe(1);
+    expect(await again(ended)).toMatchObject({ objectUID: row.objectUID, email: row.email, state: "pending" });
+    expect(await again(row)).toMatchObject({ objectUID: undefined, confirmed: false, voided: true, dueAt: undefined });
+    expect(await claimDue(pool, owner, 9)).toHaveLength(1);
+  });
+
+  test("loses nothing that a row of that uuid knows, and says in the audit where the person came from", async () => {
+    const { owner } = await worker();
+    const managed = { groups: ["/g"], realmRoles: [], attributes: [], labels: [], annotations: [] };
+    const retained = await set(await bound({ name: "before" }), {
+      ...DONE,
+      state: "retained",
+      object_uid: null,
+      due_at: null,
+      adopted: true,
+      managed: JSON.stringify(managed),
+      key_generation: 4,
+      invited_kc_user_id: "kc-1",
+      secret_namespace: "tenant-a",
+      secret_name: "s",
+      secret_uid: randomUUID(),
+    });
+    const row = await bound();
+    expect(await takeOver(pool, await claimOne(owner), retained.uuid)).toBe(true);
+    expect(await again(retained)).toMatchObject({
+      objectUID: row.objectUID,
+      adopted: true,
+      managed,
+      keyGeneration: 4,
+      invitedKeycloakUserID: "kc-1",
+      keycloakUserID: "kc-1",
+      newapiUserID: "na-1",
+      secretUID: retained.secretUID,
+      createdAt: retained.createdAt,
+    });
+    const { rows } = await pool.query("select sme_user_uuid, action, detail from audit");
+    expect(rows).toEqual([{ sme_user_uuid: retained.uuid, action: "taken-over", detail: { from: row.uuid } }]);
   });
 
   test.each([
@@ -951,11 +1076,27 @@ describe("what the watch saw", () => {
 
   test("a Secret that is not in the list makes its person's Secret step due", async () => {
     const there = randomUUID();
-    const kept = await rested("kept", { secret_namespace: "tenant-a", secret_name: "a", secret_uid: there });
-    const lost = await rested("lost", { secret_namespace: "tenant-a", secret_name: "b", secret_uid: randomUUID() });
-    expect(await touchMissingSecrets(pool, "tenant-a", [there])).toBe(1);
+    const secret = { secret_namespace: "tenant-a", secret_name: "a", secret_version: "7" };
+    const kept = await rested("kept", { ...secret, secret_uid: there });
+    const lost = await rested("lost", { ...secret, secret_uid: randomUUID() });
+    expect(await compareSecrets(pool, "tenant-a", [{ uid: there, version: "7" }])).toBe(1);
     expect((await again(lost)).run).toMatchObject({ reason: "drift" });
     expect((await again(kept)).run).toBeUndefined();
+  });
+
+  test("a Secret that was written while nobody watched is looked at, once", async () => {
+    const uid = randomUUID();
+    const row = await rested("ada", {
+      secret_namespace: "tenant-a",
+      secret_name: "a",
+      secret_uid: uid,
+      secret_version: "7",
+    });
+    expect(await compareSecrets(pool, "tenant-a", [{ uid, version: "8" }])).toBe(1);
+    expect((await again(row)).run).toMatchObject({ reason: "drift", step: "secret" });
+    await set(row, { run: null, due_at: null, secret_version: "8" });
+    expect(await compareSecrets(pool, "tenant-a", [{ uid, version: "8" }])).toBe(0);
+    expect(await compareSecrets(pool, "tenant-b", [])).toBe(0);
   });
 
   test("when a neighbour is back, those who are not settled are due; the settled and the stalled are not", async () => {
@@ -973,6 +1114,21 @@ describe("what the watch saw", () => {
       expect(backoffUntil).toBeUndefined();
       expect((dueAt as Date).getTime()).toBeLessThan(Date.now() + 2000);
     }
+  });
+
+  test("when a credential is let in again, those whom its refusal had stopped go on too", async () => {
+    const stopped = (code: string) => ({ state: "failed", blocked_on: "1|r1||", last_error: JSON.stringify({ code }) });
+    const refused = await rested("refused", stopped("CredentialsRefused"));
+    const claimed = await rested("claimed", stopped("UserClaimed"));
+    expect(await touchUnsettled(pool, "acme", 1000, ["CredentialsRefused"])).toBe(1);
+    expect(await again(refused)).toMatchObject({ blockedOn: undefined, dueAt: expect.any(Date) });
+    expect(await again(claimed)).toMatchObject({ blockedOn: "1|r1||", dueAt: undefined });
+  });
+
+  test("who is done and waits for a moment is called too: the edit of a Ready person has no run yet", async () => {
+    const waiting = await rested("waiting", { due_at: new Date(Date.now() + 60_000) });
+    expect(await touchUnsettled(pool, "acme", 0)).toBe(1);
+    expect((await again(waiting)).dueAt?.getTime()).toBeLessThanOrEqual(Date.now() + 1000);
   });
 });
 
@@ -1080,6 +1236,15 @@ describe("the audit", () => {
       { step: "keycloak", action: "created", target: "kc-1", detail: { groups: ["/a"], quoted: 'say "hi", {x}' } },
       { step: "secret", action: "deleted", target: null, detail: null },
     ]);
+  });
+
+  test("has an entry once that is told again, because the answer to the first telling was lost", async () => {
+    const uuid = randomUUID();
+    const entry = { id: randomUUID(), uuid, tenantID: "acme", step: "secret", action: "created", target: "s" };
+    await appendAudit(pool, [entry]);
+    await appendAudit(pool, [{ ...entry, id: randomUUID(), action: "updated" }, entry]);
+    const { rows } = await pool.query("select action from audit order by seq");
+    expect(rows).toEqual([{ action: "created" }, { action: "updated" }]);
   });
 
   test("is append-only", async () => {

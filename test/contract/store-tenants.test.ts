@@ -173,7 +173,7 @@ describe("rows look again", () => {
 
   async function due(): Promise<string[]> {
     const { rows } = await pool.query<{ sme_user_uuid: string }>(
-      "select sme_user_uuid from user_provision_state where due_at <= now() and touches = 1 and backoff_until is null",
+      "select sme_user_uuid from user_provision_state where due_at <= now() + interval '1 s' and touches = 1 and backoff_until is null",
     );
     return rows.map((each) => each.sme_user_uuid).toSorted();
   }
@@ -195,5 +195,22 @@ describe("rows look again", () => {
     await row({ state: "deleted" });
     expect(await touchTenantRows(pool, "acme")).toBe(2);
     expect(await due()).toEqual(rows.toSorted());
+  });
+
+  test("with all of them those whom a refused credential had stopped, and nobody who is stalled for himself", async () => {
+    const stopped = (code: string) => ({ state: "failed", blocked_on: "1|r1||", last_error: JSON.stringify({ code }) });
+    const refused = await row(stopped("CredentialsRefused"));
+    const homeless = await row(stopped("RealmNotFound"));
+    await row(stopped("UserClaimed"));
+    const free = async () => {
+      const { rows } = await pool.query<{ sme_user_uuid: string }>(
+        "select sme_user_uuid from user_provision_state where blocked_on is null",
+      );
+      return rows.map((each) => each.sme_user_uuid).toSorted();
+    };
+    await touchTenantRows(pool, "acme", "r2");
+    expect(await free()).toEqual([]);
+    await touchTenantRows(pool, "acme");
+    expect(await free()).toEqual([refused, homeless].toSorted());
   });
 });

@@ -2,7 +2,7 @@
 import type { Happening, Point } from "./effects.ts";
 import { neighbourOf } from "./effects.ts";
 import type { Ground } from "./ground.ts";
-import { makePlace, type Place } from "./place.ts";
+import { type GatewayKind, makePlace, type Place } from "./place.ts";
 import { inTheEnd, type Person } from "./promise.ts";
 import type { Scenario } from "./scenarios.ts";
 import type { Trouble } from "./trouble.ts";
@@ -14,6 +14,7 @@ export type Cut =
 
 export interface Case {
   readonly scenario: Scenario;
+  readonly gateway: GatewayKind;
   readonly cut: Cut;
 }
 
@@ -29,19 +30,21 @@ export interface Outcome {
 }
 
 /** Longer than any lease, deadline and pause between two tries. */
-const PATIENCE_MS = 90_000;
-const COMES_THERE_MS = 40_000;
+const PATIENCE_MS = 120_000;
+const COMES_THERE_MS = 90_000;
+const WATCH_MS = 100;
 const NOBODY: Person = { uuid: "", keycloakID: "", accountID: "", secretName: "", apiKey: "" };
 
-export function describe({ scenario, cut }: Case): string {
+export function describe({ scenario, gateway, cut }: Case): string {
+  const what = gateway === "admin-v1" ? scenario.name : `${scenario.name} (${gateway})`;
   const times = cut.kind !== "none" && cut.nth > 1 ? ` (time ${cut.nth})` : "";
   switch (cut.kind) {
     case "none":
-      return `${scenario.name}, undisturbed`;
+      return `${what}, undisturbed`;
     case "kill":
-      return `${scenario.name}, killed ${cut.at.replace(":", " ")}${times}`;
+      return `${what}, killed ${cut.at.replace(":", " ")}${times}`;
     case "lost":
-      return `${scenario.name}, ${cut.trouble} at ${cut.on}${times}`;
+      return `${what}, ${cut.trouble} at ${cut.on}${times}`;
     default:
       return cut satisfies never;
   }
@@ -53,10 +56,11 @@ export async function runCase(ground: Ground, id: string, one: Case): Promise<Ou
   let failure: string | undefined;
   const passed = new Map<Point, number>();
   try {
-    place = await makePlace(ground, id, one.scenario.wishes ?? {}, { doors: one.cut.kind === "lost" });
-    const { began, before } = await act(place, one);
-    const { holds } = one.scenario;
+    const { holds, wishes = {} } = one.scenario;
+    place = await makePlace(ground, id, wishes, { doors: one.cut.kind === "lost", gateway: one.gateway });
+    const { began, before, watch } = await act(place, one);
     await inTheEnd(() => holds(requirePlace(place), before), PATIENCE_MS);
+    await watch.end();
     settledMs = Date.now() - began;
     if (one.cut.kind === "lost" && place.lost() === 0) throw new Error("no answer was lost");
   } catch (error) {
@@ -68,7 +72,13 @@ export async function runCase(ground: Ground, id: string, one: Case): Promise<Ou
   return { case: one, failure, settledMs, passed, unnamed };
 }
 
-async function act(place: Place, { scenario, cut }: Case): Promise<{ began: number; before: Person }> {
+interface Acted {
+  readonly began: number;
+  readonly before: Person;
+  readonly watch: Watch;
+}
+
+async function act(place: Place, { scenario, cut }: Case): Promise<Acted> {
   const order =
     cut.kind === "kill"
       ? ({ kind: "die", at: cut.at, nth: cut.nth } as const)
@@ -85,13 +95,43 @@ async function act(place: Place, { scenario, cut }: Case): Promise<{ began: numb
     place.order(order);
   }
   let began = Date.now();
+  const watch = keepWatch(place, scenario, before);
   await scenario.act(place);
   if (cut.kind === "kill") {
     await orLate(place.ended(), `the process never came ${cut.at.replace(":", " ")}`);
     began = Date.now();
     place.start();
   }
-  return { began, before };
+  return { began, before, watch };
+}
+
+interface Watch {
+  /** Rejects with the first thing that did not hold in between. */
+  end(): Promise<void>;
+}
+
+/** What must hold at every moment, asked again and again while the case goes on. */
+function keepWatch(place: Place, { always }: Scenario, before: Person): Watch {
+  if (always === undefined) return { end: () => Promise.resolve() };
+  let over = false;
+  const watching = (async (): Promise<unknown> => {
+    while (!over) {
+      try {
+        await always(place, before);
+      } catch (error) {
+        return error;
+      }
+      await new Promise((resolve) => setTimeout(resolve, WATCH_MS));
+    }
+    return undefined;
+  })();
+  return {
+    async end() {
+      over = true;
+      const broken = await watching;
+      if (broken !== undefined) throw broken;
+    },
+  };
 }
 
 async function orLate<T>(work: Promise<T>, sentence: string): Promise<T> {

@@ -31,6 +31,18 @@ export const EFFECTS = [
   "newapi.rotate",
   "newapi.disable",
   "newapi.enable",
+  "newapi.createAccount",
+  "newapi.changeAccount",
+  "newapi.setPassword",
+  "newapi.setQuota",
+  "newapi.lock",
+  "newapi.unlock",
+  "newapi.deleteAccount",
+  "newapi.login",
+  "newapi.logout",
+  "newapi.createToken",
+  "newapi.revealToken",
+  "newapi.deleteToken",
   "postgres.mirrorTenant",
   "postgres.grantNamespaces",
   "postgres.bind",
@@ -109,6 +121,10 @@ export function happeningOfCall(method: string, url: URL, body: string): Happeni
   if (path.endsWith("/protocol/openid-connect/token")) return "keycloak.login";
   if (path.includes("/admin/realms/")) return method === "GET" ? "keycloak.look" : keycloakWrite(method, path, body);
   if (method === "GET") return "newapi.look";
+  return path.includes("/api/v1/") ? adminV1Write(method, path) : newApiWrite(method, path, body);
+}
+
+function adminV1Write(method: string, path: string): Effect | undefined {
   const verb = /\/api\/v1\/admin\/users(?:\/[^/]+\/(keys\/rotate|disable|enable))?$/.exec(path);
   if (verb === null || method !== "POST") return undefined;
   switch (verb[1]) {
@@ -123,6 +139,42 @@ export function happeningOfCall(method: string, url: URL, body: string): Happeni
     default:
       return undefined;
   }
+}
+
+/** Two paths of dialect new-api do several things; which one stands in the body. */
+function newApiWrite(method: string, path: string, body: string): Effect | undefined {
+  switch (`${method} ${path.replace(/\/\d+(?=\/|$)/, "/:id")}`) {
+    case "POST /api/user/":
+      return "newapi.createAccount";
+    case "PUT /api/user/":
+      return "password" in objectIn(body) ? "newapi.setPassword" : "newapi.changeAccount";
+    case "POST /api/user/manage":
+      return MANAGED[String(objectIn(body)["action"])];
+    case "DELETE /api/user/:id":
+      return "newapi.deleteAccount";
+    case "POST /api/user/login":
+      return "newapi.login";
+    case "POST /api/user/auth/logout":
+      return "newapi.logout";
+    case "POST /api/token/":
+      return "newapi.createToken";
+    case "POST /api/token/:id/key":
+      return "newapi.revealToken";
+    case "DELETE /api/token/:id":
+      return "newapi.deleteToken";
+    default:
+      return undefined;
+  }
+}
+
+const MANAGED: Readonly<Record<string, Effect | undefined>> = {
+  add_quota: "newapi.setQuota",
+  disable: "newapi.lock",
+  enable: "newapi.unlock",
+};
+
+function objectIn(body: string): Readonly<Record<string, unknown>> {
+  return JSON.parse(body) as Readonly<Record<string, unknown>>;
 }
 
 function keycloakWrite(method: string, path: string, body: string): Effect | undefined {
@@ -150,17 +202,18 @@ const STATEMENTS: readonly (readonly [RegExp, Happening | "background"])[] = [
   [/^(touch-object|touch-secret)$/, "postgres.touch"],
   [/^move-email$/, "postgres.moveEmail"],
   [/^(wait-for-release|hand-over)$/, "postgres.handOver"],
-  [/^(take-over|delete from user_provision_state where sme_user_uuid)/, "postgres.takeOver"],
+  [/^take-over/, "postgres.takeOver"],
   [/^mirror-tenant$/, "postgres.mirrorTenant"],
   [/^grant-namespaces$/, "postgres.grantNamespaces"],
   [/^update outbox set sent_at/, "postgres.sent"],
   // Part of a record or of a choice, never alone; or housekeeping that the next period repeats.
-  [/^(append-audit|enqueue-event|void-candidates|forget-applicant|delete from waiting)/, "background"],
-  [/^(void-unconfirmed|touch-unsettled|touch-missing-secrets|touch-tenant-rows|touch-drifted)$/, "background"],
+  [/^(append-audit|enqueue-event|void-candidates|forget-applicant|waits-no-more|delete from waiting)/, "background"],
+  [/^(void-unconfirmed|touch-unsettled|compare-secrets|touch-tenant-rows|touch-drifted)$/, "background"],
+  [/^(tell-ring|leave-ring)$/, "background"],
   [/^(take-drift-check|give-back-lost|remove-tenant|mark-seen-deleted|delete from outbox)/, "background"],
   [/^update user_provision_state (s )?set (due_at = now\(\), touches|state = 'orphaned', due_at)/, "background"],
   // Whatever begins so and is none of the above looks.
-  [/^(lock-tenant|known-rows|one-for-update|fence-row|rows-of-email|email-cycle|quota)$/, "background"],
+  [/^(lock-tenant|known-rows|one-for-update|fence-row|rows-of-email|email-wishes|my-wish|quota)$/, "background"],
 ];
 
 const WRITES = /\b(insert into|update|delete from)\s/i;

@@ -2,18 +2,21 @@
 import { readFileSync } from "node:fs";
 import { createServer } from "node:net";
 import { once } from "node:events";
-import { execFile } from "node:child_process";
+import { type ChildProcess, execFile } from "node:child_process";
 import { join } from "node:path";
 import { promisify } from "node:util";
 import pLimit from "p-limit";
 import { connect } from "@nats-io/transport-node";
+import * as z from "zod";
+import { collectionPath } from "../../src/kube/objects.ts";
+import { abandon } from "./abandon.ts";
 import type { UserEvent } from "../../src/api/userEvent.ts";
 import { EVENT_SUBJECT } from "../../src/bus/streams.ts";
 import { migrate } from "../../src/store/migrate.ts";
 import type { StackEnv } from "../../stack/index.ts";
 import { kubectl } from "../../stack/kube.ts";
 import { tenantRealm, type TenantRealm } from "../../stack/realm.ts";
-import { startProduct } from "../../stack/product/index.ts";
+import { startProduct, stopProducts } from "../../stack/product/index.ts";
 import { type ApiServer, connectApiServer } from "../support/apiServer.ts";
 import { createDatabase, databaseURL, dropDatabase } from "../support/postgresServer.ts";
 
@@ -31,10 +34,14 @@ export interface Ground {
   /** A realm that nobody else uses until it is given back, without a user in it. */
   takeRealm(): Promise<TenantRealm>;
   giveBack(realm: TenantRealm): void;
+  /** A process that ends with this one, however this one ends, also if it stands still. */
+  own(child: ChildProcess): void;
   /** Where node keeps what it has compiled, for processes that are killed before they could. */
   readonly compiled: string;
   freshDatabase(name: string): Promise<string>;
   dropDatabase(name: string): Promise<void>;
+  /** A webhook that nobody serves would only cost time. */
+  removeWebhooks(): Promise<void>;
   close(): Promise<void>;
 }
 
@@ -47,20 +54,27 @@ const REALM = {
 };
 
 const TEMPLATE = "crash_template";
+/** Ids of cases and towns: a letter, the run, a number. */
+const OURS = /^[cs][0-9a-z]+-\d+(-[a-z0-9-]+)?$/;
+const tenantList = z.object({ items: z.array(z.object({ metadata: z.object({ name: z.string() }) })) });
 
 export async function openGround(env: StackEnv, logs: string, run: string): Promise<Ground> {
+  // What a run before this one may have left running.
+  await stopProducts(env);
   // Installs the manifests and keeps the service account's token fresh; no process of the product's own.
   await startProduct(env, { roles: [] });
-  // Admission is no part of this proof, and a webhook that nobody serves would only cost time.
-  for (const kind of ["mutatingwebhookconfiguration", "validatingwebhookconfiguration"])
-    await kubectl(env, ["delete", kind, "unified-rbac", "--ignore-not-found"]);
+  // Most cases are about the reconciler alone.
+  await removeWebhooks(env);
   await dropDatabase(env.POSTGRES_URL, TEMPLATE);
   await createDatabase(env.POSTGRES_URL, TEMPLATE);
   await migrate({ url: databaseURL(env.POSTGRES_URL, TEMPLATE) });
 
   const api = await connectApiServer(env.KUBECONFIG);
+  await sweep(api);
   const heard = new Map<string, UserEvent[]>();
-  const nats = await connect({ servers: new URL(env.NATS_URL).host, name: "crash tests" });
+  const servers = new URL(env.NATS_URL).host;
+  // The storm takes NATS away for a while.
+  const nats = await connect({ servers, name: "crash tests", maxReconnectAttempts: -1, reconnectTimeWait: 250 });
   nats.subscribe(EVENT_SUBJECT, {
     callback: (error, message) => {
       if (error) return;
@@ -78,6 +92,10 @@ export async function openGround(env: StackEnv, logs: string, run: string): Prom
   }).catch(() => undefined);
 
   const server = { url: env.KEYCLOAK_URL, admin: env.KEYCLOAK_ADMIN, password: env.KEYCLOAK_ADMIN_PASSWORD };
+  const children = new Set<ChildProcess>();
+  process.once("exit", () => {
+    for (const child of children) child.kill("SIGKILL");
+  });
   const made: TenantRealm[] = [];
   const free: TenantRealm[] = [];
   const realmName = (): string => `crash-${run}-${made.length + 1}`;
@@ -106,12 +124,17 @@ export async function openGround(env: StackEnv, logs: string, run: string): Prom
       return realm;
     },
     giveBack: (realm) => void free.push(realm),
+    own(child) {
+      children.add(child);
+      child.once("exit", () => children.delete(child));
+    },
     compiled,
     async freshDatabase(name) {
       await createDatabase(env.POSTGRES_URL, name, TEMPLATE);
       return databaseURL(env.POSTGRES_URL, name);
     },
     dropDatabase: (name) => dropDatabase(env.POSTGRES_URL, name),
+    removeWebhooks: () => removeWebhooks(env),
     async close() {
       for (const realm of made) await realm.remove();
       await nats.close();
@@ -121,8 +144,21 @@ export async function openGround(env: StackEnv, logs: string, run: string): Prom
   };
 }
 
+/** Tenants of runs before this one, on a stack that was kept: a whole product would begin to serve them. */
+async function sweep(api: ApiServer): Promise<void> {
+  const { body } = await api.send("GET", collectionPath("Tenant"));
+  for (const { metadata } of tenantList.parse(body).items) {
+    if (OURS.test(metadata.name)) await abandon(api, metadata.name, `tenant-${metadata.name}`);
+  }
+}
+
+async function removeWebhooks(env: StackEnv): Promise<void> {
+  for (const kind of ["mutatingwebhookconfiguration", "validatingwebhookconfiguration"])
+    await kubectl(env, ["delete", kind, "unified-rbac", "--ignore-not-found"]);
+}
+
 /** Just enough SMTP that Keycloak calls a mail sent. */
-async function makePostOffice(): Promise<{ port: number; mails(address: string): number; close(): void }> {
+export async function makePostOffice(): Promise<{ port: number; mails(address: string): number; close(): void }> {
   const received = new Map<string, number>();
   const server = createServer((socket) => {
     let inBody = false;

@@ -1,109 +1,191 @@
 /**
- * `make crash`: every kill point and every lost answer, each on a person of its own, on the real stack. Ends with
- * `N passed, N failed`, and writes its table into docs/reliability.md.
+ * `make crash`: every kill point and every lost answer, stopped workers, outages, isolation and a storm, on the real
+ * stack. Ends with `N passed, N failed`, and writes its tables into docs/reliability.md.
  *
- * Usage: node test/crash/main.ts [--short] [--seed=N] [--only=words] [--lanes=8] [--no-doc]
+ * Usage: node test/crash/main.ts [--short] [--seed=N] [--part=storm,outages] [--only=words] [--lanes=8] [--no-doc]
+ *   [--tally=file] (where to leave how many passed and failed, as JSON)
  */
-import { mkdirSync } from "node:fs";
+import { mkdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { parseArgs } from "node:util";
+import pLimit from "p-limit";
 
 import { obtain, readStackEnv, startStack, stopStack } from "../../stack/index.ts";
+import { stopProducts } from "../../stack/product/index.ts";
 import { type Case, describe, type Outcome, runCase } from "./cases.ts";
 import { NEIGHBOURS } from "./effects.ts";
-import { openGround } from "./ground.ts";
-import { type Outage, runOutage } from "./outages.ts";
+import { type Ground, openGround } from "./ground.ts";
+import { deadOriginBroken, isolationBroken, runDeadOrigin, runIsolation } from "./isolation.ts";
+import { type Outage, runOutage, runWebhookOutage } from "./outages.ts";
 import { killCases, lostCases, missed, surveyCases } from "./plan.ts";
-import { report } from "./report.ts";
+import { PARTS, type PartOfProof, report, type Results, tallyOf } from "./report.ts";
+import { describeStalled, runStalled, stalledCases } from "./stalled.ts";
+import { runStorm } from "./storm.ts";
 
 const { values } = parseArgs({
   options: {
     short: { type: "boolean", default: false },
     seed: { type: "string" },
+    part: { type: "string" },
     only: { type: "string" },
     lanes: { type: "string", default: "8" },
     "no-doc": { type: "boolean", default: false },
+    tally: { type: "string" },
   },
 });
 const seed = Number(values.seed ?? Math.floor(Math.random() * 1e9));
-const { short } = values;
+const { short, only } = values;
 const lanes = Number(values.lanes);
+/** Words choose among the cases alone. */
+const chosen: readonly string[] = values.part?.split(",") ?? (only === undefined ? PARTS : ["points", "stalled"]);
+const SIZE = short
+  ? {
+      storm: { seed, people: 200, seconds: 60 },
+      outage: { people: 50, downMs: 15_000 },
+      isolation: { waiting: 200, hungMs: 15_000, samples: 15 },
+      deadOrigin: { waiting: 300, tenants: 3, watchedMs: 15_000 },
+    }
+  : {
+      storm: { seed, people: 200, seconds: 180 },
+      outage: { people: 50, downMs: 60_000 },
+      isolation: { waiting: 200, hungMs: 60_000, samples: 40 },
+      deadOrigin: { waiting: 1000, tenants: 4, watchedMs: 60_000 },
+    };
+
 const stackName = process.env["STACK_NAME"] ?? `crash-${process.pid}`;
 const keepStack = process.env["STACK_NAME"] !== undefined;
 const began = Date.now();
 // Ids of this run: several may follow each other on one stack.
 const run = (began % 46_656_000).toString(36);
+let counter = 0;
+const nextID = (): string => `c${run}-${(counter += 1)}`;
+
+function say(text: string): void {
+  console.log(`${((Date.now() - began) / 1000).toFixed(0).padStart(5)} s  ${text}`);
+}
+
+function fail(what: string, failure: string | undefined): void {
+  if (failure !== undefined) say(`FAILED ${what}\n         ${failure}`);
+}
+
+/** Side by side, as many as there are lanes. */
+async function all<Task, Done extends { readonly failure: string | undefined }>(
+  title: string,
+  tasks: readonly Task[],
+  work: (task: Task) => Promise<Done>,
+  words: (task: Task) => string,
+): Promise<Done[]> {
+  if (tasks.length === 0) return [];
+  say(`${title}: ${tasks.length} cases, ${lanes} side by side`);
+  const limit = pLimit(lanes);
+  let done = 0;
+  return Promise.all(
+    tasks.map((task) =>
+      limit(async () => {
+        const outcome = await work(task);
+        fail(words(task), outcome.failure);
+        if ((done += 1) % 25 === 0) say(`${done} of ${tasks.length}`);
+        return outcome;
+      }),
+    ),
+  );
+}
+
+async function theStorm(ground: Ground) {
+  say(`Storm: ${SIZE.storm.people} people, ${SIZE.storm.seconds} s`);
+  const storm = await runStorm(ground, nextID(), SIZE.storm);
+  for (const failure of storm.failures) fail("the storm", failure);
+  return storm;
+}
+
+async function theIsolation(ground: Ground) {
+  say(`Isolation: ${SIZE.isolation.waiting} wait for a Keycloak that hangs`);
+  const isolation = await runIsolation(ground, nextID(), SIZE.isolation);
+  fail("isolation", isolationBroken(isolation));
+  say(`Dead origin: ${SIZE.deadOrigin.waiting} wait`);
+  const deadOrigin = await runDeadOrigin(ground, nextID(), SIZE.deadOrigin);
+  fail("dead origin", deadOriginBroken(deadOrigin));
+  return { isolation, deadOrigin };
+}
+
+async function theOutages(ground: Ground): Promise<Outage[]> {
+  say(`Outages: ${NEIGHBOURS.length + 1}, ${SIZE.outage.downMs / 1000} s each`);
+  // A whole product serves every tenant of the cluster: before there are others.
+  const webhook = await runWebhookOutage(ground, nextID(), SIZE.outage);
+  const inTurn = pLimit(1);
+  const others = await Promise.all(
+    NEIGHBOURS.map((neighbour) => runOutage(ground, nextID(), neighbour, SIZE.outage, inTurn)),
+  );
+  for (const { neighbour, failure } of [webhook, ...others]) fail(`outage of ${neighbour}`, failure);
+  return [webhook, ...others];
+}
+
+async function thePoints(ground: Ground) {
+  const cases = (title: string, some: readonly Case[]): Promise<Outcome[]> =>
+    all(title, some, (one) => runCase(ground, nextID(), one), describe);
+  const wanted = (one: Case): boolean => only === undefined || describe(one).includes(only);
+  const survey = await cases("Undisturbed", surveyCases({ short, seed }));
+  const gaps = missed(survey);
+  for (const gap of gaps) fail("the registry of points", gap);
+  const kills = await cases("Killed", killCases(survey, { short, seed }).filter(wanted));
+  const losses = await cases("Answers lost", lostCases(survey, { short, seed }).filter(wanted));
+  return { survey, gaps, kills, losses };
+}
+
+async function theProof(ground: Ground): Promise<Results> {
+  const has = (part: PartOfProof): boolean => chosen.includes(part);
+  // First those that run the whole product: it serves every tenant of the cluster.
+  const storm = has("storm") ? await theStorm(ground) : undefined;
+  const apart = has("isolation") ? await theIsolation(ground) : undefined;
+  const outages = has("outages") ? await theOutages(ground) : [];
+  const points = has("points") ? await thePoints(ground) : { survey: [], gaps: [], kills: [], losses: [] };
+  const wanted = stalledCases({ short, seed }).filter(
+    (one) => only === undefined || describeStalled(one).includes(only),
+  );
+  const stalled = has("stalled")
+    ? await all("Stopped and woken", wanted, (one) => runStalled(ground, nextID(), one), describeStalled)
+    : [];
+  return { storm, ...apart, outages, ...points, stalled, seed, short, lanes, minutes: (Date.now() - began) / 60_000 };
+}
 
 async function main(): Promise<number> {
+  for (const part of chosen) {
+    if (!(PARTS as readonly string[]).includes(part)) throw new Error(`--part has no ${part}: ${PARTS.join(", ")}`);
+  }
+  console.log(`seed ${seed}`);
   await obtain();
   await startStack({ name: stackName });
   const env = readStackEnv(stackName);
   const logs = join(env.STACK_DIR, "logs", "crash");
   mkdirSync(logs, { recursive: true });
-  const ground = await openGround(env, logs, run);
-  let counter = 0;
-
-  async function all(title: string, cases: readonly Case[]): Promise<Outcome[]> {
-    console.log(`${title}: ${cases.length} cases, ${lanes} side by side`);
-    const outcomes: Outcome[] = [];
-    const waiting = [...cases];
-    const lane = async (): Promise<void> => {
-      for (let next = waiting.shift(); next !== undefined; next = waiting.shift()) {
-        const id = `c${run}-${(counter += 1)}`;
-        const outcome = await runCase(ground, id, next);
-        outcomes.push(outcome);
-        if (outcome.failure !== undefined) console.log(`FAILED ${describe(next)} [${id}]\n       ${outcome.failure}`);
-        else if (outcomes.length % 25 === 0) console.log(`       ${outcomes.length} of ${cases.length}`);
-      }
-    };
-    await Promise.all(Array.from({ length: lanes }, lane));
-    return outcomes;
-  }
-
-  /** One at a time: what is measured is how soon they are back. */
-  async function allOutages(): Promise<Outage[]> {
-    const measure = short ? { people: 50, downMs: 15_000 } : { people: 50, downMs: 60_000 };
-    console.log(`Outages: ${NEIGHBOURS.length}, ${measure.downMs / 1000} s each`);
-    const outages: Outage[] = [];
-    for (const neighbour of NEIGHBOURS) {
-      const outage = await runOutage(ground, `c${run}-${(counter += 1)}`, neighbour, measure);
-      if (outage.failure !== undefined) console.log(`FAILED outage of ${neighbour}\n       ${outage.failure}`);
-      outages.push(outage);
-    }
-    return outages;
-  }
-
   try {
-    const wanted = (one: Case): boolean => values.only === undefined || describe(one).includes(values.only);
-    const survey = values.only === "outage" ? [] : await all("Undisturbed", surveyCases());
-    const kills = await all("Killed", killCases(survey, { short, seed }).filter(wanted));
-    const losses = await all("Answers lost", lostCases(survey, { short, seed }).filter(wanted));
-    const outages = values.only === undefined || values.only === "outage" ? await allOutages() : [];
-    const outcomes = [...survey, ...kills, ...losses];
-    const gaps = survey.length === 0 ? [] : missed(survey);
-    for (const gap of gaps) console.log(`FAILED ${gap}`);
-    const broken = [...outcomes, ...outages].filter(({ failure }) => failure !== undefined).length;
-    const failed = broken + gaps.length;
-    const text = report({
-      survey,
-      kills,
-      losses,
-      outages,
-      gaps,
-      seed,
-      short,
-      lanes,
-      minutes: (Date.now() - began) / 60_000,
-    });
-    if (values.only === undefined && !values["no-doc"]) await text.write();
-    console.log(text.table);
-    console.log(`seed ${seed}`);
-    console.log(`${outcomes.length + outages.length - broken} passed, ${failed} failed`);
-    return failed === 0 ? 0 : 1;
+    const ground = await openGround(env, logs, run);
+    try {
+      const results = await theProof(ground);
+      const text = report(results);
+      if (values.part === undefined && only === undefined && !values["no-doc"]) await text.write();
+      console.log(text.tables);
+      const { passed, failed } = tallyOf(results);
+      if (values.tally !== undefined) writeFileSync(values.tally, JSON.stringify({ passed, failed }));
+      console.log(`seed ${seed}: again with make crash${short ? " SHORT=1" : ""} SEED=${seed}`);
+      console.log(`${passed} passed, ${failed} failed`);
+      return failed === 0 ? 0 : 1;
+    } finally {
+      await ground.close();
+    }
   } finally {
-    await ground.close();
     if (!keepStack) await stopStack(stackName);
   }
+}
+
+/** Ctrl-C: no process of ours outlives this one, but those of a stack that is kept. */
+for (const signal of ["SIGINT", "SIGTERM"] as const) {
+  process.once(signal, () => {
+    console.error("stopped before its end");
+    const end = (): never => process.exit(130);
+    const stop = keepStack ? stopProducts(readStackEnv(stackName)) : stopStack(stackName);
+    void stop.finally(end);
+  });
 }
 
 process.exit(await main());

@@ -4,6 +4,8 @@ import type { Happening, Point } from "./effects.ts";
 export type Order =
   /** Die the `nth` time you come here, counted from now. */
   | { readonly kind: "die"; readonly at: Point; readonly nth: number }
+  /** Stop (SIGSTOP) the first time you come here. */
+  | { readonly kind: "stop"; readonly at: Point }
   /** The `nth` time this is about to happen, ask for the trouble, and say when it is over. */
   | { readonly kind: "trouble"; readonly on: Happening; readonly nth: number }
   /** Count from zero. */

@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import { type ChildProcess, fork } from "node:child_process";
 import { once } from "node:events";
-import { closeSync, openSync, writeFileSync } from "node:fs";
+import { closeSync, openSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import type { Pool } from "pg";
 import { parseAllDocuments } from "yaml";
@@ -12,6 +12,7 @@ import { API_VERSION } from "../../src/api/meta.ts";
 import { liveTenantUser, type LiveTenantUser, type TenantUserSpecInput } from "../../src/api/tenantUser.ts";
 import { collectionPath, objectPath } from "../../src/kube/objects.ts";
 import { makePool } from "../../src/store/pool.ts";
+import { ADMIN } from "../../stack/newapi/newApi/memory.ts";
 import { startStandIn } from "../../stack/newapi/server.ts";
 import type { TenantRealm } from "../../stack/realm.ts";
 import { renderTenant, renderTenantSecrets, type TenantPatch, type TenantValues } from "../../stack/tenant.ts";
@@ -24,6 +25,21 @@ import { type Door, makeDoor, type Trouble } from "./trouble.ts";
 export interface PlaceWishes {
   readonly patch?: TenantPatch;
   readonly deletionGrace?: string;
+  /** How often people are compared with what the neighbours hold. */
+  readonly driftSeconds?: number;
+}
+
+/** Dialect admin-v1, or dialect new-api with the one or the other of its logins. */
+export type GatewayKind = "admin-v1" | "new-api" | "new-api, bearer";
+
+/** One account at the gateway, in whichever dialect. */
+export interface AccountSeen {
+  readonly accountID: string;
+  /** Whose it is by its mark; undefined: it bears none. */
+  readonly uuid: string | undefined;
+  readonly disabled: boolean;
+  /** SHA-256 of each key that was not replaced or removed. */
+  readonly keySHA256: readonly string[];
 }
 
 export interface Place {
@@ -47,10 +63,22 @@ export interface Place {
   removeSecret(name: string): Promise<void>;
   /** What the gateway answers to this key. */
   opens(apiKey: string): Promise<number>;
+  /** Everybody's, but the gateway's own admins'. */
+  accounts(): Promise<readonly AccountSeen[]>;
+  /** Dialect new-api: its admin overwrites an account by hand. */
+  overwrite(account: object): Promise<void>;
 
   /** Starts the reconciler; with an order for its very first step, or none. */
   start(first?: Order): void;
   order(order: Order): void;
+  /** Starts another reconciler beside it, which nobody orders about. It ends with the place. */
+  startBeside(): void;
+  /** Sent to the first reconciler: SIGSTOP or SIGCONT. */
+  signal(signal: NodeJS.Signals): void;
+  /** Whether the first reconciler stands still. */
+  isStopped(): boolean;
+  /** Ends every reconciler's connections to Postgres. */
+  cutPostgres(): Promise<void>;
   /** What to do when it asks for trouble. */
   trouble(neighbour: Neighbour, kind: Trouble): void;
   /** A neighbour is gone for this reconciler, and is back. */
@@ -84,6 +112,7 @@ const secretList = z.object({
 const userList = z.object({ items: z.array(liveTenantUser) });
 const FLUX = /(^|\.)toolkit\.fluxcd\.io\//;
 const ADMIN_TOKEN = "crash-tests";
+const MASTER_KEYS = `1: ${"crash-tests-".repeat(3)}`;
 const ENTRY = join(import.meta.dirname, "reconciler.ts");
 
 /** Where each kind of what a tenant consists of lives. */
@@ -100,12 +129,15 @@ export async function makePlace(
   ground: Ground,
   id: string,
   wishes: PlaceWishes,
-  options: { readonly doors: boolean },
+  options: { readonly doors: boolean; readonly gateway?: GatewayKind },
 ): Promise<Place> {
+  const { gateway: kind = "admin-v1" } = options;
+  const dialect = kind === "admin-v1" ? "admin-v1" : "new-api";
+  const generation = kind === "new-api, bearer" ? "bearer" : "cookie";
   const { env, api } = ground;
   const namespace = `tenant-${id}`;
   const database = id.replaceAll("-", "_");
-  const standIn = await startStandIn({ adminToken: ADMIN_TOKEN });
+  const standIn = await startStandIn({ adminToken: ADMIN_TOKEN, generation });
   const [databaseURL, realm] = await Promise.all([ground.freshDatabase(database), ground.takeRealm()]);
 
   const addresses: Record<Neighbour, URL> = {
@@ -138,6 +170,7 @@ export async function makePlace(
       KEYCLOAK_REALM: realm.realm,
       NEWAPI_URL: origin("newapi"),
       NEWAPI_PUBLIC_URL: standIn.url,
+      NEWAPI_DIALECT: dialect,
       DELETION_GRACE: wishes.deletionGrace ?? "0s",
     },
     realm,
@@ -148,6 +181,7 @@ export async function makePlace(
   const log = openSync(join(ground.logs, `${id}.log`), "w");
   const db = makePool({ url: databaseURL, max: 2, applicationName: "crash tests", onIdleError: () => {} });
 
+  const beside: ChildProcess[] = [];
   let child: ChildProcess | undefined;
   let ended: Promise<NodeJS.Signals | null> = Promise.resolve(null);
   let passed = new Map<Point, number>();
@@ -180,13 +214,40 @@ export async function makePlace(
     return door;
   }
 
+  function launch(identity: string, first: Order): ChildProcess {
+    const started = fork(ENTRY, [], {
+      stdio: ["ignore", log, log, "ipc"],
+      env: {
+        PATH: process.env["PATH"],
+        HOME: process.env["HOME"],
+        NODE_COMPILE_CACHE: ground.compiled,
+        DATABASE_URL: addresses.postgres.href,
+        NATS_URL: origin("nats"),
+        KUBECONFIG: kubeconfig,
+        OPERATOR_NAMESPACE: "unified-rbac-system",
+        WEBHOOK_CERTIFICATES: "external",
+        OPS_ADDRESS: "127.0.0.1:0",
+        POD_NAME: identity,
+        WORKERS: "4",
+        MASTER_KEYS,
+        ...(wishes.driftSeconds === undefined ? {} : { DRIFT_SECONDS: String(wishes.driftSeconds) }),
+        [FIRST_ORDER]: JSON.stringify(first),
+        [ONLY_TENANT]: id,
+        [ONLY_NAMESPACE]: namespace,
+      },
+    });
+    ground.own(started);
+    return started;
+  }
+
   const userPath = (name: string): string => objectPath("TenantUser", { namespace, name });
+  const gateway = standInControl(standIn.url);
   const place: Place = {
     id,
     namespace,
     ground,
     realm,
-    gateway: standInControl(standIn.url),
+    gateway,
     db,
     email: (name) => `${name}@${id}.example`,
 
@@ -242,29 +303,33 @@ export async function makePlace(
       await answer.body?.cancel();
       return answer.status;
     },
+    async accounts() {
+      if (dialect === "admin-v1") {
+        return (await gateway.users()).map(({ user_id: accountID, external_id: uuid, disabled, keySHA256 }) => ({
+          accountID,
+          uuid,
+          disabled,
+          keySHA256,
+        }));
+      }
+      return (await gateway.newApiUsers()).map(({ id: number, remark, status, keySHA256 }) => ({
+        accountID: String(number),
+        uuid: remark?.split("/")[1],
+        disabled: status !== 1,
+        keySHA256,
+      }));
+    },
+    async overwrite(account) {
+      const headers = { authorization: `Bearer ${ADMIN_TOKEN}`, "new-api-user": String(ADMIN) };
+      const body = JSON.stringify(account);
+      const answer = await fetch(`${standIn.url}/api/user/`, { method: "PUT", headers, body });
+      assert.deepEqual(await answer.json(), { success: true, message: "" });
+    },
 
     start(first = { kind: "count" }) {
       assert(!place.running(), "the reconciler runs already");
       passed = new Map();
-      const started = fork(ENTRY, [], {
-        stdio: ["ignore", log, log, "ipc"],
-        env: {
-          PATH: process.env["PATH"],
-          HOME: process.env["HOME"],
-          NODE_COMPILE_CACHE: ground.compiled,
-          DATABASE_URL: addresses.postgres.href,
-          NATS_URL: origin("nats"),
-          KUBECONFIG: kubeconfig,
-          OPERATOR_NAMESPACE: "unified-rbac-system",
-          WEBHOOK_CERTIFICATES: "external",
-          OPS_ADDRESS: "127.0.0.1:0",
-          POD_NAME: id,
-          WORKERS: "4",
-          [FIRST_ORDER]: JSON.stringify(first),
-          [ONLY_TENANT]: id,
-          [ONLY_NAMESPACE]: namespace,
-        },
-      });
+      const started = launch(id, first);
       child = started;
       started.on("message", (said) => hear(said as Report));
       started.on("error", () => {});
@@ -276,6 +341,22 @@ export async function makePlace(
     order(order) {
       passed = new Map();
       child?.send(order);
+    },
+    startBeside() {
+      const started = launch(`${id}-beside`, { kind: "count" });
+      started.on("error", () => {});
+      beside.push(started);
+    },
+    signal: (signal) => void child?.kill(signal),
+    isStopped() {
+      const stat = readFileSync(`/proc/${child?.pid ?? 0}/stat`, "utf8");
+      return /\) [Tt] /.test(stat);
+    },
+    async cutPostgres() {
+      await db.query(
+        `select pg_terminate_backend(pid) from pg_stat_activity
+         where datname = current_database() and application_name like 'unified-rbac%'`,
+      );
     },
     trouble(neighbour, kind) {
       planned = { door: doorOf(neighbour), kind };
@@ -293,6 +374,7 @@ export async function makePlace(
     unnamed: () => unnamed,
 
     async close() {
+      for (const process of beside) process.kill("SIGKILL");
       await place.kill();
       closeSync(log);
       await Promise.all([db.end(), standIn.close(), ...[...doors.values()].map((door) => door.close())]);
@@ -313,7 +395,7 @@ async function makeTenant(
 ): Promise<void> {
   const credentials = {
     keycloak: { clientID: realm.clientID, clientSecret: realm.clientSecret },
-    newapi: { token: ADMIN_TOKEN },
+    newapi: { token: ADMIN_TOKEN, userID: String(ADMIN) },
     git: { username: "none", password: "none" },
   };
   const shape = z.looseObject({

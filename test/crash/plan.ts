@@ -1,11 +1,12 @@
 /** Which cases there are: found by what the scenarios pass when nothing disturbs them, so that none can be forgotten. */
 import type { Case, Outcome } from "./cases.ts";
 import { EFFECTS, type Happening, LOOKS, neighbourOf, type Point } from "./effects.ts";
-import { type Scenario, SCENARIOS } from "./scenarios.ts";
+import type { GatewayKind } from "./place.ts";
+import { SCENARIOS } from "./scenarios.ts";
 import { type Trouble, TROUBLES } from "./trouble.ts";
 
 export interface Choice {
-  /** Each point once, in a scenario by the seed's choice; else in every scenario that passes it. */
+  /** Each point once, in a scenario and at a gateway by the seed's choice; else in all that pass it. */
   readonly short: boolean;
   readonly seed: number;
 }
@@ -15,8 +16,16 @@ export const ALL_POINTS: readonly Point[] = EFFECTS.flatMap((effect): Point[] =>
   `after:${effect}`,
 ]);
 
-export function surveyCases(): Case[] {
-  return SCENARIOS.map((scenario) => ({ scenario, cut: { kind: "none" } }));
+const BOTH_DIALECTS: readonly GatewayKind[] = ["admin-v1", "new-api"];
+
+/** Every scenario at each of its gateways; in the short form at one of them, by the seed's choice, where that will do. */
+export function surveyCases({ short, seed }: Choice): Case[] {
+  const random = makeRandom(seed + 2);
+  return SCENARIOS.flatMap((scenario) => {
+    const { gateways = BOTH_DIALECTS, everywhere = false } = scenario;
+    const drawn = short && !everywhere ? pick(gateways, random) : gateways;
+    return drawn.map((gateway): Case => ({ scenario, gateway, cut: { kind: "none" } }));
+  });
 }
 
 /** What a registry, a scenario or a name is missing; empty when every point was passed and every write has a name. */
@@ -31,10 +40,7 @@ export function missed(survey: readonly Outcome[]): string[] {
 export function killCases(survey: readonly Outcome[], choice: Choice): Case[] {
   const random = makeRandom(choice.seed);
   return ALL_POINTS.flatMap((at) =>
-    chosen(passing(survey, at), choice, random).map((scenario): Case => ({
-      scenario,
-      cut: { kind: "kill", at, nth: 1 },
-    })),
+    chosen(passing(survey, at), choice, random).map((one): Case => ({ ...one, cut: { kind: "kill", at, nth: 1 } })),
   );
 }
 
@@ -49,8 +55,8 @@ export function lostCases(survey: readonly Outcome[], choice: Choice): Case[] {
     for (const trouble of troublesOf(on)) {
       for (const nth of looks) {
         // Both modes take one scenario for each trouble: what differs is the answer, not who waits for it.
-        const [scenario] = chosen(passing(survey, `before:${on}`, nth), { ...choice, short: true }, random);
-        if (scenario !== undefined) cases.push({ scenario, cut: { kind: "lost", on, nth, trouble } });
+        const [one] = chosen(passing(survey, `before:${on}`, nth), { ...choice, short: true }, random);
+        if (one !== undefined) cases.push({ ...one, cut: { kind: "lost", on, nth, trouble } });
       }
     }
   }
@@ -66,12 +72,12 @@ function troublesOf(on: Happening): readonly Trouble[] {
 }
 
 /** Who comes there so often. */
-function passing(survey: readonly Outcome[], point: Point, nth = 1): Scenario[] {
-  return survey.filter(({ passed }) => (passed.get(point) ?? 0) >= nth).map((outcome) => outcome.case.scenario);
+function passing(survey: readonly Outcome[], point: Point, nth = 1): Case[] {
+  return survey.filter(({ passed }) => (passed.get(point) ?? 0) >= nth).map((outcome) => outcome.case);
 }
 
-function chosen(scenarios: readonly Scenario[], { short }: Choice, random: () => number): Scenario[] {
-  return short ? pick(scenarios, random) : [...scenarios];
+function chosen(cases: readonly Case[], { short }: Choice, random: () => number): Case[] {
+  return short ? pick(cases, random) : [...cases];
 }
 
 function pick<T>(all: readonly T[], random: () => number): T[] {
@@ -80,7 +86,7 @@ function pick<T>(all: readonly T[], random: () => number): T[] {
 }
 
 /** The same seed, the same plan (mulberry32). */
-function makeRandom(seed: number): () => number {
+export function makeRandom(seed: number): () => number {
   let state = seed >>> 0;
   return () => {
     state = (state + 0x6d2b79f5) >>> 0;

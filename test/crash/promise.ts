@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import { createHash } from "node:crypto";
 import type { UserEvent } from "../../src/api/userEvent.ts";
-import type { Place } from "./place.ts";
+import type { AccountSeen, Place } from "./place.ts";
 
 export interface Person {
   readonly uuid: string;
@@ -45,12 +45,10 @@ export async function isWhole(place: Place, name: string, expected: Expected = {
   assert.deepEqual(mine[0]?.attributes?.["sme_tenant_id"], [place.id]);
   assert.equal(mine[0]?.id, user.status?.keycloak?.userID, "the status names another Keycloak user");
 
-  const accounts = (await place.gateway.users()).filter(({ external_id }) => external_id === uuid);
-  const [account] = accounts;
-  assert(account !== undefined && accounts.length === 1, `the gateway has ${accounts.length} accounts of this person`);
-  assert.equal(account.liveKeys, 1);
+  const account = await accountOf(place, uuid, people);
+  assert.equal(account.keySHA256.length, 1, `${account.keySHA256.length} keys are alive`);
   assert.equal(account.disabled, !enabled);
-  assert.equal(account.user_id, user.status?.newapi?.userID, "the status names another account");
+  assert.equal(account.accountID, user.status?.newapi?.userID, "the status names another account");
 
   const secrets = await place.secrets();
   assert.equal(secrets.length, people, `there are ${secrets.length} Secrets instead of ${people}`);
@@ -63,7 +61,7 @@ export async function isWhole(place: Place, name: string, expected: Expected = {
   const person = {
     uuid,
     keycloakID: mine[0]?.id ?? "",
-    accountID: account.user_id,
+    accountID: account.accountID,
     secretName: secret?.name ?? "",
     apiKey,
   };
@@ -77,18 +75,39 @@ export async function isWhole(place: Place, name: string, expected: Expected = {
   return person;
 }
 
-/** Nothing is left, and no key works. */
+/** Nothing is left but a locked account, and no key works. */
 export async function isGone(place: Place, name: string, before: Person, people = 0): Promise<void> {
+  await isUndone(place, name, before, people);
+  const account = await accountOf(place, before.uuid, people + 1);
+  assert(account.disabled, "the gateway's account is not disabled");
+}
+
+/** The same where the Tenant wants accounts deleted: not even that is left, nor a token without an owner. */
+export async function isRemoved(place: Place, name: string, before: Person): Promise<void> {
+  await isUndone(place, name, before, 0);
+  assert.deepEqual(await place.accounts(), []);
+  assert.equal(await place.opens(before.apiKey), 401, "the key was left behind");
+}
+
+async function isUndone(place: Place, name: string, before: Person, people: number): Promise<void> {
   assert.equal(await place.user(name), undefined, "the object is still there");
   await isAtRest(place, before.uuid, "deleted");
   const everybody = await place.realm.admin.users.find({ max: 500 });
   assert.equal(everybody.length, people, `Keycloak still has ${everybody.length} users`);
-  const accounts = (await place.gateway.users()).filter(({ external_id }) => external_id === before.uuid);
-  assert(accounts.length === 1 && accounts.every(({ disabled }) => disabled), "the gateway's account is not disabled");
   assert.notEqual(await place.opens(before.apiKey), 200, "the key still opens");
   assert.equal((await place.secrets()).length, people, "there is a Secret left");
   toldOnce(place, before.uuid, "sme.user.created");
   toldOnce(place, before.uuid, "sme.user.deleted");
+}
+
+/** The person's one account; `people`: of all that the gateway should have, marked or not. */
+async function accountOf(place: Place, uuid: string, people: number): Promise<AccountSeen> {
+  const accounts = await place.accounts();
+  assert.equal(accounts.length, people, `the gateway has ${accounts.length} accounts instead of ${people}`);
+  const mine = accounts.filter((each) => each.uuid === uuid);
+  const [account] = mine;
+  assert(account !== undefined && mine.length === 1, `the gateway has ${mine.length} accounts of this person`);
+  return account;
 }
 
 /** One event id of this type, at least one message. */

@@ -33,6 +33,7 @@ function isTheTime(name: string, nth: number): boolean {
 
 function pass(point: Point): void {
   if (order.kind === "die" && order.at === point && isTheTime(point, order.nth)) process.kill(process.pid, "SIGKILL");
+  if (order.kind === "stop" && order.at === point && isTheTime(point, 1)) process.kill(process.pid, "SIGSTOP");
   report({ kind: "at", point });
 }
 

@@ -1,18 +1,29 @@
-/** The results as a table, for the screen and for docs/reliability.md. */
+/** The results as tables, for the screen and for docs/reliability.md. */
 import { readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { format, resolveConfig } from "prettier";
 import { projectRoot } from "../../stack/paths.ts";
 import { describe, type Outcome } from "./cases.ts";
-import type { Outage } from "./outages.ts";
 import { EFFECTS, type Happening, NEIGHBOURS, neighbourOf } from "./effects.ts";
+import { type DeadOrigin, deadOriginBroken, type Isolation, isolationBroken, median } from "./isolation.ts";
+import type { Outage } from "./outages.ts";
+import { describeStalled, type StalledOutcome } from "./stalled.ts";
+import type { StormResult } from "./storm.ts";
+
+/** In the order in which they run. */
+export const PARTS = ["storm", "isolation", "outages", "points", "stalled"] as const;
+export type PartOfProof = (typeof PARTS)[number];
 
 export interface Results {
+  readonly storm: StormResult | undefined;
+  readonly isolation?: Isolation;
+  readonly deadOrigin?: DeadOrigin;
+  readonly outages: readonly Outage[];
   readonly survey: readonly Outcome[];
+  readonly gaps: readonly string[];
   readonly kills: readonly Outcome[];
   readonly losses: readonly Outcome[];
-  readonly outages: readonly Outage[];
-  readonly gaps: readonly string[];
+  readonly stalled: readonly StalledOutcome[];
   readonly seed: number;
   readonly short: boolean;
   readonly lanes: number;
@@ -22,9 +33,85 @@ export interface Results {
 const FILE = join(projectRoot, "docs", "reliability.md");
 const BEGIN = "<!-- crash: begin -->";
 const END = "<!-- crash: end -->";
+/** Between two runs; what the page keeps is the last two. */
+const RUN = "### Run with seed ";
+const RUNS = 2;
 
-export function report(results: Results): { readonly table: string; write(): Promise<void> } {
-  const { survey, kills, losses, outages, gaps, seed, short, lanes, minutes } = results;
+const seconds = (ms: number | undefined): string => (ms === undefined ? "-" : `${(ms / 1000).toFixed(1)} s`);
+
+/** Every promise that was not kept, one sentence each. */
+export function brokenPromises(results: Results): string[] {
+  const { storm, isolation, deadOrigin, outages, survey, gaps, kills, losses, stalled } = results;
+  const said = (what: string, failure: string | undefined): string[] =>
+    failure === undefined ? [] : [`${what}: ${failure}`];
+  return [
+    ...(storm?.failures ?? []).map((failure) => `storm: ${failure}`),
+    ...said("isolation", isolation && isolationBroken(isolation)),
+    ...said("dead origin", deadOrigin && deadOriginBroken(deadOrigin)),
+    ...outages.flatMap(({ neighbour, failure }) => said(`outage of ${neighbour}`, failure)),
+    ...[...survey, ...kills, ...losses].flatMap((outcome) => said(describe(outcome.case), outcome.failure)),
+    ...gaps,
+    ...stalled.flatMap((outcome) => said(describeStalled(outcome.case), outcome.failure)),
+  ];
+}
+
+/** Each storm, outage and case counts once, whatever it broke. */
+export function tallyOf(results: Results): { readonly passed: number; readonly failed: number } {
+  const { storm, isolation, deadOrigin, outages, survey, gaps, kills, losses, stalled } = results;
+  const verdicts = [
+    ...(storm === undefined ? [] : [storm.failures.length === 0]),
+    ...(isolation === undefined ? [] : [isolationBroken(isolation) === undefined]),
+    ...(deadOrigin === undefined ? [] : [deadOriginBroken(deadOrigin) === undefined]),
+    ...[...outages, ...survey, ...kills, ...losses, ...stalled].map(({ failure }) => failure === undefined),
+    ...gaps.map(() => false),
+  ];
+  const passed = verdicts.filter(Boolean).length;
+  return { passed, failed: verdicts.length - passed };
+}
+
+export function report(results: Results): { readonly tables: string; write(): Promise<void> } {
+  const { survey, seed, short, lanes, minutes } = results;
+  const tables = [
+    ...caseTable(results),
+    ...stormTable(results.storm),
+    ...outageTable(results.outages),
+    ...isolationTable(results),
+  ].join("\n");
+  const failures = brokenPromises(results);
+  const section = [
+    `${RUN}${seed}`,
+    "",
+    `${short ? "The short set" : "The full set"}: ${EFFECTS.length} effects, ${EFFECTS.length * 2} kill points, ${survey.length} scenarios; ${lanes} cases side by side; ${minutes.toFixed(0)} minutes.`,
+    `Repeat it: \`make crash${short ? " SHORT=1" : ""} SEED=${seed}\`; one case: \`node test/crash/main.ts --only="rotate, killed after"\`; one part: \`node test/crash/main.ts --part=storm\`.`,
+    "",
+    tables,
+    "",
+    ...(failures.length === 0 ? ["Nothing was lost and nothing was doubled."] : ["Not kept:", ""]),
+    ...failures.map((failure) => `- ${failure}`),
+    "",
+  ].join("\n");
+  return {
+    tables,
+    async write() {
+      const page = readFileSync(FILE, "utf8");
+      const [head, rest] = page.split(BEGIN);
+      const [middle, tail] = rest?.split(END) ?? [];
+      if (head === undefined || middle === undefined || tail === undefined) {
+        throw new Error(`${FILE} has lost its markers ${BEGIN} ... ${END}`);
+      }
+      const earlier = middle
+        .split(RUN)
+        .slice(1)
+        .map((text) => `${RUN}${text.trim()}\n`);
+      const kept = [section, ...earlier].slice(0, RUNS).join("\n");
+      const style = await resolveConfig(FILE);
+      writeFileSync(FILE, await format(`${head}${BEGIN}\n\n${kept}\n${END}${tail}`, { ...style, parser: "markdown" }));
+    },
+  };
+}
+
+function caseTable({ survey, kills, losses, stalled }: Results): string[] {
+  if (survey.length + stalled.length === 0) return [];
   const rows = [row("Undisturbed, every scenario", survey)];
   for (const neighbour of NEIGHBOURS) {
     const here = (outcome: Outcome): boolean => {
@@ -36,53 +123,42 @@ export function report(results: Results): { readonly table: string; write(): Pro
     rows.push(row(`Killed (SIGKILL) before and after each effect: ${neighbour}`, kills.filter(here)));
     rows.push(row(`Answer lost, late, cut or false: ${neighbour}`, losses.filter(here)));
   }
-  const table = [
+  for (const [loses, words] of [
+    ["lease", "until its lease was over"],
+    ["connection", "and its connection to Postgres cut"],
+  ] as const) {
+    const here = stalled.filter((outcome) => outcome.case.loses === loses);
+    rows.push(row(`Stopped (SIGSTOP) inside a step ${words}; another finished; then woken`, here));
+  }
+  return [
     "| what was tried | cases | broken promises | slowest to be right again |",
     "| --- | ---: | ---: | ---: |",
     ...rows,
-    ...(outages.length === 0 ? [] : ["", ...outageTable(outages)]),
-  ].join("\n");
-  const failures = [...survey, ...kills, ...losses].filter(({ failure }) => failure !== undefined);
-  const text = [
-    BEGIN,
     "",
-    `${EFFECTS.length} effects, ${EFFECTS.length * 2} kill points, ${survey.length} scenarios; ${lanes} cases side by side; ${minutes.toFixed(0)} minutes; seed ${seed}.`,
-    `Repeat it: \`make crash${short ? " SHORT=1" : ""} SEED=${seed}\`; one case: \`node test/crash/main.ts --only="rotate, killed after"\`.`,
-    "",
-    table,
-    "",
-    ...(failures.length + gaps.length + outages.filter(({ failure }) => failure !== undefined).length === 0
-      ? ["Nothing was lost and nothing was doubled."]
-      : ["Not kept:", ""]),
-    ...failures.map((outcome) => `- ${describe(outcome.case)}: ${outcome.failure}`),
-    ...outages
-      .filter(({ failure }) => failure !== undefined)
-      .map(({ neighbour, failure }) => `- outage of ${neighbour}: ${failure}`),
-    ...gaps.map((gap) => `- ${gap}`),
-    "",
-    END,
-  ].join("\n");
-  return {
-    table,
-    async write() {
-      const page = readFileSync(FILE, "utf8");
-      const [head, rest] = page.split(BEGIN);
-      const tail = rest?.split(END)[1];
-      if (head === undefined || tail === undefined) throw new Error(`${FILE} has lost its markers ${BEGIN} ... ${END}`);
-      const style = await resolveConfig(FILE);
-      writeFileSync(FILE, await format(`${head}${text}${tail}`, { ...style, parser: "markdown" }));
-    },
-  };
+  ];
 }
 
-function row(what: string, outcomes: readonly Outcome[]): string {
+function row(
+  what: string,
+  outcomes: readonly { readonly failure: string | undefined; readonly settledMs: number }[],
+): string {
   const broken = outcomes.filter(({ failure }) => failure !== undefined).length;
   const slowest = Math.max(0, ...outcomes.map(({ settledMs }) => settledMs));
-  return `| ${what} | ${outcomes.length} | ${broken} | ${(slowest / 1000).toFixed(1)} s |`;
+  return `| ${what} | ${outcomes.length} | ${broken} | ${seconds(slowest)} |`;
+}
+
+function stormTable(storm: StormResult | undefined): string[] {
+  if (storm === undefined) return [];
+  return [
+    "| storm | people | commits | removed | processes killed | Postgres, NATS, Keycloak restarted | left in the end | wrong | all right after |",
+    "| --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: |",
+    `| ${storm.seconds} s, seed ${storm.seed} | ${storm.people} | ${storm.commits} | ${storm.removals} | ${storm.kills} | ${storm.restarts} | ${storm.living} | ${storm.failures.length} | ${seconds(storm.settledMs)} |`,
+    "",
+  ];
 }
 
 function outageTable(outages: readonly Outage[]): string[] {
-  const seconds = (ms: number | undefined): string => (ms === undefined ? "-" : `${(ms / 1000).toFixed(1)} s`);
+  if (outages.length === 0) return [];
   return [
     "| gone for the reconciler | for | committed meanwhile | Ready without it | lost | first Ready after it was back | last |",
     "| --- | ---: | ---: | ---: | ---: | ---: | ---: |",
@@ -90,5 +166,18 @@ function outageTable(outages: readonly Outage[]): string[] {
       ({ neighbour, downMs, people, readyBefore, lost, firstMs, lastMs }) =>
         `| ${neighbour} | ${seconds(downMs)} | ${people} | ${readyBefore} | ${lost} | ${seconds(firstMs)} | ${seconds(lastMs)} |`,
     ),
+    "",
+  ];
+}
+
+function isolationTable({ isolation, deadOrigin }: Results): string[] {
+  if (isolation === undefined || deadOrigin === undefined) return [];
+  const { waiting, hungMs, quiet, meanwhile, ratio } = isolation;
+  return [
+    "| isolation | measured | result | goal |",
+    "| --- | --- | ---: | ---: |",
+    `| ${waiting} people wait for one tenant's Keycloak, which hangs for ${seconds(hungMs)} | another tenant's people, one by one: median ${seconds(median(quiet))} in quiet (${quiet.length}), ${seconds(median(meanwhile))} meanwhile (${meanwhile.length}) | ${ratio.toFixed(2)} times | 1.5 |`,
+    `| ${deadOrigin.waiting} people of ${deadOrigin.tenants} tenants wait for one dead origin | calls to it by one process in ${seconds(deadOrigin.watchedMs)} | ${((deadOrigin.knocks * 1000) / deadOrigin.watchedMs).toFixed(2)} a second | 1 |`,
+    "",
   ];
 }

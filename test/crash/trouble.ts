@@ -14,6 +14,12 @@ export interface Door {
   shut(): Promise<void>;
   /** Somebody is there again, at the same address. */
   open(): Promise<void>;
+  /** While on: every call is taken, and nothing is passed on or answered. What is open ends. */
+  mute(on: boolean): void;
+  /** While on: whoever comes is turned away at once; what is open ends. */
+  slam(on: boolean): void;
+  /** How many connections came so far. */
+  knocks(): number;
   /** How many answers were lost since `begin`. */
   lost(): number;
   close(): Promise<void>;
@@ -33,6 +39,13 @@ export async function makeDoor(target: { readonly host: string; readonly port: n
   const sockets = new Set<Socket>();
   let trouble: Trouble | undefined;
   let lost = 0;
+  let mute = false;
+  let slammed = false;
+  let knocks = 0;
+
+  function endAll(): void {
+    for (const socket of sockets) socket.destroy();
+  }
 
   function keep(socket: Socket): void {
     sockets.add(socket);
@@ -41,9 +54,18 @@ export async function makeDoor(target: { readonly host: string; readonly port: n
   }
 
   const server = createServer((caller) => {
+    knocks += 1;
+    keep(caller);
+    if (slammed) {
+      caller.destroy();
+      return;
+    }
+    if (mute) {
+      caller.resume();
+      return;
+    }
     const neighbour = connect({ ...target, noDelay: true });
     let silent = false;
-    keep(caller);
     keep(neighbour);
     caller.setNoDelay(true);
     caller.pipe(neighbour);
@@ -87,7 +109,7 @@ export async function makeDoor(target: { readonly host: string; readonly port: n
     if (!server.listening) return;
     const closed = once(server, "close");
     server.close();
-    for (const socket of sockets) socket.destroy();
+    endAll();
     await closed;
   }
 
@@ -105,6 +127,16 @@ export async function makeDoor(target: { readonly host: string; readonly port: n
     end() {
       trouble = undefined;
     },
+    mute(on) {
+      mute = on;
+      // Who is connected already is to find nobody either; and who hung is let go.
+      endAll();
+    },
+    slam(on) {
+      slammed = on;
+      if (on) endAll();
+    },
+    knocks: () => knocks,
     lost: () => lost,
     close: shut,
   };

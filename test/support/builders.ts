@@ -62,6 +62,7 @@ export function sagaRow(given: Partial<SagaRow> = {}): SagaRow {
     secretName: undefined,
     secretUID: undefined,
     secretVersion: undefined,
+    secretPlaces: [],
     managed: NOTHING_MANAGED,
     enabled: true,
     keyGeneration: 0,

@@ -59,7 +59,7 @@ export function makeFakeRealm(): FakeRealm {
     mails,
     calls,
     fail: plan,
-    ensureUser: (wanted, _hint, _adoption, signal) =>
+    ensureUser: (wanted, _hint, how, signal) =>
       run("ensureUser", signal, () => {
         const known = users.get(wanted.uuid);
         const user = known ?? { id: `kc-${(made += 1)}`, enabled: wanted.enabled, adopted: false, wanted };
@@ -67,6 +67,12 @@ export function makeFakeRealm(): FakeRealm {
         user.wanted = wanted;
         user.enabled = wanted.enabled;
         users.set(wanted.uuid, user);
+        if (known === undefined || changed) {
+          how.wrote?.(
+            known === undefined ? "created" : user.adopted && known.wanted.adopted !== true ? "adopted" : "updated",
+            user.id,
+          );
+        }
         return {
           userID: user.id,
           created: known === undefined,
@@ -90,6 +96,7 @@ export function makeFakeRealm(): FakeRealm {
       run("releaseUser", signal, () => void users.delete(uuid)),
     invite: (userID, _actions, signal) => run("invite", signal, () => void mails.push(userID)),
     drifted: (_users, signal) => run("drifted", signal, () => []),
+    strangers: (_request, signal) => run("strangers", signal, () => ({ strangers: [], next: undefined })),
     check: (_request, signal) => run("check", signal, () => []),
   };
 }
@@ -152,6 +159,8 @@ export function makeFakeGateway(capabilities: Partial<GatewayCapabilities> = {})
         const held = [...accounts.values()].find((each) => each.key === apiKey.reveal());
         return fake.verdict ?? (held === undefined ? "dead" : held.disabled ? "disabled" : "works");
       }),
+    remove: undefined,
+    drifted: () => Promise.resolve([]),
     retire: (_person, signal) => run("retire", signal, () => 0),
     seal: () => undefined,
     isSealed: () => false,

@@ -39,6 +39,7 @@ export function makeBench(gateway: FakeGateway = makeFakeGateway()): Bench {
       cluster,
       realm: () => realm,
       gateway: () => gateway,
+      accountDeletion: "Disable",
       wrote: (written) => void wrote.push(written),
       note: (patch) => {
         notes.push(patch);

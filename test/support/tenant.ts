@@ -107,6 +107,15 @@ export interface TestTenant extends Pick<OnboardedTenant, "id" | "namespace" | "
   /** The gateway's accounts of this uuid. */
   accounts(uuid: string): Promise<readonly StandInUser[]>;
   row(uuid: string): Promise<SagaRecord | undefined>;
+  /** All that must not move when somebody else trespasses: Keycloak user, account, Secret and row, as they stand there. */
+  everything(person: Person): Promise<object>;
+
+  /** Changes the Tenant's spec as the platform would: a merge patch. */
+  change(spec: Readonly<Record<string, unknown>>): Promise<void>;
+  /** Sets annotations of one person. */
+  annotate(name: string, annotations: Readonly<Record<string, string>>): Promise<void>;
+  /** Onboards the same tenant once more, as into a cluster that knows nothing of it: from its repository and its realm. */
+  onboardAgain(): Promise<void>;
   /** Undoes the tenant: its people, then itself. Its realm stays, for others may be in it. */
   leave(): Promise<void>;
 }
@@ -180,13 +189,14 @@ function asAccount({ id, remark = "", status, group, display_name, keySHA256 }: 
 export async function makeTenant(sides: Sides, label: string, wishes: TenantWishes = {}): Promise<TestTenant> {
   const { env, api, kube, gateway, db } = sides;
   const { ready: waitUntilReady = true, ...options } = wishes;
-  const onboarded = await onboardTenant(env, {
+  const wanted: OnboardOptions = {
     ...options,
     id: `${label}-${randomBytes(3).toString("hex")}`,
     // A long interval: what a test sees comes from what it did. No time of grace: to see everything go at once.
     values: { INTERVAL: "10m", RETRY_INTERVAL: "2s", TIMEOUT: "60s", DELETION_GRACE: "0s", ...options.values },
     realm: { loginByMail: true, ...options.realm },
-  });
+  };
+  const onboarded = await onboardTenant(env, wanted);
   const { id, namespace, realm } = onboarded;
   const work = mkdtempSync(join(tmpdir(), `unified-rbac-${id}-`));
   const clone = await onboarded.clone(join(work, "clone"));
@@ -316,6 +326,31 @@ export async function makeTenant(sides: Sides, label: string, wishes: TenantWish
       return rows[0];
     },
 
+    async everything({ uuid, keycloakID, secretName }) {
+      const { users } = realm.admin;
+      const groups = await users.listGroups({ id: keycloakID });
+      const roles = await users.listRoleMappings({ id: keycloakID });
+      const row = await db.query<{ row: object }>(
+        `select to_jsonb(s) - array['due_at', 'touches', 'version', 'updated_at', 'lease_owner', 'lease_until'] as row
+           from user_provision_state s where sme_user_uuid = $1`,
+        [uuid],
+      );
+      return {
+        user: await users.findOne({ id: keycloakID }),
+        groups: groups.map(({ path = "" }) => path).toSorted(),
+        roles: roles.realmMappings?.map(({ name = "" }) => name).toSorted(),
+        accounts: await tenant.accounts(uuid),
+        secret: await kube.get(`/api/v1/namespaces/${namespace}/secrets/${secretName}`),
+        row: row.rows[0]?.row,
+      };
+    },
+
+    change: (spec) => kube.patch(objectPath("Tenant", { name: id }), { spec }, "platform"),
+    annotate: (name, annotations) => kube.patch(userPath(name), { metadata: { annotations } }, "e2e"),
+    async onboardAgain() {
+      await onboardTenant(env, wanted);
+      if (waitUntilReady) await onboarded.ready();
+    },
     async leave() {
       rmSync(work, { recursive: true, force: true });
       const remove = (path: string) => api.send("DELETE", path);

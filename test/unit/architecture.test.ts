@@ -20,13 +20,15 @@ const LAYER: Readonly<Record<string, number>> = {
   admission: 5,
   heartbeat: 5,
   ops: 5,
-  cli: 5,
+  cli: 6,
+  plugin: 5,
   roles: 6,
   "main.ts": 6,
+  "kubectl-tenantuser.ts": 6,
 };
 
 /** Neighbours of one layer that may know each other: each line is a decision. */
-const ALLOWED_BESIDE = new Set(["api -> lib", "main.ts -> roles"]);
+const ALLOWED_BESIDE = new Set(["api -> lib", "main.ts -> roles", "main.ts -> cli"]);
 /** Types only: a step and the engine speak of neighbours by their interfaces. */
 const PURE = ["api", "saga"];
 const EFFECTS = /^node:(fs|net|http|https|http2|child_process|dgram|tls)/;
@@ -79,7 +81,7 @@ describe("the layers of src", () => {
     expect(wrong.map(({ file, specifier }) => `${file} imports ${specifier}`)).toEqual([]);
   });
 
-  it("give admission neither steps, nor a Kubernetes client, nor the reconciler", () => {
+  it("give admission neither steps, nor a Kubernetes client, nor the reconciler, nor the commands for people", () => {
     const reached = new Set<string>();
     const visit = (file: string): void => {
       if (reached.has(file)) return;
@@ -90,19 +92,25 @@ describe("the layers of src", () => {
     };
     visit("roles/webhook.ts");
     const forbidden = [...reached].filter((file) =>
-      ["steps", "kube", "reconciler", "keycloak", "newapi"].includes(top(file)),
+      ["steps", "kube", "reconciler", "keycloak", "newapi", "cli"].includes(top(file)),
     );
     expect(forbidden).toEqual([]);
     expect(reached.has("admission/server.ts")).toBe(true);
   });
 
-  it("let only config.ts read the environment and only main.ts end the process", () => {
+  it("give the plugin nothing of the service but its ways to the API server and its words", () => {
+    const used = all.filter(({ from }) => from === "plugin").flatMap(({ to }) => to ?? []);
+    expect([...new Set(used)].toSorted()).toEqual(["api", "kube", "lib", "plugin"]);
+  });
+
+  it("let only the two programs read the environment and end the process", () => {
     const texts = new Map(
       [...new Set(all.map(({ file }) => file))].map((file) => [file, readFileSync(join(SRC, file), "utf8")] as const),
     );
     const environment = [...texts].filter(([, text]) => text.includes("process.env")).map(([file]) => file);
     const exits = [...texts].filter(([, text]) => text.includes("process.exit(")).map(([file]) => file);
-    expect(environment).toEqual(["main.ts"]);
-    expect(exits).toEqual(["main.ts"]);
+    const programs = ["kubectl-tenantuser.ts", "main.ts"];
+    expect(environment.toSorted()).toEqual(programs);
+    expect(exits.toSorted()).toEqual(programs);
   });
 });

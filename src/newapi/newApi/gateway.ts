@@ -5,13 +5,15 @@ import type { MasterKeys } from "../../lib/masterKeys.ts";
 import type { Sensitive } from "../../lib/sensitive.ts";
 import { tryKey } from "../models.ts";
 import type { Account, AccountRequest, Gateway, Person } from "../gateway.ts";
+import { corrections, displayName } from "./align.ts";
 import { checkGateway } from "./check.ts";
 import { makeConnection } from "./connection.ts";
+import { drifted } from "./drift.ts";
 import { demandUserID, type UserID, userID } from "./ids.ts";
 import { type KeyMode, makeKeys } from "./keys.ts";
 import type { Limits } from "./limits.ts";
 import { derive } from "./masterKeys.ts";
-import { bears, isUnmarked, markOf } from "./marks.ts";
+import { bears, isUnmarked } from "./marks.ts";
 import { makeUsers, type User } from "./users.ts";
 
 export interface NewApiOptions {
@@ -31,7 +33,6 @@ export interface NewApiOptions {
 
 /** Names that are taken for ever by accounts that somebody deleted; after so many a person must look. */
 const NAMES = 4;
-const LONGEST_DISPLAY_NAME = 20;
 
 /**
  * The admin API of the open-source program new-api, as it is: accounts by a derived name and a mark in the remark, keys
@@ -124,18 +125,14 @@ export function makeNewApiGateway(options: NewApiOptions): Gateway {
   async function align(user: User, request: AccountRequest, signal: AbortSignal): Promise<string[]> {
     const doing = `the change of the account of ${request.uuid}`;
     const writes: string[] = [];
-    const remark = bears(user.remark, request) ? user.remark : `${user.remark} ${markOf(request)}`.trim();
-    const wanted = { group: request.tier, remark, displayName: displayName(request) };
-    if (user.group !== wanted.group || user.remark !== remark || user.displayName !== wanted.displayName) {
-      await users.change(user, wanted, doing, signal);
+    const { fields, quotaLeft } = corrections(user, request);
+    if (fields !== undefined) {
+      await users.change(user, fields, doing, signal);
       writes.push("changed");
     }
-    if (request.quota !== undefined && user.quota + user.usedQuota !== request.quota) {
-      const left = Math.max(0, request.quota - user.usedQuota);
-      if (user.quota !== left) {
-        await users.setQuota(user.id, left, doing, signal);
-        writes.push("quota-set");
-      }
+    if (quotaLeft !== undefined) {
+      await users.setQuota(user.id, quotaLeft, doing, signal);
+      writes.push("quota-set");
     }
     return writes;
   }
@@ -162,10 +159,51 @@ export function makeNewApiGateway(options: NewApiOptions): Gateway {
     };
   }
 
-  /** The account on record, if it is this person's of this tenant. */
+  /** The account on record, if it is this person's of this tenant: good enough to lock it, not to let anybody in. */
   async function recordedUser(id: UserID, uuid: string, signal: AbortSignal): Promise<User | undefined> {
     const user = await users.get(id, signal);
-    return user !== undefined && bears(user.remark, { tenantID, uuid }) ? user : undefined;
+    if (user === undefined) return undefined;
+    const marked = bears(user.remark, { tenantID, uuid });
+    // Somebody may have wiped the remark: its keys must die all the same.
+    return marked || (isUnmarked(user.remark) && isDerivedName(user.username, uuid)) ? user : undefined;
+  }
+
+  function isDerivedName(username: string, uuid: string): boolean {
+    return derived.versions.some((version) =>
+      Array.from({ length: NAMES }, (_, n) => derived.username(uuid, version, n + 1)).includes(username),
+    );
+  }
+
+  /** The account that is to go for good, with what is known of its password. */
+  async function leavingUser(person: Person, signal: AbortSignal) {
+    const id = userID(person.userID, adminID);
+    const user = id === undefined ? undefined : await recordedUser(id, person.uuid, signal);
+    if (user !== undefined) return { user, masterKey: person.masterKey };
+    const located = await locate(person, signal);
+    if (located.user === undefined) return undefined;
+    await demandOurs(located.user, person, located.masterKey ?? derived.current, signal);
+    return { user: located.user, masterKey: located.masterKey };
+  }
+
+  /**
+   * Its tokens first: some releases leave them behind, and with SQLite give the id, and so the keys, to the next user.
+   * Locked at once, for who must wait for a limit has a key that works until then.
+   */
+  async function remove(person: Person, wrote: (action: string) => void, signal: AbortSignal): Promise<void> {
+    const doing = `the deletion of the account of ${person.uuid}`;
+    const found = await leavingUser(person, signal);
+    if (found === undefined) return;
+    const { id, enabled } = found.user;
+    if (enabled && (await users.setEnabled(id, false, doing, signal))) wrote("disabled");
+    const writes: string[] = [];
+    try {
+      const known = { masterKey: found.masterKey };
+      await keys.clear({ user: { ...found.user, enabled: false }, person, known, writes }, signal);
+    } finally {
+      writes.forEach(wrote);
+    }
+    await users.remove(id, doing, signal);
+    wrote("deleted");
   }
 
   async function setEnabled(id: string, uuid: string, enabled: boolean, signal: AbortSignal): Promise<boolean> {
@@ -202,21 +240,19 @@ export function makeNewApiGateway(options: NewApiOptions): Gateway {
       const subject = await known({ ...person, userID: id }, signal);
       return keys.obtain({ ...subject, mode: "replace" }, signal);
     },
-    retire: async (person, signal) => keys.retire(await known(person, signal), signal),
+    retire: async (person, signal, keep) => keys.retire(await known(person, signal), signal, keep),
     seal: (owner, apiKey) => derived.seal(owner, apiKey),
     isSealed: (owner, apiKey, seal) => derived.isSealed(owner, apiKey, seal),
     disable: (id, uuid, signal) => setEnabled(id, uuid, false, signal),
     enable: (id, uuid, signal) => setEnabled(id, uuid, true, signal),
 
+    remove,
+    drifted: (wanted, pace, signal) => drifted({ users, adminID }, wanted, pace, signal),
+
     verifyKey: (key, signal) => tryKey(base, key, { clock }, signal),
 
     check: (expected, signal) => checkGateway({ connection, limits }, expected, signal),
   };
-}
-
-/** What the gateway's admin reads beside the derived name. */
-function displayName({ email }: Person): string {
-  return Array.from(email).slice(0, LONGEST_DISPLAY_NAME).join("");
 }
 
 function claimed({ uuid }: Person): TerminalError {

@@ -7,7 +7,7 @@ import { type Connection, tooManyCritical } from "./connection.ts";
 import type { Limits, Permit } from "./limits.ts";
 import type { Derived } from "./masterKeys.ts";
 import { logIn, type Session } from "./session.ts";
-import { createToken, deleteToken, ourTokens, revealToken, type Token, tokenName } from "./tokens.ts";
+import { allTokens, createToken, deleteToken, mayBe, ourTokens, revealToken, type Token, tokenName } from "./tokens.ts";
 import type { User, Users } from "./users.ts";
 
 /**
@@ -30,8 +30,10 @@ const COST = 2;
 
 export interface Keys {
   obtain(subject: Subject & { readonly mode: KeyMode }, signal: AbortSignal): Promise<Sensitive>;
-  /** Leaves only the key of the person's version alive. Returns how many died. */
-  retire(subject: Subject, signal: AbortSignal): Promise<number>;
+  /** Of our keys leaves only `keep` alive, or else the one of the person's version. Returns how many died. */
+  retire(subject: Subject, signal: AbortSignal, keep?: Sensitive): Promise<number>;
+  /** Leaves no token of the person's alive, ours or not, and the account locked. */
+  clear(subject: Subject, signal: AbortSignal): Promise<void>;
   /** Whether our password opens this account. */
   opens(user: User, person: Person, masterKey: number, signal: AbortSignal): Promise<boolean>;
 }
@@ -163,17 +165,40 @@ export function makeKeys(deps: {
         asPerson(subject, COST, (session) => take(subject, subject.mode, session, signal), signal),
       ),
 
-    retire: (subject, signal) =>
+    retire: (subject, signal, keep) =>
       inTurn(subject.person.uuid, () =>
         asPerson(
           subject,
           1,
           async (session) => {
             const all = await ourTokens(session, signal);
-            const chosen = choose(all, tokenName(subject.person.keyVersion), "settle");
+            const kept = keep === undefined ? undefined : all.find((token) => mayBe(token, keep));
+            const chosen = kept ?? choose(all, tokenName(subject.person.keyVersion), "settle");
             const others = all.filter((token) => token !== chosen);
             for (const { id } of others) await deleteToken(session, id, signal);
             return others.length;
+          },
+          signal,
+        ),
+      ),
+
+    clear: (subject, signal) =>
+      inTurn(subject.person.uuid, () =>
+        asPerson(
+          subject,
+          1,
+          async (session) => {
+            // Until a look finds none: the person may be making one meanwhile.
+            for (
+              let left = await allTokens(session, signal);
+              left.length > 0;
+              left = await allTokens(session, signal)
+            ) {
+              for (const { id } of left) {
+                await deleteToken(session, id, signal);
+                subject.writes.push("key-deleted");
+              }
+            }
           },
           signal,
         ),

@@ -12,6 +12,9 @@ const PAGE_SIZE = 100;
 /** As the gateway makes them, with or without the prefix that it accepts. */
 const KEY = /^(?:sk-)?([0-9A-Za-z]{16,})$/;
 
+/** As the list shows it: enough on either side that no other key of the same person fits. */
+const MASKED = /^(?:sk-)?([0-9A-Za-z]{4,})\*+([0-9A-Za-z]{4,})$/;
+
 const page = z.object({
   items: z
     .array(z.object({ id: z.int().positive(), name: z.string(), status: z.int(), key: z.string().catch("") }))
@@ -26,6 +29,8 @@ export interface Token {
   readonly alive: boolean;
   /** In gateways of old the list shows it; since then it is masked there. */
   readonly key: Sensitive | undefined;
+  /** What the list shows of the key besides: its beginning and its end. */
+  readonly ends: readonly [string, string] | undefined;
 }
 
 /** A person's key of this version, by its name at the gateway: what is repeated finds what it made. */
@@ -35,6 +40,11 @@ export function tokenName(version: string): string {
 
 /** Our tokens among the person's, the oldest first; others are none of our business. */
 export async function ourTokens(session: Session, signal: AbortSignal): Promise<Token[]> {
+  return (await allTokens(session, signal)).filter(({ name }) => name === OURS || name.startsWith(`${OURS}-`));
+}
+
+/** All of the person's, the oldest first: what must not outlive the account. */
+export async function allTokens(session: Session, signal: AbortSignal): Promise<Token[]> {
   const doing = "the look at a person's tokens";
   const found: Token[] = [];
   for (let number = 1, seen = 0; ; number += 1) {
@@ -45,9 +55,13 @@ export async function ourTokens(session: Session, signal: AbortSignal): Promise<
     if (!parsed.success) throw unreadable(doing);
     const items = parsed.data.items ?? [];
     for (const { id, name, status, key } of items) {
-      if (name === OURS || name.startsWith(`${OURS}-`)) {
-        found.push({ id, name, alive: status === ALIVE, key: KEY.test(key) ? withPrefix(key) : undefined });
-      }
+      found.push({
+        id,
+        name,
+        alive: status === ALIVE,
+        key: KEY.test(key) ? withPrefix(key) : undefined,
+        ends: endsOf(key),
+      });
     }
     seen += items.length;
     if (items.length === 0 || seen >= parsed.data.total) return found.toSorted((a, b) => a.id - b.id);
@@ -94,6 +108,18 @@ export async function deleteToken(session: Session, id: number, signal: AbortSig
   const doing = "the deletion of a token";
   const said = await session.call({ method: "DELETE", path: `/api/token/${id}` }, doing, signal);
   if (said.kind === "refused" && !isNotFound(said)) throw refusal(said, doing);
+}
+
+/** Whether this can be the token of that key, by as much of it as the list shows. */
+export function mayBe({ key, ends }: Token, wanted: Sensitive): boolean {
+  if (key !== undefined) return key.equals(wanted);
+  const body = KEY.exec(wanted.reveal())?.[1];
+  return body !== undefined && ends !== undefined && body.startsWith(ends[0]) && body.endsWith(ends[1]);
+}
+
+function endsOf(shown: string): readonly [string, string] | undefined {
+  const [, begin, end] = MASKED.exec(shown) ?? [];
+  return begin === undefined || end === undefined ? undefined : [begin, end];
 }
 
 function withPrefix(key: string): Sensitive {

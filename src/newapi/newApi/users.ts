@@ -11,7 +11,7 @@ const STATUS_ENABLED = 1;
 /** 10 and more may administer the gateway. */
 const ROLE_ADMIN = 10;
 /** The most that the gateway gives at once. */
-const PAGE_SIZE = 100;
+export const USERS_AT_ONCE = 100;
 /** A create can fail for a code that the gateway draws at random; more often than this it is something else. */
 const CREATES = 3;
 
@@ -51,6 +51,8 @@ export interface NewUser {
 /** Accounts, with the admin's token. Nothing here is counted as critical. */
 export interface Users {
   get(id: UserID, signal: AbortSignal): Promise<User | undefined>;
+  /** The n-th page of all accounts, from 1, deleted ones too; `total` counts also those that are no person's. */
+  page(number: number, signal: AbortSignal): Promise<{ readonly users: readonly User[]; readonly total: number }>;
   /** All whose name, display name or email contains the word, deleted ones too. */
   search(word: string, signal: AbortSignal): Promise<User[]>;
   /** By the exact name, deleted ones too: the gateway's search is for substrings. */
@@ -65,6 +67,8 @@ export interface Users {
     signal: AbortSignal,
   ): Promise<void>;
   setQuota(id: UserID, quota: number, doing: string, signal: AbortSignal): Promise<void>;
+  /** For good, and its name is free again; one that is gone is success. Some releases leave its tokens behind. */
+  remove(id: UserID, doing: string, signal: AbortSignal): Promise<void>;
   /** False: there is no such account. */
   setEnabled(id: UserID, enabled: boolean, doing: string, signal: AbortSignal): Promise<boolean>;
 }
@@ -102,22 +106,23 @@ export function makeUsers(connection: Connection): Users {
     };
   }
 
-  async function search(word: string, signal: AbortSignal): Promise<User[]> {
+  async function readPage(path: string, query: Record<string, string>, number: number, signal: AbortSignal) {
     const doing = "the search for an account";
+    const asked = new URLSearchParams({ ...query, p: String(number), page_size: String(USERS_AT_ONCE) });
+    const said = await connection.admin({ method: "GET", path: `${path}?${asked.toString()}` }, doing, signal);
+    const parsed = page.safeParse(expectDone(said, doing));
+    if (!parsed.success) throw notAsked(doing);
+    const items = parsed.data.items ?? [];
+    return { users: items.flatMap((item) => read(item, doing) ?? []), count: items.length, total: parsed.data.total };
+  }
+
+  async function search(word: string, signal: AbortSignal): Promise<User[]> {
     const found: User[] = [];
     for (let number = 1, seen = 0; ; number += 1) {
-      const query = new URLSearchParams({ keyword: word, group: "", p: String(number), page_size: String(PAGE_SIZE) });
-      const said = await connection.admin(
-        { method: "GET", path: `/api/user/search?${query.toString()}` },
-        doing,
-        signal,
-      );
-      const parsed = page.safeParse(expectDone(said, doing));
-      if (!parsed.success) throw notAsked(doing);
-      const items = parsed.data.items ?? [];
-      found.push(...items.flatMap((item) => read(item, doing) ?? []));
-      seen += items.length;
-      if (items.length === 0 || seen >= parsed.data.total) return found;
+      const { users, count, total } = await readPage("/api/user/search", { keyword: word, group: "" }, number, signal);
+      found.push(...users);
+      seen += count;
+      if (count === 0 || seen >= total) return found;
     }
   }
 
@@ -138,6 +143,7 @@ export function makeUsers(connection: Connection): Users {
 
   return {
     get,
+    page: (number, signal) => readPage("/api/user/", {}, number, signal),
     search,
     byName,
 
@@ -173,6 +179,12 @@ export function makeUsers(connection: Connection): Users {
       const said = await manage({ action: "add_quota", mode: "override", value: quota }, id, doing, signal);
       if (said.kind === "done") return;
       throw isInvalid(said) ? invalid(said.message, doing) : refusal(said, doing);
+    },
+
+    async remove(id, doing, signal) {
+      const checked = demandUserID(id, adminID, doing);
+      const said = await connection.admin({ method: "DELETE", path: `/api/user/${checked}` }, doing, signal);
+      if (!isNotFound(said)) expectDone(said, doing);
     },
 
     async setEnabled(id, enabled, doing, signal) {

@@ -156,6 +156,8 @@ export function newApi(adminToken: string, generation: Settings["generation"], l
         return asAdmin(call, () => users.create(call));
       case "PUT /api/user/":
         return asAdmin(call, () => users.update(call));
+      case "GET /api/user/":
+        return asAdmin(call, () => users.list(call));
       case "GET /api/user/search":
         return asAdmin(call, () => users.search(call));
       case "POST /api/user/manage":

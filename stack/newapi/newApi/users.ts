@@ -86,6 +86,11 @@ export function usersAPI(
     return success(paged(call, found.toSorted((a, b) => b.id - a.id).map(shown)));
   }
 
+  /** All of them, deleted ones too. */
+  function list(call: Call): Reply {
+    return success(paged(call, [...users.values()].toSorted((a, b) => b.id - a.id).map(shown)));
+  }
+
   function one(id: number): Reply {
     if (id === 0) return failure("id 为空！");
     const user = living(id);
@@ -157,7 +162,7 @@ export function usersAPI(
     return success();
   }
 
-  return { create, search, one, update, manage, remove };
+  return { create, search, list, one, update, manage, remove };
 }
 
 export function shown(user: User): Record<string, unknown> {

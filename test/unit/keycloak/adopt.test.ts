@@ -1,5 +1,6 @@
 import { describe, expect, test } from "vitest";
-import { adoptionObstacle, judgeClaim, type Standing } from "../../../src/keycloak/adopt.ts";
+import { candidateUUID } from "../../../src/api/names.ts";
+import { adoptionObstacle, answersTo, judgeClaim, type Standing } from "../../../src/keycloak/adopt.ts";
 import type { DesiredUser } from "../../../src/keycloak/realm.ts";
 import type { User } from "../../../src/keycloak/representations.ts";
 
@@ -37,6 +38,32 @@ describe("judgeClaim", () => {
     ["foreign", [user(mark(["acme", "other"], ["u1"]))]],
   ] satisfies [string, User[]][])("%s: %j", (kind, candidates) => {
     expect(judgeClaim(wanted, candidates).kind).toBe(kind);
+  });
+});
+
+describe("who is found by the marks alone", () => {
+  const uuid = candidateUUID("acme", "ada@example.com");
+  const wanted = { tenantID: "acme", email: "ada@example.com", uuid };
+  const found = (given: Partial<User>): User => ({ ...user(), email: "ada@example.com", ...given });
+
+  test("is the person whose address it has, or whose uuid was made of the address that it has", () => {
+    expect(answersTo(found({ email: "Ada@Example.com" }), wanted)).toBe(true);
+    expect(answersTo(found({}), { ...wanted, email: "lovelace@example.com" })).toBe(true);
+    const third = candidateUUID("acme", "ada@example.com", 3);
+    expect(answersTo(found({}), { ...wanted, email: "lovelace@example.com", uuid: third })).toBe(true);
+  });
+
+  test("is nobody of ours with another address, or with one that it gave itself", () => {
+    expect(answersTo(found({ email: "mallory@example.com" }), wanted)).toBe(false);
+    expect(answersTo(found({ email: undefined }), wanted)).toBe(false);
+    expect(answersTo(found({ emailVerified: false }), wanted)).toBe(false);
+    expect(answersTo(found({ emailVerified: undefined }), wanted)).toBe(false);
+  });
+
+  test("under a version-4 uuid, which nobody can compute, may have any proven address", () => {
+    const pinned = { ...wanted, uuid: "0a000000-0000-4000-8000-00000000000a" };
+    expect(answersTo(found({ email: "lovelace@example.com" }), pinned)).toBe(true);
+    expect(answersTo(found({ email: "lovelace@example.com", emailVerified: false }), pinned)).toBe(false);
   });
 });
 

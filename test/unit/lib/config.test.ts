@@ -66,6 +66,19 @@ describe("parseConfig", () => {
     expect(config.ops).toEqual({ host: "127.0.0.1", port: 0 });
   });
 
+  it("answers operators on this machine alone, and nowhere unless told to", () => {
+    const env = { DATABASE_URL, NATS_URL };
+    expect(parseConfig("reconciler", env, noFile).operator).toBeUndefined();
+    const here = (OPERATOR_ADDRESS: string) => parseConfig("reconciler", { ...env, OPERATOR_ADDRESS }, noFile).operator;
+    expect(here("127.0.0.1:8082")).toEqual({ host: "127.0.0.1", port: 8082 });
+    expect(here("[::1]:8082")).toEqual({ host: "::1", port: 8082 });
+    for (const open of ["0.0.0.0:8082", "[::]:8082", "10.0.0.7:8082", "localhost:8082", "127.0.0.1:70000"]) {
+      expect(mistakesOf(() => here(open))).toEqual([
+        expect.stringMatching(/^OPERATOR_ADDRESS: must be a port of this/),
+      ]);
+    }
+  });
+
   it("names every mistake at once, each with its variable", () => {
     const mistakes = mistakesOf(() =>
       parseConfig(

@@ -9,6 +9,7 @@ import type { TenantAccess } from "../../../src/reconciler/access.ts";
 import { makeBreakers } from "../../../src/reconciler/breakers.ts";
 import { type ClaimDeps, processClaim } from "../../../src/reconciler/claim.ts";
 import { makeCrowd } from "../../../src/reconciler/crowd.ts";
+import { makeTenantBreakers } from "../../../src/reconciler/tenantBreakers.ts";
 import { patched, type SagaRow } from "../../../src/saga/row.ts";
 import { keycloakStep } from "../../../src/steps/keycloak.ts";
 import { newapiStep } from "../../../src/steps/newapi.ts";
@@ -61,6 +62,7 @@ async function makeStage(
     takenOver: undefined as string | undefined,
     forgotten: [] as string[],
     released: 0,
+    suspected: [] as string[],
     recordings: [] as Recording[],
     audit: [] as AuditEntry[],
     events: [] as UserEvent[],
@@ -85,7 +87,15 @@ async function makeStage(
     probe: () => Promise.resolve(false),
     recovered: () => undefined,
   });
-  opened.push(() => breakers.stop());
+  const tenantBreakers = makeTenantBreakers({
+    clock,
+    suspect: (tenantID) => void stage.suspected.push(tenantID),
+    recovered: () => undefined,
+  });
+  opened.push(() => {
+    breakers.stop();
+    tenantBreakers.stop();
+  });
   const registry = () => (stage.access === undefined ? [] : [stage.access]);
   const deps: ClaimDeps = {
     cluster,
@@ -98,17 +108,19 @@ async function makeStage(
     },
     steps: [keycloakStep, newapiStep, secretStep],
     breakers,
+    tenantBreakers,
     record: (claim, recording) => {
       stage.beforeRecord?.(recording);
+      stage.audit.push(...recording.audit);
       if (stage.owner !== claim.owner || stage.row.version !== claim.row.version) return Promise.resolve(undefined);
       const { dueAt } = recording.lease === "keep" ? stage.row : recording.lease;
       stage.row = { ...patched(stage.row, recording.patch), version: stage.row.version + 1, dueAt: dueAt ?? undefined };
       if (recording.lease !== "keep") stage.owner = undefined;
       stage.recordings.push(recording);
-      stage.audit.push(...recording.audit);
       stage.events.push(...recording.events);
       return Promise.resolve({ owner: claim.owner, row: stage.row });
     },
+    keepAudit: (entries) => void stage.audit.push(...entries),
     moveEmail: (row, email) => {
       stage.row = { ...stage.row, email };
       return Promise.resolve({ kind: "bound", row: { ...row, email }, returned: false });
@@ -137,6 +149,7 @@ async function makeStage(
   return {
     ...stage,
     stage,
+    tenantBreakers,
     /** One claim, from its taking to its end. */
     async claim(): Promise<void> {
       stage.row = { ...stage.row, version: stage.row.version + 1 };
@@ -441,6 +454,90 @@ describe("waiting", () => {
   });
 });
 
+describe("a credential that is refused", () => {
+  const refused = (neighbour: "keycloak" | "newapi" = "keycloak") =>
+    new TerminalError({ code: "CredentialsRefused", neighbour, upstreamStatus: 401, message: "Refused (401)." });
+
+  async function open(at: Stage, neighbour: "keycloak" | "newapi" = "keycloak"): Promise<void> {
+    for (let n = 0; n < 5; n += 1) at.tenantBreakers.refused("acme", neighbour);
+  }
+
+  test("stalls its own, asks for the Tenant's check, and resumes under another credential", async () => {
+    const at = await makeStage();
+    at.realm.fail("ensureUser", refused());
+    await at.claim();
+    expect(at.condition("Stalled")).toMatchObject({ reason: "CredentialsRefused" });
+    expect(at.stage.suspected).toEqual(["acme"]);
+    await at.claim();
+    expect(at.stage.row).toMatchObject({ state: "failed", dueAt: undefined });
+    at.stage.access = { ...(at.stage.access as TenantAccess), revision: "r2" };
+    await at.claim();
+    expect(at.condition("Ready")?.status).toBe("True");
+  });
+
+  test("five times in a row lets nobody of the tenant go there: the next one waits, and burns no retry", async () => {
+    const at = await makeStage();
+    await open(at);
+    await at.claim();
+    expect(outsideCalls(at)).toBe(0);
+    expect(at.condition("Ready")).toMatchObject({ status: "False", reason: "TenantNotReady" });
+    expect(at.condition("Reconciling")?.status).toBe("True");
+    expect(at.condition("Stalled")).toBeUndefined();
+    expect(at.stage.row).toMatchObject({ state: "pending", retryCount: 0, lastError: undefined, dueAt: seconds(30) });
+    at.tenantBreakers.checked("acme", "keycloak", false);
+    at.tenantBreakers.checked("acme", "keycloak", true);
+    await at.claim();
+    expect(at.condition("Ready")?.status).toBe("True");
+  });
+
+  test("at one neighbour, or of another tenant, holds back nobody else", async () => {
+    const at = await makeStage();
+    await open(at, "newapi");
+    for (let n = 0; n < 5; n += 1) at.tenantBreakers.refused("other", "keycloak");
+    await at.claim();
+    expect(at.stage.row).toMatchObject({ state: "kc_created", reached: "kc_created" });
+  });
+
+  test("counts as let in, when the neighbour refuses the request and not the credential", async () => {
+    const at = await makeStage();
+    for (let n = 0; n < 4; n += 1) at.tenantBreakers.refused("acme", "keycloak");
+    at.realm.fail(
+      "ensureUser",
+      new TerminalError({ code: "RequestRefused", neighbour: "keycloak", upstreamStatus: 400, message: "No." }),
+    );
+    await at.claim();
+    at.tenantBreakers.refused("acme", "keycloak");
+    expect(at.tenantBreakers.open()).toBe(0);
+  });
+
+  test("holds a deletion ten minutes; the rest is a debt, which is paid when it is let in again", async () => {
+    const at = await done();
+    at.cluster.deleteUser("tenant-a", "ada");
+    for (let n = 0; n < 5; n += 1) {
+      at.realm.fail("deleteUser", refused());
+      await at.claim();
+      at.later(60);
+    }
+    expect(at.tenantBreakers.open()).toBe(1);
+    expect(at.live()?.metadata.finalizers).toContain(FINALIZER);
+    const calls = outsideCalls(at);
+    await at.claim();
+    expect(outsideCalls(at)).toBe(calls);
+    expect(at.condition("Ready")).toMatchObject({ status: "False", reason: "Deleting" });
+    at.later(301);
+    await at.claim();
+    expect(at.live()).toBeUndefined();
+    expect(at.stage.row).toMatchObject({ state: "deleting", deleting: { released: true } });
+    at.later(3600);
+    await at.claim();
+    expect(at.stage.row.state).toBe("deleting");
+    at.tenantBreakers.checked("acme", "keycloak", true);
+    await at.claim();
+    expect(at.stage.row.state).toBe("deleted");
+    expect(at.realm.users.size).toBe(0);
+  });
+});
+
 describe("a deletion", () => {
   test("undoes Secret, account and user in this order, then lets the object go", async () => {
     const at = await done();
@@ -624,6 +721,28 @@ describe("a lease that is lost", () => {
     expect(at.cluster.calls("createSecret")).toBe(0);
     expect(at.live()?.status).toBeUndefined();
     expect(at.stage.events).toEqual([]);
+  });
+
+  test("leaves in the audit what it wrote", async () => {
+    const at = await makeStage();
+    at.stage.beforeRecord = ({ patch }) => {
+      if (patch.state === "newapi_created") at.stage.row = { ...at.stage.row, version: 99 };
+    };
+    await at.claim();
+    expect(at.stage.audit.map(({ action }) => action)).toEqual(["created", "created"]);
+  });
+
+  test("by a failure of Postgres too: what no record has taken is kept", async () => {
+    const at = await makeStage();
+    at.stage.beforeRecord = ({ patch }) => {
+      if (patch.state === "newapi_created") throw new Error("connection terminated");
+    };
+    await expect(at.claim()).rejects.toThrow("connection terminated");
+    expect(at.stage.audit.map(({ step, action }) => [step, action])).toEqual([
+      ["keycloak", "created"],
+      ["newapi", "created"],
+    ]);
+    expect(at.stage.audit[1]?.id).toBeDefined();
   });
 
   test("before an intent is recorded sends no mail", async () => {

@@ -7,7 +7,9 @@ import { TerminalError, TransientError } from "../../../src/lib/errors.ts";
 import { silentLog } from "../../../src/lib/log.ts";
 import type { Gateway } from "../../../src/newapi/gateway.ts";
 import type { GatewaySettings, RealmSettings } from "../../../src/reconciler/tenantClients.ts";
-import { makeTenants, type TenantChange } from "../../../src/reconciler/tenants.ts";
+import { type Breakers, makeBreakers } from "../../../src/reconciler/breakers.ts";
+import { makeTenants, type TenantChange, type Tenants } from "../../../src/reconciler/tenants.ts";
+import { wellness } from "../../../src/saga/tenantReport.ts";
 import { makeFakeCluster } from "../../support/fakeCluster.ts";
 import { makeFakeTenantStore } from "../../support/fakeTenantStore.ts";
 import { tenantSpecInput } from "../../support/tenantSpec.ts";
@@ -18,17 +20,34 @@ const down = new TransientError({ code: "NeighbourUnavailable", neighbour: "keyc
 function makePlatform() {
   const cluster = makeFakeCluster();
   const store = makeFakeTenantStore();
-  const keycloak: { problems: RealmProblem[]; error: Error | undefined } = { problems: [], error: undefined };
+  const keycloak: { problems: RealmProblem[]; error: Error | undefined; asked: () => void } = {
+    problems: [],
+    error: undefined,
+    asked: () => undefined,
+  };
   const gateway: { error: Error | undefined } = { error: undefined };
   const stop = new AbortController();
   const loops: Promise<void>[] = [];
+  const opened: Breakers[] = [];
 
-  function replica() {
+  function replica(given: { recheckMs?: number } = {}) {
     const realms: RealmSettings[] = [];
     const gateways: GatewaySettings[] = [];
     const changes: TenantChange[] = [];
-    const tenants = makeTenants({
+    const probes: number[] = [];
+    const breakers = makeBreakers({
+      clock: systemClock,
+      random: () => 0.5,
+      probe: () => {
+        probes.push(Date.now());
+        return Promise.resolve(keycloak.error === undefined);
+      },
+      recovered: (origin) => tenants.recovered(origin),
+    });
+    opened.push(breakers);
+    const tenants: Tenants = makeTenants({
       cluster,
+      breakers,
       store,
       openWatch: cluster.openWatch,
       operatorNamespace: "operator",
@@ -36,6 +55,7 @@ function makePlatform() {
         realms.push(settings);
         return {
           check: async () => {
+            keycloak.asked();
             if (keycloak.error !== undefined) throw keycloak.error;
             return keycloak.problems;
           },
@@ -55,10 +75,11 @@ function makePlatform() {
       log: silentLog,
       recheckMs: 300,
       retryMs: 50,
+      ...given,
     });
     tenants.onChange((change) => void changes.push(change));
     loops.push(tenants.run(stop.signal));
-    return { ...tenants, realms, gateways, changes };
+    return { ...tenants, realms, gateways, changes, breakers, probes };
   }
 
   /** A Tenant with everything that it needs. */
@@ -83,6 +104,7 @@ function makePlatform() {
   async function end(): Promise<void> {
     stop.abort();
     await Promise.all(loops);
+    for (const breakers of opened) breakers.stop();
   }
 
   return { cluster, store, keycloak, gateway, replica, onboard, condition, readiness, end };
@@ -175,6 +197,38 @@ describe("a Tenant with everything it needs", () => {
     await until(() => expect(store.touches).toEqual(["acme *", `acme ${tenants.get("acme")?.revision}`]));
     await until(() => expect(tenants.changes.at(-1)).toEqual({ tenantID: "acme", namespaces: ["acme", "more"] }));
     expect(tenants.byNamespace("more")?.tenantID).toBe("acme");
+  });
+
+  test("makes rows look again under a renewed credential, and all of them when it was refused until then", async () => {
+    const { onboard, replica, cluster, store, gateway } = start();
+    onboard("acme");
+    const tenants = replica();
+    await until(() => expect(store.touches).toEqual(["acme *"]));
+    const renew = (token: string) => cluster.applySecret("operator", "acme-newapi", { token });
+    renew("second");
+    await until(() => expect(store.touches.at(-1)).toBe(`acme ${tenants.get("acme")?.revision}`));
+    expect(store.touches).toHaveLength(2);
+    gateway.error = new TerminalError({ code: "CredentialsRefused", message: "The gateway refuses our token." });
+    renew("wrong");
+    await until(() => expect(tenants.get("acme")?.ready).toBe(false));
+    gateway.error = undefined;
+    renew("third");
+    await until(() => expect(store.touches.slice(2)).toEqual(["acme *"]));
+  });
+
+  test("is asked at once when a call of it was refused, and says what was found", async () => {
+    const { onboard, replica, gateway, readiness } = start();
+    onboard("acme");
+    const tenants = replica({ recheckMs: 3_600_000 });
+    await until(() => expect(readiness("acme")).toBe("True Ready"));
+    const found: unknown[] = [];
+    tenants.onChecked((tenantID, results) => void found.push([tenantID, wellness(results.newapi)]));
+    gateway.error = new TerminalError({ code: "CredentialsRefused", message: "The gateway refuses our token." });
+    tenants.suspect("acme");
+    await until(() => expect(readiness("acme")).toBe("False CredentialsRefused Stalled"));
+    expect(found[0]).toEqual(["acme", false]);
+    gateway.error = undefined;
+    await until(() => expect(found.at(-1)).toEqual(["acme", true]));
   });
 
   test("takes over from a process before it: ready from the start, nothing touched but what lags behind", async () => {
@@ -311,24 +365,24 @@ describe("a neighbour that does not answer", () => {
     );
   });
 
-  test("is asked once a second, however many tenants are behind it", async () => {
+  test("is asked once a second, however many tenants are behind it, and by nobody but the probe at the end", async () => {
     const { onboard, replica, keycloak, readiness } = start();
-    let asked = 0;
-    Object.defineProperty(keycloak, "error", {
-      get: () => {
-        asked += 1;
-        return down;
-      },
-    });
-    for (let index = 0; index < 20; index += 1) onboard(`t${index}`);
-    replica();
-    await until(() => expect(readiness("t0")).toBe("False NeighbourUnavailable Reconciling"));
-    await settled(500);
-    const before = asked;
-    await settled(2_000);
-    // Each question reads the property twice.
-    expect((asked - before) / 2).toBeLessThanOrEqual(3);
-    expect(asked).toBeGreaterThan(before);
+    const asked: number[] = [];
+    let answers = false;
+    Object.defineProperty(keycloak, "error", { get: () => (answers ? undefined : down) });
+    Object.defineProperty(keycloak, "asked", { value: () => void asked.push(Date.now()) });
+    for (let index = 0; index < 200; index += 1) onboard(`t${index}`);
+    const { breakers, probes } = replica({ recheckMs: 600_000 });
+    await until(() => expect(breakers.open()).toEqual(["https://keycloak.example.com"]));
+    expect(asked).toHaveLength(5);
+    await until(() => expect(probes.length).toBeGreaterThan(2));
+    expect(asked).toHaveLength(5);
+    const calls = [...asked, ...probes];
+    const pauses = calls.slice(1).map((at, index) => at - (calls[index] ?? 0));
+    expect(Math.min(...pauses)).toBeGreaterThan(950);
+    answers = true;
+    await until(() => expect(asked).toHaveLength(205));
+    await until(() => expect(readiness("t199")).toBe("True Ready"));
   });
 });
 

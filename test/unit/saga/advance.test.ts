@@ -47,25 +47,33 @@ const fail = (row: SagaRow, error: SagaError, now = NOW) =>
 
 describe("before a step goes up", () => {
   test("the run, and the place of a Secret that is not made yet, are recorded", () => {
-    expect(beforeUp(sagaRow(), desired, run())).toEqual({
+    expect(beforeUp(sagaRow(), desired, run(), NOW)).toEqual({
       run: run(),
       secretNamespace: "tenant-a",
       secretName: `newapi-key-${ADA}`,
     });
   });
 
-  test("the place of a Secret that is there stays until the Secret is at the new one", () => {
-    const renamed = desire(
-      tenantUser()
-        .withSpec({ secret: { name: "newapi-key-mine" } })
-        .build(),
-      tenant(),
-    );
-    expect(beforeUp(doneRow(), renamed, run())).toEqual({ run: run() });
+  test("the place of a Secret that is there stays until the Secret is at the new one, which is noted beside it", () => {
+    const named = (name: string) => desire(tenantUser().withSpec({ secret: { name } }).build(), tenant());
+    const mine = { namespace: "tenant-a", name: "newapi-key-mine" };
+    expect(beforeUp(doneRow(), named(mine.name), run(), NOW)).toEqual({ run: run(), secretPlaces: [mine] });
+    const noted = doneRow({ run: run(), secretPlaces: [mine] });
+    expect(beforeUp(noted, named(mine.name), run(), NOW)).toBeUndefined();
+    expect(beforeUp(noted, desired, run(), NOW)).toBeUndefined();
+    const other = { namespace: "tenant-a", name: "newapi-key-other" };
+    expect(beforeUp(noted, named(other.name), run(), NOW)).toMatchObject({ secretPlaces: [mine, other] });
+  });
+
+  test("the place of a Secret that was perhaps made is kept when another is wanted", () => {
+    const row = sagaRow({ run: run(), secretNamespace: "tenant-a", secretName: "newapi-key-mine" });
+    const patch = beforeUp(row, desired, run(), NOW);
+    expect(patch).not.toHaveProperty("secretName");
+    expect(patch).toMatchObject({ secretPlaces: [{ namespace: "tenant-a", name: `newapi-key-${ADA}` }] });
   });
 
   test("the same run needs no second record", () => {
-    expect(beforeUp(doneRow({ run: run() }), desired, run())).toBeUndefined();
+    expect(beforeUp(doneRow({ run: run() }), desired, run(), NOW)).toBeUndefined();
   });
 
   test("a wish to rotate is recorded before the gateway is asked, and not again while it is open", () => {
@@ -77,13 +85,19 @@ describe("before a step goes up", () => {
       tenant(),
     );
     const row = doneRow({ keyGeneration: 1 });
-    expect(beforeUp(row, rotate, run())).toMatchObject({ rotation: { toGeneration: 3, requestedAt: "t1" } });
-    expect(beforeUp(doneRow({ run: run(), rotation: { toGeneration: 3 } }), rotate, run())).toBeUndefined();
+    expect(beforeUp(row, rotate, run(), NOW)?.rotation).toEqual({ toGeneration: 3, requestedAt: "t1" });
+    // A value of the annotation may come again; its rotation is another.
+    expect(beforeUp(doneRow({ keyGeneration: 3 }), rotate, run(), NOW)?.rotation).toEqual({
+      toGeneration: 3,
+      requestedAt: "t1",
+      at: NOW.toISOString(),
+    });
+    expect(beforeUp(doneRow({ run: run(), rotation: { toGeneration: 3 } }), rotate, run(), NOW)).toBeUndefined();
   });
 
   test("a step that cannot rotate takes no wish to", () => {
     const rotate = desire(tenantUser().rotateRequestedAt("t1").build(), tenant());
-    expect(beforeUp(doneRow({ run: run({ step: "secret" }) }), rotate, run({ step: "secret" }))).toBeUndefined();
+    expect(beforeUp(doneRow({ run: run({ step: "secret" }) }), rotate, run({ step: "secret" }), NOW)).toBeUndefined();
   });
 
   test("a person who is new, or back, is rotated by nothing", () => {
@@ -94,12 +108,12 @@ describe("before a step goes up", () => {
         .build(),
       tenant(),
     );
-    expect(beforeUp(sagaRow(), rotate, run())).not.toHaveProperty("rotation");
+    expect(beforeUp(sagaRow(), rotate, run(), NOW)).not.toHaveProperty("rotation");
   });
 
   test("the deletion policy is copied", () => {
     const retain = desire(tenantUser().withSpec({ deletionPolicy: "Retain" }).build(), tenant());
-    expect(beforeUp(doneRow({ run: run() }), retain, run())).toEqual({ run: run(), deletionPolicy: "Retain" });
+    expect(beforeUp(doneRow({ run: run() }), retain, run(), NOW)).toEqual({ run: run(), deletionPolicy: "Retain" });
   });
 });
 
@@ -177,6 +191,10 @@ describe("when a run is finished", () => {
   test("a rotation asked for too late for this run stays to be done", () => {
     const wanted = desire(tenantUser().rotateRequestedAt("t1").build(), tenant());
     expect(finished(doneRow(), {}, wanted).handled?.rotateRequestedAt).toBeUndefined();
+  });
+
+  test("the count of rotations goes on with a person who passed to another object", () => {
+    expect(finished(doneRow({ handled: undefined, keyGeneration: 3 }), {}).keyGeneration).toBe(3);
   });
 
   test("a new person has the key of their spec's generation without a rotation", () => {

@@ -19,6 +19,8 @@ import {
 } from "../../support/builders.ts";
 
 const next = (given: Partial<View> = {}, now = NOW) => decide(view(given), now);
+const silent = { why: "silent", until: seconds(1) } as const;
+const refuses = { why: "refuses", until: seconds(30) } as const;
 const done = { kind: "rest", why: "done" };
 const run = (given: Partial<NonNullable<SagaRow["run"]>> = {}) => ({
   reason: "create" as const,
@@ -122,10 +124,26 @@ describe("what waits", () => {
   });
 
   test("behind a closed neighbour it waits for the probe; a step at another neighbour goes on", () => {
-    const closed = { keycloak: seconds(1) };
+    const closed = { keycloak: silent };
     expect(next({ closed })).toMatchObject({ kind: "wait", reason: "NeighbourUnavailable", until: seconds(1) });
     const row = sagaRow({ reached: "kc_created", run: run({ step: "newapi" }) });
     expect(next({ closed, row })).toMatchObject({ kind: "up", step: "newapi" });
+  });
+
+  test("the Secret's step waits behind the gateway, which it asks for the key", () => {
+    const row = sagaRow({ reached: "newapi_created", run: run({ step: "secret" }) });
+    expect(next({ closed: { newapi: silent }, row })).toMatchObject({ kind: "wait" });
+    expect(next({ closed: { keycloak: silent }, row })).toMatchObject({ kind: "up", step: "secret" });
+  });
+
+  test("behind a neighbour that refuses the tenant's credential it waits for the Tenant's check", () => {
+    expect(next({ closed: { keycloak: refuses } })).toEqual({
+      kind: "wait",
+      reason: "TenantNotReady",
+      message:
+        "keycloak refuses this tenant's credential; the Tenant is checked, and this goes on when its check is green.",
+      until: seconds(30),
+    });
   });
 });
 
@@ -170,6 +188,12 @@ describe("going up", () => {
 
   test("an object without our finalizer gets it before any outside call", () => {
     expect(next({ sight: sightOf(tenantUser().withoutFinalizer().build()) })).toEqual({ kind: "add-finalizer" });
+  });
+
+  test("one who is done, and whose finalizer somebody took off, gets it again", () => {
+    const bare = sightOf(tenantUser().withoutFinalizer().build());
+    expect(next({ row: doneRow(), sight: bare })).toEqual({ kind: "add-finalizer" });
+    expect(next({ row: doneRow() })).toEqual({ kind: "rest", why: "done" });
   });
 
   test("a changed email moves before any outside call, and compares without capitals", () => {
@@ -292,7 +316,7 @@ describe("going down", () => {
 
   test("is noted first, whatever else there is to do", () => {
     const row = doneRow({ run: run({ reason: "edit" }), blockedOn: "x", backoffUntil: seconds(60), state: "failed" });
-    expect(down(row, { tenant: undefined, closed: { keycloak: seconds(1) } })).toEqual({
+    expect(down(row, { tenant: undefined, closed: { keycloak: silent } })).toEqual({
       kind: "begin-down",
       objectUID: OBJECT_UID,
       since: NOW,
@@ -340,11 +364,19 @@ describe("going down", () => {
   });
 
   test("waits behind a closed neighbour, but not for one that is not needed", () => {
-    expect(down(deletingRow({}, { undone: ["secret"] }), { closed: { newapi: seconds(1) } })).toMatchObject({
+    expect(down(deletingRow({}, { undone: ["secret"] }), { closed: { newapi: silent } })).toMatchObject({
       kind: "wait",
       until: seconds(1),
     });
-    expect(down(deletingRow(), { closed: { newapi: seconds(1) } })).toMatchObject({ kind: "down", step: "secret" });
+    expect(down(deletingRow(), { closed: { newapi: silent } })).toMatchObject({ kind: "down", step: "secret" });
+  });
+
+  test("waits behind a refused credential no longer than its object may be held", () => {
+    const row = deletingRow({}, { undone: ["secret"] });
+    const late = seconds(RELEASE_AFTER_MS / 1000 - 10);
+    const closed = { newapi: { why: "refuses", until: seconds(30, late) } } as const;
+    expect(down(row, { closed }, late)).toMatchObject({ kind: "wait", until: seconds(10, late) });
+    expect(down(row, { closed }, seconds(10, late))).toEqual({ kind: "release", debt: true });
   });
 
   test("with Retain everything stays, then it is let go", () => {

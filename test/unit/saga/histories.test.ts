@@ -298,7 +298,7 @@ class World {
   #up(action: Extract<Action, { kind: "up" }>, how: Outcome): boolean {
     const sight = this.sight();
     if (sight.kind !== "present") throw new Error("went up without an object");
-    const intent = beforeUp(this.row, sight.desired, action.run);
+    const intent = beforeUp(this.row, sight.desired, action.run, this.now);
     if (intent !== undefined) this.#put(intent);
     if (how === "success" || how === "lost") {
       this.outside.add(action.step);

@@ -1,5 +1,7 @@
 import { describe, expect, test } from "vitest";
 import { TransientError, WaitingError } from "../../../src/lib/errors.ts";
+import { candidateUUID } from "../../../src/api/names.ts";
+import { MarkedStranger } from "../../../src/keycloak/realm.ts";
 import { keycloakStep } from "../../../src/steps/keycloak.ts";
 import { CarriesUUID } from "../../../src/steps/step.ts";
 import { ADA, deletingRow, doneRow, sagaRow, tenantUser } from "../../support/builders.ts";
@@ -91,6 +93,39 @@ describe("going up", () => {
     bench.realm.fail("ensureUser", inUse);
     const known = sagaRow({ keycloakUserID: "kc-9" });
     await expect(keycloakStep.up(bench.context(known), bench.signal)).rejects.not.toBeInstanceOf(CarriesUUID);
+  });
+});
+
+describe("marks on somebody else", () => {
+  const stranger = (wrongAddress: boolean): MarkedStranger =>
+    new MarkedStranger({ code: "UserClaimed", message: "Somebody else carries them." }, wrongAddress);
+
+  test("with another address: the newcomer goes on under the next uuid of this address", async () => {
+    const bench = makeBench();
+    for (const [n, next] of [
+      [undefined, 2],
+      [2, 3],
+    ] as const) {
+      const row = sagaRow({ uuid: candidateUUID("acme", "ada@example.com", n) });
+      const refusal = stranger(true);
+      bench.realm.fail("ensureUser", refusal);
+      await expect(keycloakStep.up(bench.context(row), bench.signal)).rejects.toMatchObject({
+        uuid: candidateUUID("acme", "ada@example.com", next),
+        refusal,
+      });
+    }
+  });
+
+  test("with this very address unproven, or under a uuid that was pinned: a person must look", async () => {
+    const bench = makeBench();
+    const pinned = sagaRow({ uuid: "0a000000-0000-4000-8000-00000000000a" });
+    for (const [row, error] of [
+      [sagaRow(), stranger(false)],
+      [pinned, stranger(true)],
+    ] as const) {
+      bench.realm.fail("ensureUser", error);
+      await expect(keycloakStep.up(bench.context(row), bench.signal)).rejects.toBe(error);
+    }
   });
 });
 

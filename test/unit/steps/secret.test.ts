@@ -250,6 +250,27 @@ describe("going down", () => {
     expect(bench.cluster.secret("tenant-a", NAME)).toBeUndefined();
   });
 
+  test("both go when it was to move, and the new one was posted and not recorded", async () => {
+    const { bench, row } = await withAccount();
+    const after = await up(bench, row);
+    const place = { namespace: "tenant-a", name: "newapi-key-mine" };
+    const moving = { ...after, secretPlaces: [place] };
+    await up(bench, { ...moving, secretNamespace: undefined, secretName: undefined }, { secret: { name: place.name } });
+    expect(plain(bench, place.name)).toMatchObject({ "api-key": "sk-key-1" });
+    await secretStep.down(bench.context(moving), "remove", bench.signal);
+    expect(bench.cluster.secret("tenant-a", NAME)).toBeUndefined();
+    expect(bench.cluster.secret("tenant-a", place.name)).toBeUndefined();
+  });
+
+  test("a foreign one where it was to move stays", async () => {
+    const { bench, row } = await withAccount();
+    const after = await up(bench, row);
+    bench.cluster.applySecret("tenant-a", "newapi-key-mine", { x: "theirs" });
+    const places = [{ namespace: "tenant-a", name: "newapi-key-mine" }];
+    await secretStep.down(bench.context({ ...after, secretPlaces: places }), "remove", bench.signal);
+    expect(plain(bench, "newapi-key-mine")).toEqual({ x: "theirs" });
+  });
+
   test("a foreign one of that name stays", async () => {
     const { bench, row } = await withAccount();
     const after = await up(bench, row);

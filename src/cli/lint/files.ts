@@ -1,0 +1,136 @@
+/**
+ * Which files a path stands for, as Flux would have it: a folder with a kustomization is what that names, any other one
+ * is all YAML below it. Links are not followed (Flux leaves them out), nor is anything whose name begins with a dot.
+ */
+import { existsSync, lstatSync, readdirSync, readFileSync, statSync } from "node:fs";
+import { basename, dirname, join, normalize, relative } from "node:path";
+import { isObject } from "../../admission/review.ts";
+import { type Manifest, readDocuments } from "./documents.ts";
+import type { Finding } from "./finding.ts";
+import { subjectOf } from "./subject.ts";
+import { UsageError } from "./usage.ts";
+
+export interface Files {
+  /** Each once, in the order of the paths given. */
+  readonly paths: readonly string[];
+  /** About kustomizations. */
+  readonly findings: readonly Finding[];
+}
+
+const KUSTOMIZATIONS = ["kustomization.yaml", "kustomization.yml", "Kustomization"];
+const YAML = /\.ya?ml$/;
+/** Fields of a kustomization whose entries are manifests, or folders of such. */
+const PARTS = ["resources", "bases", "components"];
+const REMOTE = /:\/\/|^[^/]+\.[a-z]+\/|\?ref=|^git@/;
+
+export function filesOf(given: readonly string[]): Files {
+  const paths = new Set<string>();
+  const findings: Finding[] = [];
+  const folders = new Set<string>();
+
+  const walk = (folder: string): void => {
+    if (folders.has(normalize(folder))) return;
+    folders.add(normalize(folder));
+    const kustomization = kustomizationIn(folder);
+    if (kustomization !== undefined) return kustomize(folder, kustomization);
+    for (const { path, isFolder } of entriesOf(folder)) {
+      if (isFolder) walk(path);
+      else if (YAML.test(path)) paths.add(path);
+    }
+  };
+
+  const kustomize = (folder: string, file: string): void => {
+    const content = readDocuments(file, readText(file));
+    findings.push(...content.findings);
+    const [manifest] = content.manifests;
+    if (manifest === undefined) return;
+    for (const { entry, path } of entriesNamed(manifest)) {
+      const target = join(folder, entry);
+      if (REMOTE.test(entry) && !existsSync(target)) continue;
+      if (!existsSync(target)) findings.push(missing(manifest, path, entry));
+      else if (statSync(target).isDirectory()) walk(target);
+      else paths.add(target);
+    }
+    const named = new Set(textsIn(manifest.value).map((text) => normalize(join(folder, text))));
+    for (const path of yamlBelow(folder)) {
+      if (!named.has(normalize(path)) && path !== file) findings.push(...forgotten(path, file));
+    }
+  };
+
+  for (const path of given) {
+    if (!existsSync(path)) throw new UsageError(`${path}: there is no such file or folder.`);
+    if (statSync(path).isDirectory()) walk(path);
+    else if (KUSTOMIZATIONS.includes(basename(path))) kustomize(dirname(path), path);
+    else paths.add(normalize(path));
+  }
+  return { paths: [...paths], findings };
+}
+
+/** Throws a sentence. */
+export function readText(file: string): string {
+  try {
+    return readFileSync(file, "utf8");
+  } catch (error) {
+    const why = error instanceof Error && "code" in error ? String(error.code) : String(error);
+    throw new UsageError(`${file}: cannot be read (${why}).`);
+  }
+}
+
+function kustomizationIn(folder: string): string | undefined {
+  return KUSTOMIZATIONS.map((name) => join(folder, name)).find((path) => existsSync(path));
+}
+
+function entriesOf(folder: string): { path: string; isFolder: boolean }[] {
+  return readdirSync(folder, { withFileTypes: true })
+    .filter((entry) => !entry.name.startsWith(".") && entry.name !== "node_modules")
+    .filter((entry) => entry.isDirectory() || entry.isFile())
+    .map((entry) => ({ path: join(folder, entry.name), isFolder: entry.isDirectory() }))
+    .toSorted((a, b) => (a.path < b.path ? -1 : 1));
+}
+
+function entriesNamed({ value }: Manifest): { entry: string; path: string }[] {
+  return PARTS.flatMap((part) => {
+    const list = value[part];
+    if (!Array.isArray(list)) return [];
+    const items: readonly unknown[] = list;
+    return items.flatMap((entry, index) => (typeof entry === "string" ? [{ entry, path: `${part}[${index}]` }] : []));
+  });
+}
+
+/** Everything that could be the name of a file: patches, transformers, values, whatever kustomize learns next. */
+function textsIn(value: unknown): string[] {
+  if (typeof value === "string") return [value];
+  if (Array.isArray(value)) return value.flatMap(textsIn);
+  return isObject(value) ? Object.values(value).flatMap(textsIn) : [];
+}
+
+function yamlBelow(folder: string): string[] {
+  return entriesOf(folder).flatMap(({ path, isFolder }) => {
+    if (!isFolder) return YAML.test(path) ? [path] : [];
+    return kustomizationIn(path) === undefined ? yamlBelow(path) : [];
+  });
+}
+
+function missing(manifest: Manifest, path: string, entry: string): Finding {
+  return {
+    ...manifest.at(path),
+    severity: "error",
+    rule: "kustomize-missing",
+    message: `${path}: there is no ${entry} here, so nothing of this folder is applied`,
+  };
+}
+
+function forgotten(path: string, kustomization: string): Finding[] {
+  if (!lstatSync(path).isFile()) return [];
+  const first = readDocuments(path, readText(path)).manifests.find((each) => subjectOf(each) !== undefined);
+  if (first === undefined) return [];
+  return [
+    {
+      ...first.at("kind"),
+      severity: "warning",
+      rule: "kustomize-forgotten",
+      message: `this file is not named in ${kustomization}, so it is not applied`,
+      hint: `add ${relative(dirname(kustomization), path)} to its resources`,
+    },
+  ];
+}

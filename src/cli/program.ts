@@ -1,0 +1,50 @@
+/** The commands that people run by hand. A role of the service never comes by here, so it loads nothing of it. */
+import { Command, CommanderError } from "commander";
+import { EXIT, Failure } from "./failure.ts";
+import { lintCommand } from "./lint.ts";
+import { UsageError } from "./lint/usage.ts";
+import { tenantCommand } from "./tenant.ts";
+import type { Terminal } from "./terminal.ts";
+
+const ROLES = `
+Roles of the service, configured by the environment (a mistake there is named at the start):
+  webhook         answers the API server's admission requests
+  reconciler      makes accounts, keys and Secrets, and undoes them
+  migrate         brings the database to this version's schema, then ends
+
+Example:
+  $ unified-rbac lint users
+`;
+
+/** Resolves with the exit code. Throws only what nobody foresaw. */
+export async function runProgram(args: readonly string[], terminal: Terminal): Promise<number> {
+  let code = 0;
+  const program = new Command("unified-rbac")
+    .description("One line of YAML gives a person access.")
+    .version(terminal.version)
+    .addHelpText("after", ROLES);
+  const done = (given: number): void => void (code = given);
+  program.addCommand(lintCommand(terminal, done)).addCommand(tenantCommand(terminal, done));
+  dress(program, terminal);
+  try {
+    await program.parseAsync(args, { from: "user" });
+    return code;
+  } catch (error) {
+    // commander has written its sentence already.
+    if (error instanceof CommanderError) return error.exitCode === 0 ? EXIT.ok : EXIT.usage;
+    if (terminal.signal.aborted) {
+      terminal.err("Stopped. Whatever was begun can be gone on with: run the same command again.\n");
+      return EXIT.interrupted;
+    }
+    if (!(error instanceof UsageError) && !(error instanceof Failure)) throw error;
+    terminal.err(`${error.message}\n`);
+    return error instanceof Failure ? error.exitCode : EXIT.usage;
+  }
+}
+
+/** A command that is added with its own settings inherits none of these. */
+function dress(command: Command, terminal: Terminal): void {
+  command.exitOverride().configureOutput({ writeOut: terminal.out, writeErr: terminal.err });
+  command.showHelpAfterError("(--help tells what there is)");
+  for (const child of command.commands) dress(child, terminal);
+}

@@ -1,0 +1,172 @@
+/** Commands about those who have no object any more: debts, orphans, purge, waive. What cannot be taken back asks twice. */
+import type { SagaView } from "../../api/operator.ts";
+import { EXIT, type Exit, PluginError } from "../exit.ts";
+import type { Session } from "../session.ts";
+import { type Cell, fromNow, moment, printable, table, wrapped } from "../text.ts";
+import { nobodyInTheBooks, whoIsMeant } from "./look.ts";
+
+export interface BooksOptions {
+  readonly tenant?: string;
+}
+
+export interface EndOptions {
+  readonly uuid?: string;
+  readonly reason?: string;
+  readonly yes?: boolean;
+  readonly confirm?: string;
+  readonly otherCluster?: boolean;
+}
+
+export async function debts(session: Session, { tenant }: BooksOptions): Promise<Exit> {
+  const answer = await (await session.books()).debts(tenant);
+  if (session.data(answer)) return EXIT.done;
+  if (answer.sagas.length === 0) {
+    session.note("Nothing is owed.");
+    return EXIT.done;
+  }
+  const now = session.now();
+  const rows = answer.sagas.map((saga): Cell[] => [
+    { text: saga.tenantID },
+    { text: place(saga), tone: "strong" },
+    { text: saga.email },
+    { text: saga.owed.join(","), tone: "busy" },
+    { text: saga.since === undefined ? "" : fromNow(saga.since, now) },
+    { text: String(saga.retryCount) },
+    { text: saga.dueAt === undefined ? "" : fromNow(saga.dueAt, now) },
+    { text: saga.lastError?.message ?? "" },
+  ]);
+  session.out(
+    table(["TENANT", "PERSON", "EMAIL", "OWED", "SINCE", "TRIES", "NEXT", "LAST FAILURE"], rows, session.paint),
+  );
+  more(session, answer.truncated);
+  return EXIT.done;
+}
+
+export async function orphans(session: Session, { tenant }: BooksOptions): Promise<Exit> {
+  const answer = await (await session.books()).ownerless(tenant);
+  if (session.data(answer)) return EXIT.done;
+  if (answer.sagas.length === 0) {
+    session.note("No accounts live on without an object.");
+    return EXIT.done;
+  }
+  const now = session.now();
+  const rows = answer.sagas.map((saga): Cell[] => [
+    { text: saga.tenantID },
+    { text: place(saga), tone: "strong" },
+    { text: saga.email },
+    { text: saga.ownerless ?? "", tone: saga.ownerless === "orphaned" ? "bad" : "plain" },
+    { text: saga.since === undefined ? "" : fromNow(saga.since, now) },
+    { text: saga.purgeAt === undefined ? "" : fromNow(saga.purgeAt, now) },
+    { text: saga.thisCluster ? "this" : "another", tone: saga.thisCluster ? "plain" : "busy" },
+    { text: saga.uuid },
+  ]);
+  session.out(table(["TENANT", "PERSON", "EMAIL", "WHY", "SINCE", "PURGED", "CLUSTER", "UUID"], rows, session.paint));
+  more(session, answer.truncated);
+  return EXIT.done;
+}
+
+export async function purge(session: Session, name: string | undefined, options: EndOptions): Promise<Exit> {
+  const { books, saga } = await meant(session, name, options, "purged", ({ ownerless }) => ownerless !== undefined);
+  const kept = saga.adopted ? "The Keycloak user was there before us and stays; what we gave it is taken away." : "";
+  const elsewhere = saga.thisCluster
+    ? ""
+    : "The row was written under another cluster, where the person may be living.";
+  const reason = await confirmed(session, saga, options, [
+    `Purge ${saga.email} of tenant ${saga.tenantID} (${saga.ownerless ?? saga.state}): the Secret is removed, the key opens nothing from then on, the Keycloak user goes.`,
+    accounts(saga),
+    kept,
+    elsewhere,
+    "This cannot be taken back.",
+  ]);
+  const answer = await books.purge(saga.uuid, {
+    email: saga.email,
+    reason,
+    otherCluster: options.otherCluster === true,
+  });
+  if (!session.data(answer)) session.out(`${saga.email} is being purged: ${answer.owed.join(", ")}\n`);
+  return EXIT.done;
+}
+
+export async function waive(session: Session, name: string | undefined, options: EndOptions): Promise<Exit> {
+  const { books, saga } = await meant(session, name, options, "waived", ({ owed }) => owed.length > 0);
+  const stays = saga.owed.includes("newapi")
+    ? "The gateway account may still be enabled, and then its key still works."
+    : "";
+  const reason = await confirmed(session, saga, options, [
+    `Waive what is owed for ${saga.email} of tenant ${saga.tenantID}: ${saga.owed.join(", ")} will never be undone by us.`,
+    accounts(saga),
+    stays,
+    "Do it only when the neighbour is gone for good, or was cleaned up by hand. This cannot be taken back.",
+  ]);
+  const answer = await books.waive(saga.uuid, { email: saga.email, reason, otherCluster: false });
+  if (!session.data(answer)) session.out(`${saga.email} is off the books; never undone: ${answer.owed.join(", ")}\n`);
+  return EXIT.done;
+}
+
+/** The one row that a name or uuid means. */
+async function meant(
+  session: Session,
+  name: string | undefined,
+  { uuid }: EndOptions,
+  verb: string,
+  fits: (saga: SagaView) => boolean,
+) {
+  const who = await whoIsMeant(session, name, uuid);
+  const books = await session.books();
+  const { sagas } = await books.people(who);
+  if (sagas.length === 0) throw nobodyInTheBooks(who);
+  const [saga, ...others] = sagas.filter(fits);
+  if (saga === undefined) {
+    const states = sagas.map((each) => `${each.email} is ${each.state}`).join(", ");
+    throw new PluginError(EXIT.failed, `Nothing here can be ${verb}: ${states}.`);
+  }
+  if (others.length > 0) {
+    const uuids = [saga, ...others].map((each) => `${each.uuid} (${each.email})`).join(", ");
+    throw new PluginError(EXIT.usage, `That name stands for several rows, say which with --uuid: ${uuids}.`);
+  }
+  return { books, saga };
+}
+
+/** Asks twice: whether, and for the very email. Gives the reason. */
+async function confirmed(
+  session: Session,
+  saga: SagaView,
+  options: EndOptions,
+  what: readonly string[],
+): Promise<string> {
+  const { yes = false, confirm } = options;
+  if (!session.interactive && (!yes || confirm === undefined || options.reason === undefined)) {
+    throw new PluginError(
+      EXIT.usage,
+      `This cannot be taken back, and nobody is there to ask: say --yes, --confirm ${saga.email} and --reason TEXT.`,
+    );
+  }
+  const stopped = new PluginError(EXIT.failed, "Nothing was changed.");
+  if (!yes) {
+    const told = what.filter((line) => line !== "").map((line) => wrapped(printable(line), 100));
+    session.out(`${told.join("\n")}\n`);
+    if (!/^y(es)?$/i.test((await session.ask("Go on? [y/N] ")).trim())) throw stopped;
+  }
+  const typed = confirm ?? (await session.ask("Type the email address to confirm: "));
+  if (typed.trim().toLowerCase() !== saga.email) {
+    throw confirm === undefined
+      ? stopped
+      : new PluginError(EXIT.usage, "--confirm is another email address: nothing was changed.");
+  }
+  const reason = (options.reason ?? (await session.ask("Why? (goes into the audit) "))).trim();
+  if (reason === "") throw new PluginError(EXIT.usage, "A reason is needed: nothing was changed.");
+  return reason;
+}
+
+function accounts({ keycloakUserID = "none", newapiUserID = "none", secret = "none", since }: SagaView): string {
+  const when = since === undefined ? "" : `, as it is since ${moment(since)}`;
+  return `Keycloak user ${keycloakUserID}, gateway account ${newapiUserID}, Secret ${secret}${when}.`;
+}
+
+function place({ namespace = "?", name = "?" }: SagaView): string {
+  return `${namespace}/${name}`;
+}
+
+function more(session: Session, truncated: boolean): void {
+  if (truncated) session.note("There are more: say --tenant.");
+}

@@ -1,0 +1,316 @@
+/** `kubectl tenantuser`: the commands, their options, and how each ends. */
+import { Argument, Command, CommanderError, InvalidArgumentError, Option } from "commander";
+import { DURATION_PATTERN } from "../api/duration.ts";
+import { isUUID } from "../api/names.ts";
+import * as change from "./commands/change.ts";
+import * as ending from "./commands/end.ts";
+import { exportPeople } from "./commands/export.ts";
+import * as look from "./commands/look.ts";
+import { candidates, COMPLETE, NO_FILES, SCRIPTS, SHELLS, type Shell } from "./completion.ts";
+import { EXIT, type Exit, PluginError } from "./exit.ts";
+import { FORMATS, openSession, type Session, type Shared, type Terminal } from "./session.ts";
+import { printable } from "./text.ts";
+
+const INTERRUPTED = 130;
+const COMPLETION_MS = 2_000;
+
+/** Runs one command line (without node and program) and gives the exit code. Throws nothing. */
+export async function run(args: readonly string[], terminal: Terminal): Promise<number> {
+  if (args[0] === COMPLETE) return complete(args.slice(1), terminal);
+  let exit: Exit = EXIT.done;
+  const program = makeProgram(terminal, (given) => (exit = given));
+  try {
+    await program.parseAsync([...args], { from: "user" });
+    return exit;
+  } catch (error) {
+    if (error instanceof CommanderError) return error.exitCode === 0 ? EXIT.done : EXIT.usage;
+    if (terminal.signal.aborted) return INTERRUPTED;
+    if (error instanceof PluginError) {
+      terminal.stderr.write(`${printable(error.message)}\n`);
+      return error.exit;
+    }
+    // Nobody expected it: still a sentence, with what helps whoever reads a report about it.
+    const said = error instanceof Error ? `${error.name}: ${error.message}` : String(error);
+    terminal.stderr.write(`This is a defect of the plugin, please report it: ${printable(said)}\n`);
+    return EXIT.failed;
+  }
+}
+
+export function makeProgram(terminal: Terminal, ended: (exit: Exit) => void): Command {
+  const program = new Command("kubectl tenantuser")
+    .description("People of tenants, for whoever is on call: what became of them, why not, and what mends it.")
+    .exitOverride()
+    .configureOutput({
+      writeOut: (text) => void terminal.stdout.write(text),
+      writeErr: (text) => void terminal.stderr.write(text),
+    })
+    .showHelpAfterError("(say --help for the options)")
+    .addHelpText("after", EXIT_CODES);
+
+  /** Every command has the shared options, an example, and a session that is closed when it ends. */
+  const command = <Options>(
+    parent: Command,
+    name: string,
+    about: { readonly description: string; readonly example: string },
+    act: (session: Session, args: readonly (string | undefined)[], options: Options & Shared) => Promise<Exit>,
+  ): Command =>
+    parent
+      .command(name)
+      .description(about.description)
+      .option("-n, --namespace <name>", "the namespace; default: the context's")
+      .option("--context <name>", "the context of the kubeconfig; default: the current one")
+      .option("--kubeconfig <path>", "the kubeconfig; default: $KUBECONFIG, or ~/.kube/config")
+      .addOption(new Option("-o, --output <format>", "instead of text for people").choices(FORMATS))
+      .option("--operator-namespace <name>", "where the reconciler runs; default: unified-rbac-system")
+      .option("--ops-url <url>", "where its operator's port is, instead of a port-forward; or $UNIFIED_RBAC_OPS_URL")
+      .enablePositionalOptions()
+      .addHelpText("after", `\nExample:\n${about.example.replaceAll(/^/gm, "  ")}`)
+      .exitOverride()
+      .action(async (...given: unknown[]) => {
+        const self = given.at(-1) as Command;
+        const options = self.opts<Options & Shared>();
+        const session = openSession(terminal, options);
+        try {
+          ended(await act(session, self.args, options));
+        } finally {
+          session.close();
+        }
+      });
+
+  command<look.ListOptions>(
+    program,
+    "list",
+    {
+      description: "who there is, and how they are",
+      example: "kubectl tenantuser list -A --not-ready",
+    },
+    (session, _args, options) => look.list(session, options),
+  )
+    .option("-A, --all-namespaces", "in every namespace")
+    .option("--not-ready", "only those who are not Ready");
+
+  command<look.StatusOptions>(
+    program,
+    "status",
+    {
+      description: "one person's journey: what was done and when, tries, errors, and what happens next",
+      example: "kubectl tenantuser status ada -n tenant-acme",
+    },
+    (session, [name = ""], options) => look.status(session, name, options),
+  )
+    .argument("<name>", "the TenantUser")
+    .addOption(new Option("--last <count>", "how many moments of the journey").argParser(count).default(30));
+
+  command(
+    program,
+    "why",
+    {
+      description: "one paragraph: what is wrong, whose turn it is, the command that mends it",
+      example: "kubectl tenantuser why ada -n tenant-acme",
+    },
+    (session, [name = ""]) => look.explainWhy(session, name),
+  ).argument("<name>", "the TenantUser");
+
+  command<look.WaitOptions>(
+    program,
+    "wait",
+    {
+      description: "waits until somebody is Ready or gone; ends at once when it cannot come to pass by itself",
+      example: "kubectl tenantuser wait ada -n tenant-acme --for gone --timeout 15m",
+    },
+    (session, [name = ""], options) => look.wait(session, name, options),
+  )
+    .argument("<name>", "the TenantUser")
+    .addOption(new Option("--for <what>", "what to wait for").choices(["ready", "gone"]).default("ready"))
+    .addOption(timeoutOption());
+
+  command<change.RequestOptions>(
+    program,
+    "retry",
+    {
+      description: "now, and what failed once more",
+      example: "kubectl tenantuser retry ada -n tenant-acme --wait",
+    },
+    (session, [name = ""], options) => change.retry(session, name, options),
+  )
+    .argument("<name>", "the TenantUser")
+    .option("--wait", "until it was done")
+    .addOption(timeoutOption());
+
+  command<change.RequestOptions>(
+    program,
+    "rotate",
+    {
+      description: "a new key, once",
+      example: "kubectl tenantuser rotate ada -n tenant-acme --wait",
+    },
+    (session, [name = ""], options) => change.rotate(session, name, options),
+  )
+    .argument("<name>", "the TenantUser")
+    .option("--wait", "until it was done")
+    .addOption(timeoutOption());
+
+  command(
+    program,
+    "suspend",
+    {
+      description: "nothing outside is written for this person any more, until resume; a deletion still runs",
+      example: "kubectl tenantuser suspend ada -n tenant-acme",
+    },
+    (session, [name = ""]) => change.suspend(session, name),
+  ).argument("<name>", "the TenantUser");
+
+  command(
+    program,
+    "resume",
+    {
+      description: "ends suspend",
+      example: "kubectl tenantuser resume ada -n tenant-acme",
+    },
+    (session, [name = ""]) => change.resume(session, name),
+  ).argument("<name>", "the TenantUser");
+
+  const debts = command<ending.BooksOptions>(
+    program,
+    "debts",
+    {
+      description: "undoing that neighbours still owe after the object was let go",
+      example: "kubectl tenantuser debts --tenant acme",
+    },
+    (session, _args, options) => ending.debts(session, options),
+  ).option("--tenant <id>", "of one tenant");
+  endOptions(
+    command<ending.EndOptions>(
+      debts,
+      "waive",
+      {
+        description: "drops what is owed: it is never undone by us; asks twice, and goes into the audit",
+        example: 'kubectl tenantuser debts waive ada -n tenant-acme --reason "that Keycloak was switched off"',
+      },
+      (session, [name], options) => ending.waive(session, name, options),
+    ),
+  );
+
+  command<ending.BooksOptions>(
+    program,
+    "orphans",
+    {
+      description: "accounts that live on without an object: orphaned, retained, or in their time of grace",
+      example: "kubectl tenantuser orphans --tenant acme",
+    },
+    (session, _args, options) => ending.orphans(session, options),
+  ).option("--tenant <id>", "of one tenant");
+
+  endOptions(
+    command<ending.EndOptions>(
+      program,
+      "purge",
+      {
+        description: "undoes the accounts of somebody who has no object any more; asks twice, and goes into the audit",
+        example: 'kubectl tenantuser purge ada -n tenant-acme --reason "left the company"',
+      },
+      (session, [name], options) => ending.purge(session, name, options),
+    ),
+  ).option("--other-cluster", "also when the row was written under another cluster");
+
+  command<look.AuditOptions>(
+    program,
+    "audit",
+    {
+      description: "every write to the outside for one person, and every order of an operator",
+      example: "kubectl tenantuser audit ada -n tenant-acme",
+    },
+    (session, [name], options) => look.audit(session, name, options),
+  )
+    .argument("[name]", "the TenantUser, also one that is gone")
+    .addOption(uuidOption());
+
+  command<{ tenant: string; dir?: string }>(
+    program,
+    "export",
+    {
+      description: "people who were in the tenant's realm before us, as manifests ready to be adopted",
+      example: "kubectl tenantuser export --tenant acme --dir users",
+    },
+    (session, _args, options) => exportPeople(session, options),
+  )
+    .requiredOption("--tenant <id>", "the tenant")
+    .option("--dir <folder>", "one file a person, none overwritten; default: all to stdout");
+
+  program
+    .command("completion")
+    .description("prints a completion script")
+    .addArgument(new Argument("<shell>", "for which shell; kubectl: for kubectl itself").choices(SHELLS))
+    .addHelpText("after", "\nExample:\n  source <(kubectl tenantuser completion bash)")
+    .exitOverride()
+    .action((shell: Shell) => void terminal.stdout.write(SCRIPTS[shell]));
+
+  return program;
+}
+
+const EXIT_CODES = `
+Exit codes: 0 done, 1 it did not work, 2 the command line is wrong, 3 nobody of that name, 4 you may not,
+5 Git owns the field and nothing was changed, 6 wait: not in time, or stalled.
+
+Example:
+  kubectl tenantuser why ada -n tenant-acme`;
+
+function endOptions(command: Command): Command {
+  return command
+    .argument("[name]", "the TenantUser that is gone")
+    .addOption(uuidOption())
+    .option("--reason <text>", "why, for the audit")
+    .option("--yes", "do not ask whether")
+    .option("--confirm <email>", "do not ask for the email address");
+}
+
+function uuidOption(): Option {
+  return new Option("--uuid <uuid>", "the person's uuid, instead of a name").argParser((text) => {
+    if (!isUUID(text)) throw new InvalidArgumentError("It must be a uuid in lower case.");
+    return text;
+  });
+}
+
+function timeoutOption(): Option {
+  return new Option("--timeout <duration>", "how long to wait at most")
+    .argParser((text) => {
+      if (!new RegExp(DURATION_PATTERN, "u").test(text)) throw new InvalidArgumentError("Write 30s, 5m or 1h30m.");
+      return text;
+    })
+    .default("2m");
+}
+
+function count(text: string): number {
+  if (!/^[1-9]\d{0,4}$/.test(text)) throw new InvalidArgumentError("Write a whole number from 1 on.");
+  return Number(text);
+}
+
+/** Never fails: a shell that completes shows no errors. */
+async function complete(words: readonly string[], terminal: Terminal): Promise<number> {
+  const signal = AbortSignal.any([terminal.signal, AbortSignal.timeout(COMPLETION_MS)]);
+  const names = async (given: readonly string[]): Promise<string[]> => {
+    const session = openSession(
+      { ...terminal, signal },
+      { namespace: valueOf(given, "-n", "--namespace"), context: valueOf(given, "--context") },
+    );
+    try {
+      const people = await (await session.cluster()).people(await session.namespace());
+      return people.map(({ metadata }) => metadata.name);
+    } catch {
+      return [];
+    } finally {
+      session.close();
+    }
+  };
+  const found = await candidates(
+    makeProgram(terminal, () => undefined),
+    words[0] === "--" ? words.slice(1) : words,
+    names,
+  );
+  terminal.stdout.write(`${[...found, NO_FILES].join("\n")}\n`);
+  return EXIT.done;
+}
+
+function valueOf(words: readonly string[], ...options: readonly string[]): string | undefined {
+  return words.find((_word, index) => options.includes(words[index - 1] ?? ""));
+}

@@ -1,0 +1,7 @@
+import { REASON } from "../api/reasons.ts";
+
+/**
+ * Refusals that are about the tenant and not about the person: its credential or its realm. They end for everybody at
+ * once, when the Tenant's own check of that neighbour is green again.
+ */
+export const TENANT_FAULTS: readonly string[] = [REASON.CredentialsRefused, REASON.RealmNotFound];

@@ -1,0 +1,131 @@
+/** What the one on call looks up in the books, and ends in them. */
+import type { Pool } from "pg";
+import type { UserEvent } from "../api/userEvent.ts";
+import type { RowPatch, SagaRow } from "../saga/row.ts";
+import { appendAudit, type AuditEntry } from "./audit.ts";
+import { rowForUpdate } from "./bindings.ts";
+import { enqueueEvent } from "./outbox.ts";
+import { assignments, type Queryable, type RawRow, sagaRow } from "./sagas.ts";
+import { inTransaction } from "./transaction.ts";
+
+/** Whose rows: one uuid, all that an object's name ever had, or all of an address. */
+export type Who =
+  | { readonly uuid: string }
+  | { readonly namespace: string; readonly name: string }
+  /** Canonical. */
+  | { readonly email: string };
+
+/** Confirmed rows, the one that changed last first. */
+export async function sagasOf(db: Queryable, who: Who, limit: number): Promise<SagaRow[]> {
+  const [condition, values] =
+    "uuid" in who
+      ? ["sme_user_uuid = $2", [who.uuid]]
+      : "email" in who
+        ? ["email = $2", [who.email]]
+        : ["object_namespace = $2 and object_name = $3", [who.namespace, who.name]];
+  const { rows } = await db.query<RawRow>({
+    text: `select * from user_provision_state where ${condition} and confirmed_at is not null and voided_at is null
+           order by updated_at desc, sme_user_uuid limit $1`,
+    values: [limit, ...values],
+  });
+  return rows.map(sagaRow);
+}
+
+const GRACE = "(deleting->>'purgeAt')::timestamptz > now()";
+const LET_GO = "state = 'deleting' and (deleting->>'released')::boolean";
+
+/** Undoing that is owed: the object was let go, and no grace holds it back. */
+export function debts(db: Queryable, tenantID: string | undefined, limit: number): Promise<SagaRow[]> {
+  return listed(db, "operator-debts", `${LET_GO} and (${GRACE}) is not true`, tenantID, limit);
+}
+
+/** Accounts without an object: orphaned, retained, or in their grace. */
+export function ownerlessSagas(db: Queryable, tenantID: string | undefined, limit: number): Promise<SagaRow[]> {
+  const condition = `(state in ('orphaned', 'retained') or (${LET_GO} and ${GRACE}))`;
+  return listed(db, "operator-ownerless", condition, tenantID, limit);
+}
+
+async function listed(
+  db: Queryable,
+  name: string,
+  condition: string,
+  tenantID: string | undefined,
+  limit: number,
+): Promise<SagaRow[]> {
+  const { rows } = await db.query<RawRow>({
+    name,
+    text: `select * from user_provision_state
+           where ${condition} and confirmed_at is not null and voided_at is null and ($1::text is null or sme_tenant_id = $1)
+           order by sme_tenant_id, email, sme_user_uuid limit $2`,
+    values: [tenantID ?? null, limit],
+  });
+  return rows.map(sagaRow);
+}
+
+export interface AuditRow {
+  readonly at: Date;
+  readonly uuid: string;
+  readonly step: string;
+  readonly action: string;
+  readonly target: string | undefined;
+  readonly detail: Readonly<Record<string, unknown>> | undefined;
+}
+
+interface RawAudit {
+  at: Date;
+  sme_user_uuid: string;
+  step: string;
+  action: string;
+  target: string | null;
+  detail: Record<string, unknown> | null;
+}
+
+/** The newest `limit` entries about these uuids, oldest first. */
+export async function auditOf(db: Queryable, uuids: readonly string[], limit: number): Promise<AuditRow[]> {
+  const { rows } = await db.query<RawAudit>({
+    name: "operator-audit",
+    text: `select at, sme_user_uuid, step, action, target, detail from audit
+           where sme_user_uuid = any($1::uuid[]) order by seq desc limit $2`,
+    values: [uuids, limit],
+  });
+  return rows.toReversed().map((raw) => ({
+    at: raw.at,
+    uuid: raw.sme_user_uuid,
+    step: raw.step,
+    action: raw.action,
+    target: raw.target ?? undefined,
+    detail: raw.detail ?? undefined,
+  }));
+}
+
+export interface RowEnd {
+  readonly patch: RowPatch;
+  readonly audit: readonly AuditEntry[];
+  readonly events: readonly UserEvent[];
+}
+
+/**
+ * Ends a row as `judge` says, in one transaction and under a lock: whoever works on the row has lost its lease.
+ * `judge` gives undefined where nothing is to be done. Undefined: there is no such row, or nothing was done.
+ */
+export async function endSaga(
+  pool: Pool,
+  uuid: string,
+  judge: (row: SagaRow) => RowEnd | undefined,
+): Promise<SagaRow | undefined> {
+  return inTransaction(pool, async (client) => {
+    const row = await rowForUpdate(client, uuid);
+    const end = row === undefined ? undefined : judge(row);
+    if (end === undefined) return undefined;
+    const { clauses, values } = assignments(end.patch, 2);
+    const { rows } = await client.query<RawRow>({
+      text: `update user_provision_state set ${clauses.join(", ")}, touches = touches + 1, version = version + 1,
+               lease_owner = null, lease_until = null, updated_at = now()
+             where sme_user_uuid = $1 returning *`,
+      values: [uuid, ...values],
+    });
+    await appendAudit(client, end.audit);
+    for (const event of end.events) await enqueueEvent(client, event);
+    return sagaRow(rows[0] as RawRow);
+  });
+}

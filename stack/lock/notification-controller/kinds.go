@@ -1,0 +1,7 @@
+// Package kinds names the packages whose definitions are generated, so that go.sum covers what they need.
+package kinds
+
+import (
+	_ "github.com/fluxcd/notification-controller/api/v1"
+	_ "github.com/fluxcd/notification-controller/api/v1beta3"
+)

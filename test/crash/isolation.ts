@@ -1,0 +1,183 @@
+/** What a neighbour that hangs, or is dead, costs those who have nothing to do with it. */
+import { setTimeout as sleep } from "node:timers/promises";
+import pLimit from "p-limit";
+
+import type { Ground } from "./ground.ts";
+import { foundTown, isReady, type Quarter, type Town } from "./town.ts";
+import { type Door, makeDoor } from "./trouble.ts";
+
+export interface Isolation {
+  readonly waiting: number;
+  readonly hungMs: number;
+  /** People of the other tenant, one after the other: before and after, and while the neighbour hung. */
+  readonly quiet: readonly number[];
+  readonly meanwhile: readonly number[];
+  /** Of the medians. */
+  readonly ratio: number;
+  /** Who waited is Ready in the end. */
+  readonly failure: string | undefined;
+}
+
+export interface DeadOrigin {
+  readonly waiting: number;
+  readonly tenants: number;
+  readonly watchedMs: number;
+  /** Connections that came to the door meanwhile; one process knocked. */
+  readonly knocks: number;
+  readonly failure: string | undefined;
+}
+
+const GOAL = 1.5;
+const PATIENCE_MS = 180_000;
+const LOOK_MS = 20;
+
+/** One tenant's Keycloak takes every call and answers none; the other tenant's people go on as on a quiet day. */
+export async function runIsolation(
+  ground: Ground,
+  id: string,
+  { waiting, hungMs, samples }: { readonly waiting: number; readonly hungMs: number; readonly samples: number },
+): Promise<Isolation> {
+  const door = await keycloakDoor(ground);
+  const town = await foundTown(ground, id);
+  try {
+    const hung = await town.quarter("hung", { keycloakURL: door.url });
+    const calm = await town.quarter("calm");
+    await town.start("isolation", ["reconciler"]);
+    await Promise.all([town.ready(hung), town.ready(calm)]);
+    let number = 0;
+    const measure = async (): Promise<number> => {
+      const name = `calm-${(number += 1)}`;
+      const began = performance.now();
+      await calm.apply(name);
+      await untilReady(calm, name);
+      return performance.now() - began;
+    };
+    const series = async (goOn: (count: number) => boolean): Promise<number[]> => {
+      const times: number[] = [];
+      while (goOn(times.length)) times.push(await measure());
+      return times;
+    };
+
+    // Not counted: what is only ever slow the first time.
+    await series((count) => count < 3);
+    const before = await series((count) => count < samples);
+    door.mute(true);
+    const people = await commitAll(hung, waiting);
+    await untilKnown(town, hung, waiting);
+    const until = Date.now() + hungMs;
+    const meanwhile = await series((count) => Date.now() < until || count < samples);
+    door.mute(false);
+    const failure = await allReady(hung, people);
+    const after = await series((count) => count < samples);
+    const quiet = [...before, ...after];
+    return { waiting, hungMs, quiet, meanwhile, ratio: median(meanwhile) / median(quiet), failure };
+  } finally {
+    await town.close();
+    await door.close();
+  }
+}
+
+/** Many sagas of several tenants behind one origin where nobody is: how often one process goes there. */
+export async function runDeadOrigin(
+  ground: Ground,
+  id: string,
+  size: { readonly waiting: number; readonly tenants: number; readonly watchedMs: number },
+): Promise<DeadOrigin> {
+  const door = await keycloakDoor(ground);
+  const town = await foundTown(ground, id);
+  try {
+    const realm = await ground.takeRealm();
+    const quarters: Quarter[] = [];
+    for (let n = 1; n <= size.tenants; n += 1) {
+      quarters.push(await town.quarter(`dead-${n}`, { keycloakURL: door.url, realm }));
+    }
+    await town.start("isolation", ["reconciler"]);
+    await Promise.all(quarters.map((quarter) => town.ready(quarter)));
+    door.slam(true);
+    const share = Math.ceil(size.waiting / size.tenants);
+    await Promise.all(quarters.map((quarter) => commitAll(quarter, share)));
+    const waiting = share * size.tenants;
+    const failure = await allWaiting(quarters, share);
+    const before = door.knocks();
+    await sleep(size.watchedMs);
+    return { ...size, waiting, knocks: door.knocks() - before, failure };
+  } finally {
+    await town.close();
+    await door.close();
+  }
+}
+
+/** `undefined`: as promised. */
+export function isolationBroken({ ratio, failure }: Isolation): string | undefined {
+  if (failure !== undefined) return failure;
+  return ratio <= GOAL ? undefined : `another tenant's people took ${ratio.toFixed(2)} times as long, not ${GOAL}`;
+}
+
+export function deadOriginBroken({ knocks, watchedMs, failure }: DeadOrigin): string | undefined {
+  if (failure !== undefined) return failure;
+  // One more: the interval has two ends.
+  const most = Math.floor(watchedMs / 1000) + 1;
+  return knocks <= most ? undefined : `there were ${knocks} calls in ${watchedMs / 1000} s, not ${most}`;
+}
+
+async function keycloakDoor({ env }: Ground): Promise<Door & { readonly url: string }> {
+  const url = new URL(env.KEYCLOAK_URL);
+  const door = await makeDoor({ host: url.hostname, port: Number(url.port) });
+  url.port = String(door.port);
+  return { ...door, url: url.href.replace(/\/$/, "") };
+}
+
+async function commitAll(quarter: Quarter, count: number): Promise<readonly string[]> {
+  const names = Array.from({ length: count }, (_, index) => `waiting-${index + 1}`);
+  const limit = pLimit(8);
+  await Promise.all(names.map((name) => limit(() => quarter.apply(name))));
+  return names;
+}
+
+async function untilReady(quarter: Quarter, name: string): Promise<void> {
+  for (const until = Date.now() + PATIENCE_MS; Date.now() < until; await sleep(LOOK_MS)) {
+    const user = await quarter.user(name);
+    if (user !== undefined && isReady(user)) return;
+  }
+  throw new Error(`${name} did not become ready`);
+}
+
+/** Until each has a row: from then on it waits for Keycloak alone. */
+async function untilKnown({ db }: Town, { id }: Quarter, count: number): Promise<void> {
+  const text = "select 1 from user_provision_state where sme_tenant_id = $1 and confirmed_at is not null";
+  for (const until = Date.now() + PATIENCE_MS; Date.now() < until; await sleep(250)) {
+    if (((await db.query(text, [id])).rowCount ?? 0) >= count) return;
+  }
+  throw new Error(`not all ${count} have a row`);
+}
+
+async function allReady(quarter: Quarter, names: readonly string[]): Promise<string | undefined> {
+  let ready = 0;
+  for (const until = Date.now() + PATIENCE_MS; Date.now() < until; await sleep(500)) {
+    const all = await quarter.ready();
+    ready = names.filter((name) => all.has(name)).length;
+    if (ready === names.length) return undefined;
+  }
+  return `${names.length - ready} of ${names.length} who waited did not become ready`;
+}
+
+/** Each says that its neighbour does not answer. */
+async function allWaiting(quarters: readonly Quarter[], each: number): Promise<string | undefined> {
+  let said = 0;
+  const wanted = each * quarters.length;
+  for (const until = Date.now() + PATIENCE_MS; Date.now() < until; await sleep(1000)) {
+    const users = (await Promise.all(quarters.map((quarter) => quarter.users()))).flat();
+    said = users.filter(({ status }) =>
+      status?.conditions?.some(({ type, reason }) => type === "Ready" && reason === "NeighbourUnavailable"),
+    ).length;
+    if (said === wanted) return undefined;
+  }
+  return `${wanted - said} of ${wanted} do not say that their neighbour is unavailable`;
+}
+
+export function median(values: readonly number[]): number {
+  const sorted = values.toSorted((one, other) => one - other);
+  const middle = Math.floor(sorted.length / 2);
+  const high = sorted[middle] ?? Number.NaN;
+  return sorted.length % 2 === 1 ? high : ((sorted[middle - 1] ?? high) + high) / 2;
+}

@@ -1,0 +1,109 @@
+/** The pages hang together: every reason has its entry, every link leads somewhere. */
+import { existsSync, readdirSync, readFileSync, statSync } from "node:fs";
+import { dirname, join, relative } from "node:path";
+import { describe, expect, it } from "vitest";
+
+import { REASON } from "../../src/api/reasons.ts";
+
+const ROOT = join(import.meta.dirname, "../..");
+const read = (path: string): string => readFileSync(join(ROOT, path), "utf8");
+const pagesIn = (folder: string): string[] =>
+  readdirSync(join(ROOT, folder), { recursive: true, encoding: "utf8" })
+    .filter((name) => name.endsWith(".md"))
+    .map((name) => join(folder, name));
+
+const PAGES = [
+  "README.md",
+  "CHANGELOG.md",
+  "CONTRIBUTING.md",
+  "certs/README.md",
+  "stack/README.md",
+  ...pagesIn("docs"),
+  ...pagesIn("flux"),
+];
+
+/** Without fenced blocks and inline code, where nothing is a link or a heading. */
+const prose = (text: string): string => text.replaceAll(/^ *```[\s\S]*?^ *```/gm, "");
+
+/** As Git forges make them of headings. */
+function anchors(text: string): ReadonlySet<string> {
+  const found = new Map<string, number>();
+  const result = new Set<string>();
+  for (const [, heading = ""] of prose(text).matchAll(/^#{1,6} (.+)$/gm)) {
+    const plain = heading.replaceAll(/\[([^\]]*)\]\([^)]*\)/g, "$1").toLowerCase();
+    const slug = plain.replaceAll(/[^\p{L}\p{N}\s_-]/gu, "").replaceAll(/\s/g, "-");
+    const times = found.get(slug) ?? 0;
+    found.set(slug, times + 1);
+    result.add(times === 0 ? slug : `${slug}-${times}`);
+  }
+  return result;
+}
+
+function linksOf(page: string): string[] {
+  const text = prose(read(page)).replaceAll(/`[^`\n]*`/g, "");
+  const inline = Array.from(text.matchAll(/\]\(([^)\s]+)\)/g), ([, target = ""]) => target);
+  const named = Array.from(text.matchAll(/^\[[^\]]+\]: (\S+)/gm), ([, target = ""]) => target);
+  return [...inline, ...named];
+}
+
+describe("the runbook", () => {
+  const sections = new Map(
+    read("docs/runbook.md")
+      .split(/^### /m)
+      .slice(1)
+      .map((section) => [section.split("\n", 1)[0] ?? "", section] as const),
+  );
+
+  it.each(Object.values(REASON))(
+    "has an entry for %s, at its own name: whose turn, how to look, how to mend",
+    (reason) => {
+      const section = sections.get(reason) ?? "";
+      for (const part of ["Turn", "Look", "Mend"])
+        expect(section).toMatch(new RegExp(`^- \\*\\*${part}:\\*\\* \\S`, "m"));
+      expect(section).toMatch(/- \*\*Turn:\*\* .*(nobody|tenant|platform|whoever)/);
+      expect(anchors(read("docs/runbook.md"))).toContain(reason.toLowerCase());
+    },
+  );
+
+  it("has one heading for one anchor, so that a link from outside means one thing", () => {
+    const headings = Array.from(prose(read("docs/runbook.md")).matchAll(/^#{1,6} (.+)$/gm), ([, text = ""]) =>
+      text.toLowerCase(),
+    );
+    const reasons = new Set<string>(Object.values(REASON).map((reason) => reason.toLowerCase()));
+    expect(headings.filter((text, index) => reasons.has(text) && headings.indexOf(text) !== index)).toEqual([]);
+  });
+
+  it("has an entry for every alert that is shipped", () => {
+    const alerts = Array.from(
+      read("manifests/monitoring/rules.yaml").matchAll(/- alert: (\w+)/g),
+      ([, name = ""]) => name,
+    );
+    expect(alerts.length).toBeGreaterThan(5);
+    expect(alerts.filter((name) => !read("docs/runbook.md").includes(`\`${name}\``))).toEqual([]);
+  });
+});
+
+describe("links", () => {
+  it.each(PAGES)("of %s lead to files and headings that are there", (page) => {
+    const broken = linksOf(page).filter((link) => {
+      if (/^[a-z]+:/.test(link)) return false;
+      const [path = "", anchor] = link.split("#");
+      const target = path === "" ? page : relative(ROOT, join(ROOT, dirname(page), path));
+      if (!existsSync(join(ROOT, target))) return true;
+      if (anchor === undefined) return false;
+      return statSync(join(ROOT, target)).isDirectory() || !anchors(read(target)).has(anchor);
+    });
+    expect(broken).toEqual([]);
+  });
+
+  it("reach every page of docs/ from the README, and every decision from their list", () => {
+    const from = (page: string): string[] =>
+      linksOf(page).map((link) => relative(ROOT, join(ROOT, dirname(page), link.split("#")[0] ?? "")));
+    const decisions = pagesIn("docs/adr").filter((page) => !page.endsWith("README.md"));
+    expect(decisions.length).toBeGreaterThan(5);
+    expect(decisions.filter((page) => !from("docs/adr/README.md").includes(page))).toEqual([]);
+    const pages = pagesIn("docs").filter((page) => !page.startsWith("docs/adr/"));
+    const linked = from("README.md");
+    expect(pages.filter((page) => !linked.includes(page))).toEqual([]);
+  });
+});

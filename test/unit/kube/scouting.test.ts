@@ -1,0 +1,61 @@
+import { describe, expect, it, vi, beforeEach, afterEach } from "vitest";
+
+import { makeScouting } from "../../../src/kube/scouting.ts";
+
+beforeEach(() => void vi.useFakeTimers());
+afterEach(() => void vi.useRealTimers());
+
+const never = new AbortController().signal;
+
+/** Whether it has ended by now. */
+function follow(work: Promise<void>): { readonly over: () => boolean } {
+  let over = false;
+  void work.then(() => (over = true));
+  return { over: () => over };
+}
+
+describe("watches that nobody answers", () => {
+  it("send one scout every second and let the others wait", async () => {
+    const scouting = makeScouting({ random: () => 0 });
+    const scout = follow(scouting.rest(30_000, never));
+    const other = follow(scouting.rest(30_000, never));
+    await vi.advanceTimersByTimeAsync(1_000);
+    expect([scout.over(), other.over()]).toEqual([true, false]);
+    const again = follow(scouting.rest(30_000, never));
+    await vi.advanceTimersByTimeAsync(1_000);
+    expect([again.over(), other.over()]).toEqual([true, false]);
+  });
+
+  it("all go on when one is answered, and it is said once", async () => {
+    const recovered = vi.fn();
+    const scouting = makeScouting({ random: () => 1, recovered });
+    const all = [1, 2, 3].map(() => follow(scouting.rest(30_000, never)));
+    scouting.answered();
+    await vi.advanceTimersByTimeAsync(10);
+    expect(all.map(({ over }) => over())).toEqual([true, true, true]);
+    scouting.answered();
+    expect(recovered).toHaveBeenCalledTimes(1);
+  });
+
+  it("are spread over a second at most when they are many", async () => {
+    const scouting = makeScouting({ random: () => 1 });
+    const all = Array.from({ length: 2_000 }, () => follow(scouting.rest(30_000, never)));
+    scouting.answered();
+    await vi.advanceTimersByTimeAsync(900);
+    expect(all.filter(({ over }) => over())).toHaveLength(0);
+    await vi.advanceTimersByTimeAsync(100);
+    expect(all.filter(({ over }) => over())).toHaveLength(2_000);
+  });
+
+  it("end their rest when they are stopped, and another one is the scout", async () => {
+    const scouting = makeScouting({ random: () => 0 });
+    const stopping = new AbortController();
+    const stopped = follow(scouting.rest(30_000, stopping.signal));
+    stopping.abort();
+    await vi.advanceTimersByTimeAsync(0);
+    expect(stopped.over()).toBe(true);
+    const next = follow(scouting.rest(30_000, never));
+    await vi.advanceTimersByTimeAsync(1_000);
+    expect(next.over()).toBe(true);
+  });
+});
