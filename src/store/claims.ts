@@ -59,7 +59,9 @@ export async function livingWorkers(db: Queryable): Promise<number[]> {
   return rows.map(({ owner }) => Number(owner));
 }
 
-// The recursive part walks from tenant to tenant along the index of due rows: rows at rest are never looked at.
+// The recursive part walks from tenant to tenant along the index of due rows: rows at rest are never looked at. The lock
+// finds each chosen row by its key; `coalesce` keeps the planner from reading all that are due once more for it, for at
+// rest, when it learned its numbers, none were.
 const CLAIM_DUE = `
 with recursive tenant as (
   (select sme_tenant_id from user_provision_state where due_at is not null order by sme_tenant_id limit 1)
@@ -87,11 +89,13 @@ with recursive tenant as (
   where tenant.sme_tenant_id is not null
   order by d.turn + coalesce(busy.n, 0), d.due_at limit $2
 ), locked as (
-  select s.sme_user_uuid from user_provision_state s join due using (sme_user_uuid)
-  where s.due_at <= now()
-    and (s.lease_until is null or s.lease_until < now()
-         or not exists (select 1 from living where living.owner = s.lease_owner))
-  for update of s skip locked
+  select l.sme_user_uuid from due cross join lateral (
+    select s.sme_user_uuid from user_provision_state s
+    where s.sme_user_uuid = due.sme_user_uuid and coalesce(s.due_at <= now(), false)
+      and (s.lease_until is null or s.lease_until < now()
+           or not exists (select 1 from living where living.owner = s.lease_owner))
+    for update skip locked
+  ) l
 )
 update user_provision_state s
 set lease_owner = $1, lease_until = now() + make_interval(secs => $3), version = s.version + 1

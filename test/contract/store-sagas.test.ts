@@ -131,6 +131,35 @@ describe("claiming", () => {
     expect(claims.map((claim) => claim.row.tenantID).toSorted()).toEqual(["aaa", "aaa", "bbb", "ccc"]);
   });
 
+  test.each([
+    ["in a database that is new", ""],
+    ["after a time of rest", "analyze user_provision_state"],
+  ])("reads no more rows, however many are due: %s", async (_name, before) => {
+    const { owner } = await worker();
+    await pool.query(
+      `insert into user_provision_state (sme_user_uuid, sme_tenant_id, email, confirmed_at)
+       select gen_random_uuid(), 'acme', n || '@example.com', now() from generate_series(1, 1000) as n`,
+    );
+    await pool.query(before);
+    await pool.query("update user_provision_state set due_at = now()");
+    const client = await pool.connect();
+    const rowsRead = async (): Promise<number> => {
+      const { rows } = await client.query<{ read: string }>(
+        "select idx_tup_fetch + seq_tup_read as read from pg_stat_xact_user_tables where relname = 'user_provision_state'",
+      );
+      return Number(rows[0]?.read);
+    };
+    try {
+      await client.query("begin");
+      const earlier = await rowsRead();
+      expect(await claimDue(client, owner, 1)).toHaveLength(1);
+      expect((await rowsRead()) - earlier).toBeLessThan(50);
+      await client.query("commit");
+    } finally {
+      client.release();
+    }
+  });
+
   test("never gives one row to two, however many claim at once", async () => {
     const workers = await Promise.all([worker(), worker(), worker(), worker()]);
     for (let n = 0; n < 40; n += 1) await bound({ name: `u${n}`, tenantID: `t${n % 3}` });
