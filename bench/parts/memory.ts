@@ -37,10 +37,11 @@ export const memory: Part = {
     return {
       async run() {
         const [few, many] = ground.sizes.crowds;
-        const floor = {
-          webhook: await importsOnly(ground, "webhook"),
-          reconciler: await importsOnly(ground, "reconciler"),
-        };
+        const [webhook, reconciler] = await Promise.all([
+          importsOnly(ground, "webhook"),
+          importsOnly(ground, "reconciler"),
+        ]);
+        const floor = { webhook, reconciler };
         const idle = await withPeople(0);
         const some = await withPeople(few);
         const crowd = await withPeople(many);
@@ -86,7 +87,7 @@ async function importsOnly({ dist }: Ground, role: Role): Promise<number> {
   const child = startChild("floors/imports.mjs", { dist, role }, { flags: ["--enable-source-maps"] });
   try {
     await child.says(z.object({ loaded: z.string() }));
-    await sleep(2_000);
+    await sleep(SETTLE_MS);
     return residentMiB(child.pid);
   } finally {
     await child.stop();
