@@ -5,7 +5,7 @@ import { connect, createServer } from "node:net";
 export interface StatementJournal extends AsyncDisposable {
   /** The same database, through the door. */
   readonly url: string;
-  /** Texts that were prepared or sent, in order; a statement with a name is prepared once a connection. */
+  /** What was run, in order. */
   readonly texts: string[];
   /** Round trips: how often an answer was asked for. */
   syncs(): number;
@@ -19,16 +19,21 @@ export async function statementJournal(databaseURL: string): Promise<StatementJo
   const texts: string[] = [];
   let syncs = 0;
 
-  const note = (type: string, body: Buffer): void => {
+  /** `prepared`: of this connection, by name. */
+  const note = (type: string, body: Buffer, prepared: Map<string, string>): void => {
     if (type === "S" || type === "Q") syncs += 1;
-    if (type === "Q") texts.push(cString(body, 0));
-    if (type === "P") texts.push(cString(body, body.indexOf(0) + 1));
+    const [first, second] = [cString(body, 0), cString(body, body.indexOf(0) + 1)];
+    if (type === "Q") texts.push(first);
+    // Parse: the name, then the text. Bind: the portal, then the name.
+    if (type === "P") prepared.set(first, second);
+    if (type === "B") texts.push(prepared.get(second) ?? "");
   };
 
   const server = createServer((client) => {
     const postgres = connect({ host: target.hostname, port: Number(target.port), noDelay: true });
     let rest: Buffer = Buffer.alloc(0);
     let started = false;
+    const prepared = new Map<string, string>();
     client.on("data", (chunk: Buffer) => {
       rest = Buffer.concat([rest, chunk]);
       for (;;) {
@@ -37,7 +42,7 @@ export async function statementJournal(databaseURL: string): Promise<StatementJo
         if (rest.length < header) return;
         const end = rest.readInt32BE(header - 4) + header - 4;
         if (rest.length < end) return;
-        if (started) note(rest.toString("latin1", 0, 1), rest.subarray(HEADER, end));
+        if (started) note(rest.toString("latin1", 0, 1), rest.subarray(HEADER, end), prepared);
         started = true;
         rest = rest.subarray(end);
       }
