@@ -113,14 +113,14 @@ async function makeRealm(env: StackEnv, { id, patch, realm }: OnboardOptions): P
   });
 }
 
-interface TenantGit {
+export interface TenantGit {
   readonly remote: Remote;
   /** What Flux reads with. */
   readonly reader: { readonly username: string; readonly password: string };
 }
 
 /** An organisation of the tenant's own, in it the repository, a person who may push, and a read-only token for Flux. */
-async function makeRepository(env: StackEnv, id: string): Promise<TenantGit> {
+export async function makeRepository(env: StackEnv, id: string): Promise<TenantGit> {
   const gitea = makeGitea(env);
   await gitea.org(id);
   await gitea.repository(id, REPOSITORY);

@@ -3,6 +3,7 @@ import { Command, CommanderError } from "commander";
 import { EXIT, Failure } from "./failure.ts";
 import { lintCommand } from "./lint.ts";
 import { UsageError } from "./lint/usage.ts";
+import { printable } from "./printable.ts";
 import { tenantCommand } from "./tenant.ts";
 import type { Terminal } from "./terminal.ts";
 
@@ -17,7 +18,13 @@ Example:
 `;
 
 /** Resolves with the exit code. Throws only what nobody foresaw. */
-export async function runProgram(args: readonly string[], terminal: Terminal): Promise<number> {
+export async function runProgram(args: readonly string[], raw: Terminal): Promise<number> {
+  // What is printed may come from a tenant's repository, and must not steer the terminal.
+  const terminal: Terminal = {
+    ...raw,
+    out: (text) => raw.out(printable(text)),
+    err: (text) => raw.err(printable(text)),
+  };
   let code = 0;
   const program = new Command("unified-rbac")
     .description("One line of YAML gives a person access.")

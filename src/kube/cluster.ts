@@ -56,8 +56,8 @@ export interface Cluster {
 
   listTenants(signal: AbortSignal): Promise<Tenant[]>;
   applyTenantStatus(tenant: Tenant, status: TenantStatus, signal: AbortSignal): Promise<boolean>;
-  /** Adds or removes the finalizer of a Tenant (it cannot vanish under its users). */
-  setTenantFinalizer(tenant: Tenant, present: boolean, signal: AbortSignal): Promise<void>;
+  /** Adds or removes the finalizer of a Tenant (it cannot vanish under its users). Its new resourceVersion, if it is known. */
+  setTenantFinalizer(tenant: Tenant, present: boolean, signal: AbortSignal): Promise<string | undefined>;
 
   getSecret(namespace: string, name: string, signal: AbortSignal): Promise<SecretObject | undefined>;
   /** Our own (by label managed-by) of one namespace, in pages. */

@@ -9,6 +9,7 @@ import { addFinalizer, applyStatus, collectionPath, label, removeFinalizer } fro
 
 type Tenants = Pick<Cluster, "listTenants" | "applyTenantStatus" | "setTenantFinalizer">;
 
+const versioned = z.looseObject({ metadata: z.looseObject({ resourceVersion: z.string() }) });
 const named = z.looseObject({ metadata: z.looseObject({ name: z.string() }) });
 
 export function makeTenants(connection: Connection): Tenants {
@@ -23,9 +24,14 @@ export function makeTenants(connection: Connection): Tenants {
     },
     applyTenantStatus: (tenant, status, signal) => applyStatus(connection, tenant, status, signal),
     async setTenantFinalizer(tenant, present, signal) {
-      if (!present) return removeFinalizer(connection, tenant, signal);
-      if (tenant.metadata.finalizers?.includes(FINALIZER)) return;
-      if ((await addFinalizer(connection, tenant, signal)) === undefined) throw moved(label(tenant));
+      if (!present) {
+        await removeFinalizer(connection, tenant, signal);
+        return undefined;
+      }
+      if (tenant.metadata.finalizers?.includes(FINALIZER)) return undefined;
+      const answer = await addFinalizer(connection, tenant, signal);
+      if (answer === undefined) throw moved(label(tenant));
+      return versioned.safeParse(answer).data?.metadata.resourceVersion;
     },
   };
 }

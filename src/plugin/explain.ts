@@ -76,7 +76,7 @@ export const EXPLANATIONS: Readonly<Record<Reason, Explanation>> = {
   NeighbourUnavailable: {
     turn: "nobody",
     means:
-      "Keycloak, the gateway or the cluster does not answer or is overwhelmed. It is probed once a second, and everybody who waits goes on when it answers. If it lasts, it is the platform's turn to bring that neighbour back.",
+      "Keycloak, the gateway or the cluster does not answer or is overwhelmed. It is probed once a second, and everybody who waits goes on when it answers. If it lasts, the platform brings that neighbour back.",
     mend: "Find out which one it is, and since when:",
     command: describeTenant,
   },
@@ -102,7 +102,7 @@ export const EXPLANATIONS: Readonly<Record<Reason, Explanation>> = {
   DebtOwed: {
     turn: "nobody",
     means:
-      "The object was let go, and what a neighbour still owes is undone when it answers. If it never will, it is the platform's turn to waive it.",
+      "The object was let go, and what a neighbour still owes is undone when it answers. If it never will, the platform can waive it.",
     mend: "See what is owed by whom:",
     command: () => "kubectl tenantuser debts",
   },
@@ -110,7 +110,7 @@ export const EXPLANATIONS: Readonly<Record<Reason, Explanation>> = {
   EmailInUse: {
     turn: "tenant",
     means:
-      "Another person of this tenant holds the address. This one takes its place when that one is deleted or gets another address; if that one is on its way out already, it is nobody's turn.",
+      "Another person of this tenant holds the address. This one takes its place when that one is deleted or gets another address; if that one is on its way out already, that takes a moment only.",
     mend: "Find who has the address, then remove or change one of the two files in Git:",
     command: colleagues,
   },
@@ -198,7 +198,7 @@ export const EXPLANATIONS: Readonly<Record<Reason, Explanation>> = {
   RequestRefused: {
     turn: "tenant",
     means:
-      "A neighbour refuses the request itself. If the message names a field, it is mended in the file in Git; else it is the platform's turn.",
+      "A neighbour refuses the request itself. If the message names a field, it is mended in the file in Git; else the platform mends it.",
     mend: "After mending it, ask for another attempt:",
     command: retry,
   },
@@ -217,7 +217,7 @@ export const EXPLANATIONS: Readonly<Record<Reason, Explanation>> = {
   GatewayUnauthorized: {
     turn: "nobody",
     means:
-      "The gateway refuses the key in the Secret, and it is being repaired. If it lasts, it is the platform's turn: something there keeps taking it away.",
+      "The gateway refuses the key in the Secret, and it is being repaired. If it lasts, something at the gateway keeps taking it away, and the platform looks there.",
     mend: "See what was tried:",
     command: status,
   },

@@ -122,8 +122,14 @@ export function openSession(terminal: Terminal, shared: Shared): Session {
     },
     async ask(question) {
       const lines = createInterface({ input: stdin, output: stdout });
+      const left = new AbortController();
+      // Ctrl-C and Ctrl-D answer nothing, and a question without an answer would wait for ever.
+      for (const event of ["SIGINT", "close"] as const) lines.once(event, () => left.abort());
       try {
-        return await lines.question(question, { signal });
+        return await lines.question(question, { signal: AbortSignal.any([signal, left.signal]) });
+      } catch (error) {
+        if (!left.signal.aborted) throw error;
+        throw new PluginError(EXIT.failed, "Nobody answered: nothing was changed.", error);
       } finally {
         lines.close();
       }

@@ -57,13 +57,13 @@ function width(text: string): number {
   return Array.from(text).length;
 }
 
-/** Words in lines of at most `columns`, each after the first indented. */
+/** Words in lines of at most `columns`; each line after the first stands behind `indent`, which is not counted. */
 export function wrapped(text: string, columns: number, indent = ""): string {
   const lines: string[] = [];
   let line = "";
   for (const word of text.split(" ")) {
     const longer = line === "" ? word : `${line} ${word}`;
-    if (line !== "" && width(longer) + (lines.length === 0 ? 0 : indent.length) > columns) {
+    if (line !== "" && width(longer) > columns) {
       lines.push(line);
       line = word;
     } else line = longer;

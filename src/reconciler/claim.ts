@@ -4,22 +4,29 @@ import type { Claim } from "../store/claims.ts";
 import { perform } from "./perform.ts";
 import { say } from "./say.ts";
 import { look, view } from "./sight.ts";
-import { asSagaError, type ClaimDeps, type End, LeaseLost, tell, type Work } from "./work.ts";
+import { asSagaError, type ClaimDeps, type End, GivenAway, LeaseLost, tell, type Work } from "./work.ts";
 
 export type { ClaimDeps } from "./work.ts";
 
 /**
  * Takes one claimed row as far as it goes: look, decide, perform, again; then says how it ended on the object and lets
- * the claim go. Never throws for what a neighbour did; throws when Postgres fails (the lease then ends by itself).
+ * the claim go. `lost`: somebody else has the row now, and what was under way here may come late. Never throws for what a
+ * neighbour did; throws when Postgres fails (the lease then ends by itself).
  */
-export async function processClaim(deps: ClaimDeps, claim: Claim, signal: AbortSignal): Promise<void> {
+export async function processClaim(deps: ClaimDeps, claim: Claim, signal: AbortSignal): Promise<"ended" | "lost"> {
+  const before = claim.row.state;
   const work: Work = { deps, signal, claim, object: undefined, heir: undefined, audit: [], carry: {} };
   try {
     await run(work);
+    return "ended";
   } catch (error) {
-    if (!(error instanceof LeaseLost)) throw error;
+    if (error instanceof GivenAway) return "ended";
+    if (error instanceof LeaseLost) return "lost";
+    throw error;
   } finally {
     if (work.audit.length > 0) deps.keepAudit(work.audit);
+    const { state, tenantID } = work.claim.row;
+    if (state !== before) deps.counted(tenantID);
   }
 }
 
@@ -66,4 +73,5 @@ async function letGo(work: Work, { patch, dueAt, events }: End): Promise<void> {
   const recorded = await work.deps.record(work.claim, { patch, lease: { dueAt }, audit: work.audit, events });
   work.audit = [];
   if (recorded === undefined) throw new LeaseLost();
+  work.claim = recorded;
 }

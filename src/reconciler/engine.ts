@@ -2,7 +2,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import type { Pool } from "pg";
 import type { Clock } from "../lib/clock.ts";
 import type { Log } from "../lib/log.ts";
-import { type Claim, claimDue, earliestDueMs, giveBackLost } from "../store/claims.ts";
+import { type Claim, claimDue, earliestDueMs, giveBackLost, lookAfterLate } from "../store/claims.ts";
 import type { WorkerSession } from "../store/workerSession.ts";
 import { type ClaimDeps, processClaim } from "./claim.ts";
 
@@ -12,6 +12,8 @@ const LONGEST_SLEEP_MS = 30_000;
 const UNTIL_READY_MS = 100;
 const CROWDED_MS = 250;
 const GIVEN_UP_MS = 3_000;
+/** For a call that was cut off to be over at its neighbour too. */
+const LANDS_MS = 1_000;
 
 export interface EngineDeps extends Omit<ClaimDeps, "clusterID" | "cluster"> {
   readonly pool: Pool;
@@ -24,6 +26,8 @@ export interface EngineDeps extends Omit<ClaimDeps, "clusterID" | "cluster"> {
   readonly openSession: () => Promise<WorkerSession>;
   /** Postgres answers again. */
   readonly recovered: () => void;
+  /** Tenants with a neighbour that is known to be down. */
+  readonly held: () => readonly string[];
   readonly clock: Clock;
   readonly log: Log;
 }
@@ -49,6 +53,8 @@ export function makeEngine(deps: EngineDeps): Engine {
   const uuids = new Set<string>();
   // Postgres may have recorded leases of ours that nobody works under.
   let uncertain = false;
+  // Whose calls may have been answered after somebody else had taken over: what they did is looked for.
+  const late = new Set<string>();
   let failing = false;
   let session: WorkerSession | undefined;
   let looking: Promise<void> | undefined;
@@ -99,7 +105,13 @@ export function makeEngine(deps: EngineDeps): Engine {
       uncertain = false;
       await giveBackLost(pool, current.owner, [...uuids]);
     }
-    const claims = await claimDue(pool, current.owner, free, inHand, Math.max(1, Math.floor(workers / 2)));
+    if (late.size > 0) {
+      const asked = [...late];
+      const held = await lookAfterLate(pool, asked);
+      for (const uuid of asked) if (!held.includes(uuid)) late.delete(uuid);
+    }
+    const most = Math.max(1, Math.floor(workers / 2));
+    const claims = await claimDue(pool, current.owner, free, counted(most), most);
     if (failing) {
       failing = false;
       deps.recovered();
@@ -112,17 +124,30 @@ export function makeEngine(deps: EngineDeps): Engine {
     return working.size > 0 ? Math.max(CROWDED_MS, earliest) : earliest;
   }
 
+  /** Who waits for a neighbour is told so one at a time: however many they are, the others do not notice. */
+  function counted(most: number): ReadonlyMap<string, number> {
+    const counts = new Map(inHand);
+    for (const tenantID of deps.held()) counts.set(tenantID, most - 1 + (inHand.get(tenantID) ?? 0));
+    return counts;
+  }
+
   function work(claim: Claim, current: WorkerSession, clusterID: string): void {
     const signal = AbortSignal.any([stopping.signal, current.lost]);
     const { tenantID, uuid } = claim.row;
     uuids.add(uuid);
     inHand.set(tenantID, (inHand.get(tenantID) ?? 0) + 1);
     const job = processClaim({ ...deps, clusterID }, claim, signal)
+      .then(async (how) => {
+        if (how === "ended") return;
+        await sleep(LANDS_MS, undefined, { signal: stopping.signal }).catch(() => undefined);
+        late.add(uuid);
+      })
       .catch(async (error: unknown) => {
         // Postgres failed under it: the row is still due. After a pause, for what failed once may fail for ever.
         log.warn("A claim was given up; it is taken up again.", { saga: uuid, error });
         await sleep(GIVEN_UP_MS, undefined, { signal: stopping.signal }).catch(() => undefined);
         uncertain = true;
+        late.add(uuid);
       })
       .finally(() => {
         working.delete(job);

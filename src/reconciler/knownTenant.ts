@@ -24,9 +24,13 @@ export interface KnownTenant {
   mirrored: StoredTenant | undefined;
   /** Rows that are still to be made due. */
   owed: "nothing" | "changed" | "all";
+  /** Milliseconds since the epoch; undefined: its users are counted as they are. */
+  countAt: number | undefined;
   /** Milliseconds since the epoch. */
   checkAt: number;
   checking: boolean;
+  /** Its check waits until somebody else has asked where it would. */
+  isPostponed: boolean;
   /** A check is wanted that begins from now on. */
   suspected: boolean;
   readonly clientsFor: ReturnType<typeof makeTenantClients>;
@@ -44,8 +48,10 @@ export function makeKnown(sighting: Sighting, factories: ClientFactories): Known
     announced: undefined,
     checks: undefined,
     owed: "nothing",
+    countAt: undefined,
     checkAt: 0,
     checking: false,
+    isPostponed: false,
     suspected: false,
     clientsFor: makeTenantClients(factories),
     inTurn: pLimit(1),

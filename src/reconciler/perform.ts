@@ -10,7 +10,7 @@ import { deletedEvent, finishedEvents } from "./notices.ts";
 import { note, retrying } from "./say.ts";
 import { tenantView } from "./sight.ts";
 import { stepDown, stepUp } from "./stepping.ts";
-import { attempt, type End, keep, LeaseLost, nowOf, tell, type Work } from "./work.ts";
+import { attempt, type End, GivenAway, keep, LeaseLost, nowOf, tell, type Work } from "./work.ts";
 
 /** Carries out one action. "goOn": decide again; an End: the claim is over. */
 export async function perform(work: Work, action: Action, sight: Sight): Promise<End | "goOn"> {
@@ -60,7 +60,11 @@ export async function perform(work: Work, action: Action, sight: Sight): Promise
       tell(work, "retained", "info", "The object was deleted; the accounts and the Secret stay, as it asked.");
       return "goOn";
     case "deleted":
-      await keep(work, afterEnd(row, "deleted", nowOf(work)).patch, [deletedEvent(row, nowOf(work))]);
+      await keep(
+        work,
+        afterEnd(row, "deleted", nowOf(work)).patch,
+        row.deleting?.again === true ? [] : [deletedEvent(row, nowOf(work))],
+      );
       tell(work, "deleted", "info", "Everything is undone.");
       return "goOn";
     case "release":
@@ -168,7 +172,7 @@ async function handOver(work: Work, sight: Sight): Promise<never> {
     await attempt(() => deps.cluster.removeFinalizer(object, signal));
   }
   deps.released(row.tenantID);
-  throw new LeaseLost();
+  throw new GivenAway();
 }
 
 async function release(work: Work, debt: boolean, sight: Sight): Promise<End | "goOn"> {

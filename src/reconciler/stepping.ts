@@ -8,7 +8,7 @@ import { TENANT_FAULTS } from "../saga/tenantFaults.ts";
 import { CarriesUUID, type Step, type StepContext, type UpContext } from "../steps/step.ts";
 import { failed } from "./failed.ts";
 import { originOf } from "./sight.ts";
-import { asSagaError, type End, keep, LeaseLost, nowOf, tell, tenantOf, type Work } from "./work.ts";
+import { asSagaError, type End, GivenAway, keep, LeaseLost, nowOf, tell, tenantOf, type Work } from "./work.ts";
 
 /** All calls of one step end before the lease does (30 s from the last record). */
 const STEP_DEADLINE_MS = 25_000;
@@ -57,7 +57,7 @@ async function take(
     if (error instanceof LeaseLost) throw error;
     if (error instanceof CarriesUUID && (await deps.takeOver(work.claim, error.uuid))) {
       tell(work, "taken-over", "info", `This uuid is not the person's; they go on under ${error.uuid}.`);
-      throw new LeaseLost();
+      throw new GivenAway();
     }
     const failure = asSagaError(error instanceof CarriesUUID ? error.refusal : error, name);
     if (origin !== undefined && !work.signal.aborted) judge(work, origin, failure);

@@ -3,6 +3,7 @@ import { REASON } from "../api/reasons.ts";
 import type { TenantStatus } from "../api/tenant.ts";
 import type { Cluster } from "../kube/cluster.ts";
 import type { Clock } from "../lib/clock.ts";
+import { isSagaError } from "../lib/errors.ts";
 import type { Log } from "../lib/log.ts";
 import { blocking, changedReadiness, sameTenantStatus, tenantReport } from "../saga/tenantReport.ts";
 import { sameRecord, type TenantRecord, type TenantStore } from "../store/tenants.ts";
@@ -22,7 +23,10 @@ export function makeTenantWriter({ cluster, store, clock, log }: WriterDeps) {
     try {
       await write();
     } catch (error) {
-      if (!signal.aborted) log.warn(`a Tenant's ${what} could not be written`, { name, error });
+      if (signal.aborted) return;
+      // Another replica was there first; the watch tells what it wrote.
+      const level = isSagaError(error) && error.class === "conflict" ? "debug" : "warn";
+      log[level](`a Tenant's ${what} could not be written`, { name, error });
     }
   }
 
@@ -58,7 +62,12 @@ export function makeTenantWriter({ cluster, store, clock, log }: WriterDeps) {
     const { metadata } = each.tenant;
     const present = metadata.finalizers?.includes(FINALIZER) ?? false;
     if (metadata.deletionTimestamp === undefined) {
-      if (!present && each.candidate !== undefined) await cluster.setTenantFinalizer(each.tenant, true, signal);
+      if (present || each.candidate === undefined) return;
+      const resourceVersion = await cluster.setTenantFinalizer(each.tenant, true, signal);
+      // The status that follows is about the Tenant as it is now.
+      const finalizers = [...(metadata.finalizers ?? []), FINALIZER];
+      if (resourceVersion === undefined || each.tenant.metadata !== metadata) return;
+      each.tenant = { ...each.tenant, metadata: { ...metadata, finalizers, resourceVersion } };
     } else if (present && each.usage?.rows === 0) {
       await cluster.setTenantFinalizer(each.tenant, false, signal);
     }

@@ -32,6 +32,8 @@ export interface Tenants extends TenantRegistry {
   onChange(callback: (change: TenantChange) => void): void;
   /** Look at all Tenants soon: who uses them may have changed. */
   look(): void;
+  /** People of this tenant came to another state: soon, and not more often than every few seconds, they are counted. */
+  counted(tenantID: string): void;
   /** Ask this tenant's neighbours at once: a call of it was refused. */
   suspect(tenantID: string): void;
   /** A neighbour answers again: those behind it are asked about it, one after the other. */
@@ -57,6 +59,8 @@ export interface TenantDeps extends ClientFactories, WriterDeps {
   readonly recheckMs: number;
   /** How often one that is not. Default 5 s. */
   readonly retryMs?: number;
+  /** How long after something happened to its users they are counted. Default 3 s. */
+  readonly countMs?: number;
 }
 
 const TENANTS_PATH = `/apis/${API_VERSION}/${KINDS.Tenant.plural}`;
@@ -66,8 +70,12 @@ const COALESCE_MS = 200;
 /** The longest the loop sleeps: its turns prove that it lives. */
 const IDLE_MS = 2_000;
 const AT_ONCE = 8;
+/** Whoever is put off while somebody else asks is called when that one is through; this is for the call that is lost. */
+const POSTPONED_MS = 2_000;
 /** The pace at which the Tenants behind a neighbour that is back are checked. */
 const RECOVERY_PACE_MS = 20;
+/** The most often that a tenant's users are counted because of what happens to them. */
+const COUNT_EVERY_MS = 3_000;
 const NEIGHBOURS = ["keycloak", "newapi"] as const;
 
 interface Ledger {
@@ -250,10 +258,16 @@ export function makeTenants(deps: TenantDeps): Tenants {
         .finally(() => {
           each.checking = false;
           checking.delete(run);
+          if (!each.isPostponed) resume();
           alarm.wake();
         });
       checking.add(run);
     }
+  }
+
+  /** Somebody has asked to the end: those who were put off because of that have their turn. */
+  function resume(): void {
+    for (const each of known.values()) if (each.isPostponed) each.checkAt = 0;
   }
 
   async function checkOne(each: KnownTenant, signal: AbortSignal): Promise<void> {
@@ -262,9 +276,11 @@ export function makeTenants(deps: TenantDeps): Tenants {
     const { name, spec, clients, checkKey: key } = candidate;
     const asked = check({ name, spec, clients, previous: checksOf(each) }, signal);
     if (asked === undefined) {
-      each.checkAt = clock.now() + COALESCE_MS;
+      each.isPostponed = true;
+      each.checkAt = clock.now() + jittered(POSTPONED_MS);
       return;
     }
+    each.isPostponed = false;
     each.suspected = false;
     const results = await asked;
     // It is another one by now, or gone: these results are about something else.
@@ -294,6 +310,28 @@ export function makeTenants(deps: TenantDeps): Tenants {
     return ms * (0.9 + deps.random() / 5);
   }
 
+  function withID(tenantID: string): KnownTenant | undefined {
+    return [...known.values()].find(({ acceptance }) => acceptance.accepted?.tenantID === tenantID);
+  }
+
+  function startCounts(signal: AbortSignal): void {
+    for (const each of known.values()) {
+      if (each.countAt === undefined || each.countAt > clock.now()) continue;
+      each.countAt = undefined;
+      const run = count(each, signal)
+        .catch((error: unknown) => log.debug("a tenant's users could not be counted; the next look does", { error }))
+        .finally(() => checking.delete(run));
+      checking.add(run);
+    }
+  }
+
+  async function count(each: KnownTenant, signal: AbortSignal): Promise<void> {
+    const id = each.acceptance.accepted?.tenantID;
+    if (id === undefined) return;
+    each.usage = (await store.tenantUsage(id)).get(id) ?? UNUSED;
+    await write(each, { butUsers: false }, signal);
+  }
+
   /** Whether all is taken in, and nothing there is soon to change. */
   async function looked(signal: AbortSignal): Promise<boolean> {
     try {
@@ -316,8 +354,10 @@ export function makeTenants(deps: TenantDeps): Tenants {
         lookAt = clock.now() + jittered(content ? deps.recheckMs : retryMs);
       }
       startChecks(signal);
+      startCounts(signal);
       const checks = [...known.values()].filter(({ candidate, checking: busy }) => candidate !== undefined && !busy);
-      const next = Math.min(lookAt, ...checks.map(({ checkAt }) => checkAt)) - clock.now();
+      const counts = [...known.values()].flatMap(({ countAt }) => countAt ?? []);
+      const next = Math.min(lookAt, ...counts, ...checks.map(({ checkAt }) => checkAt)) - clock.now();
       await alarm.sleep(Math.min(Math.max(next, COALESCE_MS), IDLE_MS), COALESCE_MS, signal);
     }
   }
@@ -341,8 +381,12 @@ export function makeTenants(deps: TenantDeps): Tenants {
       }
       alarm.wake();
     },
+    counted(tenantID) {
+      const each = withID(tenantID);
+      if (each !== undefined) each.countAt ??= clock.now() + (deps.countMs ?? COUNT_EVERY_MS);
+    },
     suspect(tenantID) {
-      const each = [...known.values()].find(({ candidate }) => candidate?.spec.tenantID === tenantID);
+      const each = withID(tenantID);
       if (each === undefined) return;
       each.suspected = true;
       each.checkAt = 0;

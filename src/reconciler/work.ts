@@ -35,6 +35,8 @@ export interface ClaimDeps {
   readonly handOver: (claim: Claim, to: Waiter) => Promise<boolean>;
   /** False: somebody living holds that uuid. */
   readonly takeOver: (claim: Claim, uuid: string) => Promise<boolean>;
+  /** Somebody of this tenant came to another state. */
+  readonly counted: (tenantID: string) => void;
   /** Something was let go that others of this tenant may wait for. */
   readonly released: (tenantID: string) => void;
   /** Runs what calls a neighbour, with not too many at that origin at once. */
@@ -74,6 +76,9 @@ export interface End {
 
 /** Thrown when a record finds its lease gone: somebody else works on this row now. */
 export class LeaseLost extends Error {}
+
+/** Thrown when the claim has given its row away by itself: nothing of it can come late. */
+export class GivenAway extends LeaseLost {}
 
 export function nowOf(work: Work): Date {
   return new Date(work.deps.clock.now());

@@ -191,6 +191,14 @@ export async function runReconciler(
     workers: config.workers,
     ready: () => tenants.loaded(),
     recovered: () => retries.hurry(),
+    held: () => {
+      const open = new Set(breakers.open());
+      if (open.size === 0) return [];
+      return tenants
+        .all()
+        .filter(({ spec }) => [spec.keycloak.url, spec.newapi.url].some((address) => open.has(new URL(address).origin)))
+        .map(({ tenantID }) => tenantID);
+    },
     openSession: () => openWorkerSession(url, `unified-rbac worker ${config.identity}`),
     record: async (claim, recording) => {
       const next = await record(pool, claim, recording);
@@ -207,6 +215,7 @@ export async function runReconciler(
       reconsider(tenantID);
       tenants.look();
     },
+    counted: (tenantID) => tenants.counted(tenantID),
     crowd: makeCrowd(),
     observe: ({ step, outcome, ms, direction }) => metrics.step({ step, direction, outcome, seconds: ms / 1000 }),
     clock,

@@ -124,6 +124,8 @@ export interface Deleting {
   readonly released: boolean;
   /** RFC 3339: end of the Tenant's deletionGrace. Absent: no grace. */
   readonly purgeAt?: string | undefined;
+  /** It was undone before, and a late worker may have made something since: whatever is found goes, and nothing is told. */
+  readonly again?: boolean | undefined;
 }
 
 export interface SagaRow {

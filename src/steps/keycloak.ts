@@ -87,8 +87,9 @@ export function desiredUser(
 async function down(context: StepContext, how: "lock" | "remove", signal: AbortSignal): Promise<RowPatch> {
   const { row, wrote } = context;
   const realm = context.realm();
-  // The id is a hint; without one (the reply to our create was lost) the marks find the user.
-  const userID = row.keycloakUserID ?? (await realm.findUser(row.uuid, row.tenantID, signal));
+  // The id is a hint; without one (the reply to our create was lost) the marks find the user, and one that came late.
+  const recorded = row.deleting?.again === true ? undefined : row.keycloakUserID;
+  const userID = recorded ?? (await realm.findUser(row.uuid, row.tenantID, signal));
   if (userID === undefined) return {};
   if (row.adopted) {
     if (how === "lock") return {};

@@ -5,6 +5,7 @@ import type { RowPatch, SagaRow } from "../saga/row.ts";
 import { appendAudit, type AuditEntry } from "./audit.ts";
 import { leaveRing } from "./emailRing.ts";
 import { enqueueEvent } from "./outbox.ts";
+import { recheckFrom, RECHECKABLE } from "./sightings.ts";
 import { assignments, type Queryable, type RawRow, sagaRow } from "./sagas.ts";
 import { inTransaction } from "./transaction.ts";
 
@@ -144,6 +145,37 @@ select extract(epoch from case
   else least(free.due_at, (select min(s.lease_until) from user_provision_state s where s.due_at <= now()))
 end - now())::float8 * 1000 as ms
 from free`;
+
+/**
+ * A worker that had lost these rows may have done something outside since: who is finished is looked at from the first
+ * step on, and who was undone is undone once more. Answers those whose undoing is under way: to be asked again.
+ */
+export async function lookAfterLate(db: Queryable, uuids: readonly string[]): Promise<readonly string[]> {
+  await db.query({
+    name: "recheck-after-late",
+    text: `update user_provision_state set due_at = now(), touches = touches + 1, ${recheckFrom("'keycloak'", "null::text")}
+           where sme_user_uuid = any($1::uuid[]) and ${RECHECKABLE}`,
+    values: [uuids],
+  });
+  await db.query({
+    name: "undo-after-late",
+    text: `update user_provision_state set state = 'deleting', due_at = now(), touches = touches + 1, updated_at = now(),
+             version = version + 1,
+             deleting = jsonb_build_object('since', to_char(now() at time zone 'utc', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"'),
+               'objectUID', coalesce(object_uid::text, ''), 'undone', '[]'::jsonb, 'locked', '[]'::jsonb,
+               'released', true, 'again', true)
+           where sme_user_uuid = any($1::uuid[]) and state = 'deleted' and lease_owner is null`,
+    values: [uuids],
+  });
+  const { rows } = await db.query<{ sme_user_uuid: string }>({
+    name: "held-after-late",
+    text: `select sme_user_uuid from user_provision_state
+           where sme_user_uuid = any($1::uuid[]) and lease_owner is not null
+             and (state = 'deleted' or (state = 'deleting' and deleting->>'again' is null))`,
+    values: [uuids],
+  });
+  return rows.map((row) => row.sme_user_uuid);
+}
 
 export interface Recording {
   readonly patch: RowPatch;

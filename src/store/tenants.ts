@@ -150,7 +150,7 @@ export async function removeTenant(db: Queryable, tenantID: string, objectUID: s
 }
 
 /** By tenant id; a tenant without rows and without waiting objects is absent. */
-export async function tenantUsage(db: Queryable): Promise<Map<string, TenantUsage>> {
+export async function tenantUsage(db: Queryable, tenantID?: string): Promise<Map<string, TenantUsage>> {
   const { rows } = await db.query<{
     tenant: string;
     state: string;
@@ -159,16 +159,18 @@ export async function tenantUsage(db: Queryable): Promise<Map<string, TenantUsag
     living: number;
     namespaces: string[];
   }>({
-    name: "tenant-usage",
+    // Two statements: what is cheap for one tenant is not what is cheap for all.
+    name: tenantID === undefined ? "tenant-usage" : "usage-of-tenant",
     text: `select sme_tenant_id as tenant, state, true as holds, count(*)::int as n,
              (count(*) filter (where confirmed_at is not null and state not in ('retained', 'orphaned')
                 and coalesce(deleting->>'released', 'false') <> 'true'))::int as living,
              coalesce(array_agg(distinct object_namespace) filter (where object_namespace is not null), '{}') as namespaces
-           from user_provision_state where state <> 'deleted' and voided_at is null group by 1, 2
+           from user_provision_state where state <> 'deleted' and voided_at is null ${tenantID === undefined ? "" : "and sme_tenant_id = $1"} group by 1, 2
            union all
            select tenant, 'waiting', false, count(*)::int, count(*)::int, '{}' from waiting
-           where tenant is not null group by 1
+           where tenant ${tenantID === undefined ? "is not null" : "= $1"} group by 1
            order by 1, 2`,
+    values: tenantID === undefined ? [] : [tenantID],
   });
   const usage = new Map<string, TenantUsage>();
   for (const row of rows) {
@@ -211,7 +213,8 @@ export interface TenantStore {
   mirrorTenant(tenant: TenantRecord): Promise<boolean>;
   grantNamespaces(tenantID: string, namespaces: readonly string[]): Promise<boolean>;
   removeTenant(tenantID: string, objectUID: string): Promise<boolean>;
-  tenantUsage(): Promise<Map<string, TenantUsage>>;
+  /** Of all tenants, or of one. */
+  tenantUsage(tenantID?: string): Promise<Map<string, TenantUsage>>;
   touchTenantRows(tenantID: string, revision?: string): Promise<number>;
 }
 
@@ -221,7 +224,7 @@ export function tenantStore(db: Queryable): TenantStore {
     mirrorTenant: (tenant) => mirrorTenant(db, tenant),
     grantNamespaces: (tenantID, namespaces) => grantNamespaces(db, tenantID, namespaces),
     removeTenant: (tenantID, objectUID) => removeTenant(db, tenantID, objectUID),
-    tenantUsage: () => tenantUsage(db),
+    tenantUsage: (tenantID) => tenantUsage(db, tenantID),
     touchTenantRows: (tenantID, revision) => touchTenantRows(db, tenantID, revision),
   };
 }

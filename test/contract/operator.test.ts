@@ -1,78 +1,33 @@
 /** The operator's port over HTTP, on a real Postgres: who is answered, what is shown, what is ended. */
 import { randomUUID } from "node:crypto";
-import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from "vitest";
+import { request as httpRequest } from "node:http";
+import { afterAll, afterEach, beforeAll, describe, expect, test } from "vitest";
 import { OPERATOR_HEADER, peopleAnswer, sagasAnswer, strangersAnswer } from "../../src/api/operator.ts";
 import { TransientError } from "../../src/lib/errors.ts";
 import { silentLog } from "../../src/lib/log.ts";
-import { makeOperatorServer, type OperatorServer } from "../../src/ops/operatorServer.ts";
+import { makeOperatorServer } from "../../src/ops/operatorServer.ts";
 import type { TenantAccess } from "../../src/reconciler/access.ts";
 import { makeOperator } from "../../src/reconciler/operator.ts";
 import { appendAudit } from "../../src/store/audit.ts";
-import { type Applicant, bind } from "../../src/store/bindings.ts";
 import { type Claim, claimDue, record } from "../../src/store/claims.ts";
 import { drainOutbox } from "../../src/store/outbox.ts";
-import { makePool, type Pool } from "../../src/store/pool.ts";
+import { makePool } from "../../src/store/pool.ts";
 import { loadSaga } from "../../src/store/sagas.ts";
 import { openWorkerSession } from "../../src/store/workerSession.ts";
-import { NOW, tenant } from "../support/builders.ts";
-import { type FakeCluster, makeFakeCluster } from "../support/fakeCluster.ts";
-import { type FakeRealm, makeFakeRealm } from "../support/fakeNeighbours.ts";
-import { freshDatabase, type TestDatabase } from "../support/postgres.ts";
+import { NOW } from "../support/builders.ts";
+import { deleting, openOperatorBench, type OperatorBench } from "../support/operatorBench.ts";
 
-const clock = { now: () => NOW.getTime() };
-let database: TestDatabase;
-let pool: Pool;
-let cluster: FakeCluster;
-let clusterID: string;
-let realm: FakeRealm;
-let access: TenantAccess | undefined;
-let looks: number;
-let server: OperatorServer;
-
+let bench: OperatorBench;
 beforeAll(async () => {
-  database = await freshDatabase();
-  pool = makePool({ url: database.url, max: 8, applicationName: "test" });
+  bench = await openOperatorBench();
 });
-afterAll(async () => {
-  await pool.end();
-  await database.drop();
-});
-beforeEach(async () => {
-  cluster = makeFakeCluster(clock);
-  cluster.createNamespace("tenant-a");
-  clusterID = await cluster.clusterID(AbortSignal.timeout(1000));
-  realm = makeFakeRealm();
-  access = {
-    tenantID: "acme",
-    name: "acme",
-    revision: "r1",
-    ready: true,
-    notReadyMessage: "",
-    realmIsExclusive: true,
-    spec: tenant({ adoption: "Unclaimed", allow: { emailDomains: ["acme.example"], groups: ["devs"] } }),
-    realm,
-    gateway: undefined,
-  };
-  looks = 0;
-  const operator = makeOperator({
-    pool,
-    cluster,
-    clusterID: () => Promise.resolve(clusterID),
-    tenants: { get: (id) => (id === "acme" ? access : undefined) },
-    look: () => (looks += 1),
-    clock,
-    log: silentLog,
-  });
-  server = makeOperatorServer({ address: { host: "127.0.0.1", port: 0 }, operator, log: silentLog });
-  await server.start();
-});
-afterEach(async () => {
-  await server.stop();
-  await pool.query("truncate user_provision_state, waiting, outbox, audit");
-});
+afterAll(() => bench?.close());
+afterEach(() => bench.clear());
+
+const person: OperatorBench["person"] = (name, columns) => bench.person(name, columns);
 
 async function send(method: string, path: string, body?: unknown, headers: Record<string, string> = {}) {
-  const response = await fetch(`http://127.0.0.1:${server.port()}${path}`, {
+  const response = await fetch(`${bench.url}${path}`, {
     method,
     headers: {
       [OPERATOR_HEADER]: "grace",
@@ -84,33 +39,6 @@ async function send(method: string, path: string, body?: unknown, headers: Recor
   return { status: response.status, body: (await response.json()) as Record<string, unknown> };
 }
 
-async function person(name: string, columns: Record<string, unknown> = {}): Promise<string> {
-  const applicant: Applicant = {
-    uid: randomUUID(),
-    namespace: "tenant-a",
-    name,
-    createdAt: NOW,
-    tenantID: "acme",
-    email: `${name}@acme.example`,
-    pin: undefined,
-    maxUsers: undefined,
-    clusterID,
-  };
-  const binding = await bind(pool, applicant, () => Promise.resolve(undefined));
-  if (binding.kind !== "bound") throw new Error(binding.reason);
-  const all = { state: "done", reached: "done", kc_user_id: `kc-${name}`, newapi_user_id: `na-${name}`, ...columns };
-  const names = Object.keys(all);
-  await pool.query(
-    `update user_provision_state set ${names.map((column, i) => `${column} = $${i + 2}`).join(", ")} where sme_user_uuid = $1`,
-    [binding.row.uuid, ...Object.values(all)],
-  );
-  return binding.row.uuid;
-}
-
-const deleting = (given: object) => ({
-  state: "deleting",
-  deleting: { since: NOW.toISOString(), objectUID: randomUUID(), undone: [], locked: [], released: true, ...given },
-});
 const order = (name: string, given: object = {}) => ({ email: `${name}@acme.example`, reason: "ticket 17", ...given });
 const LATER = "2099-01-01T00:00:00.000Z";
 
@@ -128,12 +56,8 @@ describe("whoever asks", () => {
   });
 
   test("is refused under a name that somebody chose for this machine", async () => {
-    const { request } = await import("node:http");
     const status = await new Promise((resolve, reject) => {
-      request({
-        host: "127.0.0.1",
-        port: server.port(),
-        path: "/v1/debts",
+      httpRequest(`${bench.url}/v1/debts`, {
         headers: { host: "rebound.example", [OPERATOR_HEADER]: "grace" },
       })
         .on("response", (answer) => resolve(answer.resume().statusCode))
@@ -161,11 +85,11 @@ describe("whoever asks", () => {
     const broken = makePool({ url: "postgres://x:x@127.0.0.1:1/x", max: 1, applicationName: "test" });
     const operator = makeOperator({
       pool: broken,
-      cluster,
-      clusterID: () => Promise.resolve(clusterID),
+      cluster: bench.cluster,
+      clusterID: () => Promise.resolve("c"),
       tenants: { get: () => undefined },
       look: () => undefined,
-      clock,
+      clock: { now: () => NOW.getTime() },
       log: silentLog,
     });
     const other = makeOperatorServer({ address: { host: "127.0.0.1", port: 0 }, operator, log: silentLog });
@@ -202,8 +126,8 @@ describe("the books", () => {
   test("show one person by name, uuid or address, with what was done, oldest first", async () => {
     const uuid = await person("ada");
     const entry = { uuid, tenantID: "acme", step: "keycloak", target: "kc-ada" };
-    await appendAudit(pool, [{ ...entry, action: "created" }]);
-    await appendAudit(pool, [{ ...entry, action: "updated", detail: { email: true } }]);
+    await appendAudit(bench.pool, [{ ...entry, action: "created" }]);
+    await appendAudit(bench.pool, [{ ...entry, action: "updated", detail: { email: true } }]);
     for (const query of ["namespace=tenant-a&name=ada", `uuid=${uuid}`, "email=ADA%40acme.example"]) {
       const found = peopleAnswer.parse((await send("GET", `/v1/people?${query}`)).body);
       expect(found.sagas).toMatchObject([{ uuid, email: "ada@acme.example", state: "done", thisCluster: true }]);
@@ -226,8 +150,12 @@ describe("a purge", () => {
     const uuid = await person("ada", { state: "orphaned" });
     const answer = await send("POST", `/v1/people/${uuid}/purge`, order("ada"));
     expect(answer).toMatchObject({ status: 200, body: { owed: ["secret", "newapi", "keycloak"] } });
-    expect(await loadSaga(pool, uuid)).toMatchObject({ state: "deleting", deleting: { released: true }, dueAt: NOW });
-    expect(looks).toBe(1);
+    expect(await loadSaga(bench.pool, uuid)).toMatchObject({
+      state: "deleting",
+      deleting: { released: true },
+      dueAt: NOW,
+    });
+    expect(bench.looks()).toBe(1);
     const { audit } = peopleAnswer.parse((await send("GET", `/v1/people?uuid=${uuid}`)).body);
     expect(audit).toMatchObject([
       {
@@ -244,21 +172,21 @@ describe("a purge", () => {
     const living = await person("bob");
     const wrong = await send("POST", `/v1/people/${orphan}/purge`, order("bob"));
     expect(wrong).toMatchObject({ status: 409, body: { error: { message: /another email/ } } });
-    cluster.applyUser("tenant-a", "ada", { email: "Ada@acme.example" });
+    bench.cluster.applyUser("tenant-a", "ada", { email: "Ada@acme.example" });
     const back = await send("POST", `/v1/people/${orphan}/purge`, order("ada"));
     expect(back).toMatchObject({ status: 409, body: { error: { message: /gets these accounts back/ } } });
     const alive = await send("POST", `/v1/people/${living}/purge`, order("bob"));
     expect(alive).toMatchObject({ status: 409, body: { error: { message: /remove it from Git/ } } });
-    expect([(await loadSaga(pool, orphan))?.state, (await loadSaga(pool, living))?.state]).toEqual([
+    expect([(await loadSaga(bench.pool, orphan))?.state, (await loadSaga(bench.pool, living))?.state]).toEqual([
       "orphaned",
       "done",
     ]);
-    expect((await pool.query("select 1 from audit")).rowCount).toBe(0);
+    expect((await bench.pool.query("select 1 from audit")).rowCount).toBe(0);
   });
 
   test("goes on when the name belongs to somebody else by now", async () => {
     const uuid = await person("ada", { state: "orphaned" });
-    cluster.applyUser("tenant-a", "ada", { email: "another@acme.example" });
+    bench.cluster.applyUser("tenant-a", "ada", { email: "another@acme.example" });
     expect((await send("POST", `/v1/people/${uuid}/purge`, order("ada"))).status).toBe(200);
   });
 
@@ -272,7 +200,7 @@ describe("a purge", () => {
     expect((await send("POST", path, order("ada"), { "content-type": "text/plain" })).status).toBe(400);
     expect((await send("POST", path, "{")).status).toBe(400);
     expect((await send("POST", `/v1/people/${randomUUID()}/purge`, order("ada"))).status).toBe(404);
-    expect((await loadSaga(pool, uuid))?.state).toBe("orphaned");
+    expect((await loadSaga(bench.pool, uuid))?.state).toBe("orphaned");
   });
 });
 
@@ -281,26 +209,30 @@ describe("a waived debt", () => {
     const uuid = await person("ada", deleting({ undone: ["secret"] }));
     const answer = await send("POST", `/v1/debts/${uuid}/waive`, order("ada"));
     expect(answer).toMatchObject({ status: 200, body: { owed: ["newapi", "keycloak"] } });
-    expect(await loadSaga(pool, uuid)).toMatchObject({ state: "deleted", keycloakUserID: "kc-ada", dueAt: undefined });
+    expect(await loadSaga(bench.pool, uuid)).toMatchObject({
+      state: "deleted",
+      keycloakUserID: "kc-ada",
+      dueAt: undefined,
+    });
     const sent: string[] = [];
-    await drainOutbox(pool, 10, (event) => Promise.resolve(void sent.push(event.type)));
+    await drainOutbox(bench.pool, 10, (event) => Promise.resolve(void sent.push(event.type)));
     expect(sent).toEqual(["sme.user.deleted"]);
     expect((await send("POST", `/v1/debts/${uuid}/waive`, order("ada"))).status).toBe(409);
   });
 
   test("takes the row from a worker that is just paying it", async () => {
     const uuid = await person("ada", { ...deleting({}), due_at: new Date(0) });
-    const session = await openWorkerSession(database.url, "test worker");
-    const [claim] = await claimDue(pool, session.owner, 1);
+    const session = await openWorkerSession(bench.databaseURL, "test worker");
+    const [claim] = await claimDue(bench.pool, session.owner, 1);
     await send("POST", `/v1/debts/${uuid}/waive`, order("ada"));
-    const late = await record(pool, claim as Claim, {
+    const late = await record(bench.pool, claim as Claim, {
       patch: { state: "deleting" },
       lease: { dueAt: null },
       audit: [],
       events: [],
     });
     expect(late).toBeUndefined();
-    expect((await loadSaga(pool, uuid))?.state).toBe("deleted");
+    expect((await loadSaga(bench.pool, uuid))?.state).toBe("deleted");
     await session.close();
   });
 });
@@ -308,10 +240,10 @@ describe("a waived debt", () => {
 describe("the people of a realm", () => {
   test("come with why they may not be adopted, Keycloak's reasons and the Tenant's", async () => {
     const asked: unknown[] = [];
-    access = {
-      ...(access as TenantAccess),
+    bench.access = {
+      ...(bench.access as TenantAccess),
       realm: {
-        ...realm,
+        ...bench.realm,
         strangers: (request) => {
           asked.push(request);
           const common = { username: "u", enabled: true };
@@ -336,12 +268,12 @@ describe("the people of a realm", () => {
 
   test("cannot be shown without the Tenant, its credentials or Keycloak: a sentence each", async () => {
     expect(await send("GET", "/v1/strangers?tenant=other")).toMatchObject({ status: 404 });
-    realm.fail("strangers", new TransientError({ code: "NeighbourUnavailable", message: "keycloak is away." }));
+    bench.realm.fail("strangers", new TransientError({ code: "NeighbourUnavailable", message: "keycloak is away." }));
     expect(await send("GET", "/v1/strangers?tenant=acme")).toMatchObject({
       status: 502,
       body: { error: { message: "keycloak is away." } },
     });
-    access = { ...(access as TenantAccess), realm: undefined, notReadyMessage: "Secret k does not exist." };
+    bench.access = { ...(bench.access as TenantAccess), realm: undefined, notReadyMessage: "Secret k does not exist." };
     expect(await send("GET", "/v1/strangers?tenant=acme")).toMatchObject({
       status: 404,
       body: { error: { message: "There are no credentials for Keycloak. Secret k does not exist." } },

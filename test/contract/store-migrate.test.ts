@@ -1,6 +1,8 @@
 import { afterEach, describe, expect, test } from "vitest";
 import pg from "pg";
+import { claimDue, record } from "../../src/store/claims.ts";
 import { migrate, type Migration, MigrationError, readMigrations } from "../../src/store/migrate.ts";
+import { makePool } from "../../src/store/pool.ts";
 import { freshDatabase, type TestDatabase } from "../support/postgres.ts";
 
 const dropped: TestDatabase[] = [];
@@ -29,6 +31,90 @@ const made = (number: number, sql: string, checksum = `sum-${number}`): Migratio
   name: `${String(number).padStart(4, "0")}_made.sql`,
   sql,
   checksum,
+});
+
+/** Every row of every table, as JSON. */
+async function everything(url: string): Promise<Record<string, unknown>> {
+  const tables = ["user_provision_state", "waiting", "tenants", "tenant_namespaces", "outbox", "audit", "drift_checks"];
+  const found: Record<string, unknown> = {};
+  for (const table of tables) {
+    found[table] = (await query(url, `select to_jsonb(t) as row from ${table} t order by to_jsonb(t)::text`)).map(
+      (each) => (each as { row: unknown }).row,
+    );
+  }
+  return found;
+}
+
+/** As schema 0001 had it: a row of every state, one of every kind of the other tables. */
+const ROWS_OF_0001 = `
+  insert into user_provision_state (sme_user_uuid, sme_tenant_id, email, state, reached, object_uid, object_namespace,
+    object_name, cluster_id, confirmed_at, kc_user_id, newapi_user_id, secret_namespace, secret_name, secret_uid, handled,
+    run, deleting, last_error, key_generation, history)
+  select gen_random_uuid(), 'acme', state || '@example.com', state, case when state = 'done' then 'done' else 'kc_created' end,
+    gen_random_uuid(), 'tenant-a', replace(state, '_', '-'), 'c1', now(), 'kc-' || state, 'na-' || state, 'tenant-a',
+    'newapi-key-' || state, gen_random_uuid(),
+    case when state = 'done' then '{"generation": 1, "tenantRevision": "r1", "key": "works", "notes": []}'::jsonb end,
+    case when state = 'kc_created' then
+      '{"reason": "create", "generation": 1, "step": "newapi", "attempt": 2, "done": false}'::jsonb end,
+    case when state = 'deleting' then jsonb_build_object('since', '2026-05-01T12:00:00.000Z', 'objectUID', gen_random_uuid(),
+      'undone', '["secret"]'::jsonb, 'released', true) end,
+    case when state = 'failed' then '{"step": "keycloak", "class": "terminal", "code": "UserClaimed", "message": "x"}'::jsonb end,
+    3, '[{"at": "2026-05-01T12:00:00Z", "state": "pending", "reason": "Progressing"}]'
+  from unnest(array['pending', 'kc_created', 'newapi_created', 'secret_applied', 'done', 'failed', 'deleting', 'deleted',
+    'retained', 'orphaned']) as state;
+  insert into waiting values (gen_random_uuid(), 'tenant-a', 'w', 'acme', 'done@example.com', now(), 'EmailInUse');
+  insert into tenants (tenant_id, object_uid, name, object_created_at, accepted, revision)
+    values ('acme', gen_random_uuid(), 'acme', now(), '{"tenantID": "acme"}', 'r1');
+  insert into tenant_namespaces values ('tenant-a', 'acme');
+  insert into drift_checks values ('acme', now());
+  insert into outbox (id, payload) values (gen_random_uuid(), '{"type": "sme.user.created"}');
+  insert into audit (sme_user_uuid, sme_tenant_id, step, action, target, detail)
+    values (gen_random_uuid(), 'acme', 'keycloak', 'created', 'kc-1', '{"groups": ["/a"]}');`;
+
+describe("migrate, from every earlier version", async () => {
+  const all = await readMigrations();
+  const earlier = all.slice(0, -1).map((_, index) => index + 1);
+
+  async function databaseOf(version: number): Promise<string> {
+    const url = await emptyDatabase();
+    await migrate({ url, migrations: all.slice(0, 1) });
+    await query(url, ROWS_OF_0001);
+    await migrate({ url, migrations: all.slice(0, version) });
+    return url;
+  }
+
+  test.each(earlier)("schema %i comes to the newest, and nothing of its data is lost or changed", async (version) => {
+    const url = await databaseOf(version);
+    const before = await everything(url);
+    expect(before["user_provision_state"]).toHaveLength(10);
+    expect(await migrate({ url })).toEqual(all.slice(version).map(({ name }) => name));
+    expect(await everything(url)).toMatchObject(before);
+  });
+
+  test.each(earlier)("the rows of schema %i are read, claimed and recorded by this program", async (version) => {
+    const url = await databaseOf(version);
+    await migrate({ url });
+    await query(url, "update user_provision_state set due_at = now()");
+    const pool = makePool({ url, max: 2, applicationName: "test" });
+    try {
+      const claims = await claimDue(pool, 1, 20);
+      expect(claims.map(({ row }) => row.state).toSorted()).toHaveLength(10);
+      for (const claim of claims) {
+        expect(claim.row).toMatchObject({ keyGeneration: 3, secretPlaces: [], tenantID: "acme" });
+        const entry = { uuid: claim.row.uuid, tenantID: "acme", step: "secret", action: "updated", target: "s" };
+        const recording = { patch: {}, lease: { dueAt: null }, audit: [entry], events: [] };
+        expect(await record(pool, claim, recording)).toBeDefined();
+      }
+    } finally {
+      await pool.end();
+    }
+  });
+
+  test.each(earlier)("two at once bring schema %i to the newest, once", async (version) => {
+    const url = await databaseOf(version);
+    const results = await Promise.all([migrate({ url }), migrate({ url })]);
+    expect(results.map((applied) => applied.length).toSorted((a, b) => a - b)).toEqual([0, all.length - version]);
+  });
 });
 
 describe("migrate", () => {

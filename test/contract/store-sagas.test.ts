@@ -9,7 +9,15 @@ import { appendAudit } from "../../src/store/audit.ts";
 import { type Applicant, bind, type Binding } from "../../src/store/bindings.ts";
 import { handOver, moveEmail, takeOver } from "../../src/store/moves.ts";
 import { firstWaiter, forgetApplicant, listWaiting, waitForTenant } from "../../src/store/waiting.ts";
-import { type Claim, claimDue, earliestDueMs, livingWorkers, record, type Recording } from "../../src/store/claims.ts";
+import {
+  type Claim,
+  claimDue,
+  earliestDueMs,
+  livingWorkers,
+  lookAfterLate,
+  record,
+  type Recording,
+} from "../../src/store/claims.ts";
 import { drainOutbox, enqueueEvent, forgetSentEvents } from "../../src/store/outbox.ts";
 import { makePool, type Pool } from "../../src/store/pool.ts";
 import { loadSaga } from "../../src/store/sagas.ts";
@@ -112,6 +120,43 @@ async function claimOne(owner: number): Promise<Claim> {
   return claim;
 }
 
+describe("a worker that comes late", () => {
+  test("has the finished looked at from the first step on", async () => {
+    const row = await set(await bound(), { ...DONE, handled: handled() });
+    expect(await lookAfterLate(pool, [row.uuid])).toEqual([]);
+    expect(await again(row)).toMatchObject({ state: "done", run: { reason: "drift", step: "keycloak", done: false } });
+    expect((await claimDue(pool, (await worker()).owner, 10)).map((claim) => claim.row.uuid)).toEqual([row.uuid]);
+  });
+
+  test("has the undone undone once more, as something that is told to nobody", async () => {
+    const row = await set(await bound(), { state: "deleted", due_at: null, object_uid: null });
+    await lookAfterLate(pool, [row.uuid]);
+    expect(await again(row)).toMatchObject({
+      state: "deleting",
+      deleting: { undone: [], released: true, again: true },
+    });
+    expect((await claimDue(pool, (await worker()).owner, 10)).map((claim) => claim.row.uuid)).toEqual([row.uuid]);
+  });
+
+  test("asks again about one that is being undone just now, and disturbs nobody at it", async () => {
+    const { owner } = await worker();
+    const row = await set(await bound(), { state: "deleting", deleting: deleting(false) });
+    const claim = await claimOne(owner);
+    expect(await lookAfterLate(pool, [row.uuid])).toEqual([row.uuid]);
+    const ended = giving({ state: "deleted", deleting: null, objectUID: null });
+    expect(await record(pool, claim, ended)).toBeDefined();
+    expect(await lookAfterLate(pool, [row.uuid])).toEqual([]);
+    expect(await again(row)).toMatchObject({ state: "deleting", deleting: { again: true } });
+  });
+
+  test("leaves alone who was kept, or never finished", async () => {
+    const kept = await set(await bound({ name: "kept" }), { state: "retained", due_at: null });
+    const begun = await set(await bound({ name: "begun" }), { due_at: null });
+    expect(await lookAfterLate(pool, [kept.uuid, begun.uuid])).toEqual([]);
+    expect([await again(kept), await again(begun)]).toEqual([kept, begun]);
+  });
+});
+
 describe("claiming", () => {
   test("takes what is due and nothing else", async () => {
     const { owner } = await worker();
@@ -158,6 +203,15 @@ describe("claiming", () => {
     } finally {
       client.release();
     }
+  });
+
+  test("takes one at a time of a tenant that is counted nearly full, after the others", async () => {
+    const { owner } = await worker();
+    for (let n = 0; n < 5; n += 1) await bound({ name: `held${n}`, tenantID: "held" });
+    for (let n = 0; n < 3; n += 1) await bound({ name: `free${n}`, tenantID: "free" });
+    const claims = await claimDue(pool, owner, 8, new Map([["held", 3]]), 4);
+    expect(claims.map((claim) => claim.row.tenantID).toSorted()).toEqual(["free", "free", "free", "held"]);
+    expect(await claimDue(pool, owner, 8, new Map([["held", 4]]), 4)).toEqual([]);
   });
 
   test("never gives one row to two, however many claim at once", async () => {

@@ -165,6 +165,7 @@ describe("the use of a tenant", () => {
       namespaces: ["acme", "debt", "two"],
     });
     expect(usage.get("globex")).toEqual({ rows: 0, total: 1, byState: { waiting: 1 }, namespaces: [] });
+    expect(await tenantUsage(pool, "acme")).toEqual(new Map([["acme", usage.get("acme")]]));
   });
 });
 

@@ -9,7 +9,8 @@ import type { Trouble } from "./trouble.ts";
 
 export type Cut =
   | { readonly kind: "none" }
-  | { readonly kind: "kill"; readonly at: Point; readonly nth: number }
+  /** `again`: started again, it is killed there as well, when it comes there. */
+  | { readonly kind: "kill"; readonly at: Point; readonly nth: number; readonly again?: Point | undefined }
   | { readonly kind: "lost"; readonly on: Happening; readonly nth: number; readonly trouble: Trouble };
 
 export interface Case {
@@ -42,7 +43,7 @@ export function describe({ scenario, gateway, cut }: Case): string {
     case "none":
       return `${what}, undisturbed`;
     case "kill":
-      return `${what}, killed ${cut.at.replace(":", " ")}${times}`;
+      return `${what}, killed ${[cut.at, ...(cut.again === undefined ? [] : [cut.again])].join(" and ").replaceAll(":", " ")}${times}`;
     case "lost":
       return `${what}, ${cut.trouble} at ${cut.on}${times}`;
     default:
@@ -99,6 +100,10 @@ async function act(place: Place, { scenario, cut }: Case): Promise<Acted> {
   await scenario.act(place);
   if (cut.kind === "kill") {
     await orLate(place.ended(), `the process never came ${cut.at.replace(":", " ")}`);
+    if (cut.again !== undefined) {
+      place.start({ kind: "die", at: cut.again, nth: 1 });
+      await orLate(place.ended(), `the process never came ${cut.again.replace(":", " ")}`);
+    }
     began = Date.now();
     place.start();
   }

@@ -211,6 +211,7 @@ const STATEMENTS: readonly (readonly [RegExp, Happening | "background"])[] = [
   [/^(void-unconfirmed|touch-unsettled|compare-secrets|touch-tenant-rows|touch-drifted)$/, "background"],
   [/^(tell-ring|leave-ring)$/, "background"],
   [/^(take-drift-check|give-back-lost|remove-tenant|mark-seen-deleted|delete from outbox)/, "background"],
+  [/^(recheck|undo)-after-late$/, "background"],
   [/^update user_provision_state (s )?set (due_at = now\(\), touches|state = 'orphaned', due_at)/, "background"],
   // Whatever begins so and is none of the above looks.
   [/^(lock-tenant|known-rows|one-for-update|fence-row|rows-of-email|email-wishes|my-wish|quota)$/, "background"],

@@ -37,8 +37,18 @@ export function missed(survey: readonly Outcome[]): string[] {
   ];
 }
 
+/** In the short form both points of an effect in one case: killed before it, and when it comes there again, after it. */
 export function killCases(survey: readonly Outcome[], choice: Choice): Case[] {
   const random = makeRandom(choice.seed);
+  if (choice.short) {
+    return EFFECTS.flatMap((effect) => {
+      const at: Point = `before:${effect}`;
+      return chosen(passing(survey, at), choice, random).map((one): Case => ({
+        ...one,
+        cut: { kind: "kill", at, nth: 1, again: `after:${effect}` },
+      }));
+    });
+  }
   return ALL_POINTS.flatMap((at) =>
     chosen(passing(survey, at), choice, random).map((one): Case => ({ ...one, cut: { kind: "kill", at, nth: 1 } })),
   );

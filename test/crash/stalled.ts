@@ -143,10 +143,13 @@ async function begin(place: Place, scenario: Scenario, at: Point): Promise<Perso
   return before;
 }
 
-/** What a row says of the person; not how often it was looked at. */
+/** What a row says of the person; not how often it was looked at, nor which traces of somebody gone were found. */
 async function rows(place: Place): Promise<unknown[]> {
   const found = await place.db.query(
-    `select sme_user_uuid, state, reached, kc_user_id, newapi_user_id, object_uid, secret_name, key_generation, deleting
+    `select sme_user_uuid, state, reached, object_uid, key_generation, deleting,
+            case when state <> 'deleted' then kc_user_id end as kc_user_id,
+            case when state <> 'deleted' then newapi_user_id end as newapi_user_id,
+            case when state <> 'deleted' then secret_name end as secret_name
        from user_provision_state order by sme_user_uuid`,
   );
   return found.rows;

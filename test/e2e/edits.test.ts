@@ -127,11 +127,23 @@ const EDITS: Readonly<Record<string, Edit>> = {
     was: ["Ada"],
     is: ["Ada Lovelace"],
   },
-  firstName: { from: { firstName: "Ada" }, to: { firstName: "Augusta" }, look: inKeycloak("firstName"), was: "Ada", is: "Augusta" },
+  firstName: {
+    from: { firstName: "Ada" },
+    to: { firstName: "Augusta" },
+    look: inKeycloak("firstName"),
+    was: "Ada",
+    is: "Augusta",
+  },
   lastName: { to: { lastName: "Lovelace" }, look: inKeycloak("lastName"), was: undefined, is: "Lovelace" },
   enabled: { to: { enabled: false }, look: inKeycloak("enabled"), was: true, is: false },
   groups: { to: { groups: ["team"] }, look: groups, was: ["/sme-users"], is: ["/sme-users", "/team"] },
-  "groups to none": { from: { groups: ["/team"] }, to: { groups: [] }, look: groups, was: ["/sme-users", "/team"], is: ["/sme-users"] },
+  "groups to none": {
+    from: { groups: ["/team"] },
+    to: { groups: [] },
+    look: groups,
+    was: ["/sme-users", "/team"],
+    is: ["/sme-users"],
+  },
   realmRoles: { to: { realmRoles: ["auditor"] }, look: roles, was: [], is: ["auditor"] },
   "realmRoles to none": { from: { realmRoles: ["auditor"] }, to: {}, look: roles, was: ["auditor"], is: [] },
   attributes: {
@@ -300,7 +312,10 @@ describe.concurrent("an edit of", () => {
     expect(resumed.apiKey).not.toBe(person.apiKey);
     expect((await user(plain, person))?.attributes).toMatchObject({ displayName: ["Later"] });
     expect(
-      z.array(condition).parse((await plain.user("suspended"))?.status?.conditions).map(({ type }) => type),
+      z
+        .array(condition)
+        .parse((await plain.user("suspended"))?.status?.conditions)
+        .map(({ type }) => type),
     ).not.toContain("Suspended");
 
     await plain.apply("suspended", { suspend: true });

@@ -232,7 +232,7 @@ describe("marks", () => {
     await first.tenantSays("Ready", "False", "MarksForgeable");
     await first.apply("heir");
     await first.says("heir", "Ready", "False", "TenantNotReady");
-    await untouched();
+    await untouchedAfterLook();
 
     await first.realm.setProfile("ADMIN_EDIT");
     await first.tenantSays("Ready", "True", "Ready");

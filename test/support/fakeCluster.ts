@@ -255,7 +255,9 @@ export function makeFakeCluster(options: { now?: () => number } = {}): FakeClust
       call("setTenantFinalizer", signal, () => {
         const path = tenantPath(tenant.metadata.name);
         if (!present) removeOurs(path, tenant.metadata);
-        else if (!tenant.metadata.finalizers?.includes(FINALIZER)) addOurs(path, tenant.metadata);
+        else if (!tenant.metadata.finalizers?.includes(FINALIZER))
+          return addOurs(path, tenant.metadata).metadata.resourceVersion;
+        return undefined;
       }),
 
     getSecret: (namespace, name, signal) =>

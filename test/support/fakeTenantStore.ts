@@ -71,7 +71,8 @@ export function makeFakeTenantStore(): FakeTenantStore {
         writes += 1;
         return true;
       }),
-    tenantUsage: () => call(() => new Map(usage)),
+    tenantUsage: (tenantID) =>
+      call(() => new Map([...usage].filter(([id]) => tenantID === undefined || id === tenantID))),
     touchTenantRows: (tenantID, revision) => call(() => touches.push(`${tenantID} ${revision ?? "*"}`)),
 
     setDown: (now) => void (down = now),

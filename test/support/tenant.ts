@@ -13,6 +13,7 @@ import type { ConditionType } from "../../src/api/reasons.ts";
 import { liveTenant, type LiveTenant } from "../../src/api/tenant.ts";
 import { liveTenantUser, type LiveTenantUser, type TenantUserSpecInput } from "../../src/api/tenantUser.ts";
 import { collectionPath, objectPath } from "../../src/kube/objects.ts";
+import type { Clone } from "../../stack/git.ts";
 import type { StackEnv } from "../../stack/index.ts";
 import type { Kube } from "../../stack/kube.ts";
 import { GIT_REPOSITORY, gitRepositoriesPath, kustomizationsPath, onboardTenant } from "../../stack/onboard.ts";
@@ -78,6 +79,10 @@ export interface TestTenant extends Pick<OnboardedTenant, "id" | "namespace" | "
   manifest(name: string, spec?: Partial<TenantUserSpecInput>): string;
   /** One commit: each path with its new text, or undefined to remove the file. Pushes, tells Flux, gives the hash. */
   commit(files: Readonly<Record<string, string | undefined>>): Promise<string>;
+  /** Another clone of the repository, as a person has one. */
+  clone(dir: string): Promise<Clone>;
+  /** Tells Flux that somebody has pushed. */
+  pushed(): Promise<void>;
   /** Waits until Flux calls this commit applied and healthy. */
   applied(commit: string): Promise<KustomizationSeen>;
   kustomization(): Promise<KustomizationSeen>;
@@ -223,6 +228,8 @@ export async function makeTenant(sides: Sides, label: string, wishes: TenantWish
       await onboarded.pushed(kube);
       return commit;
     },
+    clone: (dir) => onboarded.clone(dir),
+    pushed: () => onboarded.pushed(kube),
     applied: (commit) =>
       soon(async () => {
         const seen = await tenant.kustomization();

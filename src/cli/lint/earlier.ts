@@ -37,6 +37,7 @@ export async function objectsAt(
   const base = (await git("", "merge-base", commit, "HEAD").catch(() => commit)).trim();
   const names = await git(
     `--against ${ref}: git cannot compare the given paths with it; are all of them in one repository?`,
+    "--literal-pathspecs",
     "diff",
     "--name-only",
     "--no-renames",
@@ -49,7 +50,14 @@ export async function objectsAt(
   );
   const before = new Map<string, Subject>();
   for (const name of names.split("\0").filter((each) => /\.ya?ml$/.test(each))) {
-    const text = await git(`--against ${ref}: ${name} cannot be read`, "-C", root, "show", `${base}:${name}`);
+    const text = await git(
+      `--against ${ref}: ${name} cannot be read`,
+      "-C",
+      root,
+      "cat-file",
+      "blob",
+      `${base}:${name}`,
+    );
     for (const manifest of readDocuments(`${ref}:${name}`, text).manifests) {
       const subject = subjectOf(manifest, namespace);
       if (subject !== undefined) before.set(identityOf(subject), subject);

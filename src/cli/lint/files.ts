@@ -3,7 +3,7 @@
  * is all YAML below it. Links are not followed (Flux leaves them out), nor is anything whose name begins with a dot.
  */
 import { existsSync, lstatSync, readdirSync, readFileSync, statSync } from "node:fs";
-import { basename, dirname, join, normalize, relative } from "node:path";
+import { basename, dirname, join, normalize, relative, resolve } from "node:path";
 import { isObject } from "../../admission/review.ts";
 import { type Manifest, readDocuments } from "./documents.ts";
 import type { Finding } from "./finding.ts";
@@ -24,18 +24,22 @@ const PARTS = ["resources", "bases", "components"];
 const REMOTE = /:\/\/|^[^/]+\.[a-z]+\/|\?ref=|^git@/;
 
 export function filesOf(given: readonly string[]): Files {
-  const paths = new Set<string>();
+  const paths = new Map<string, string>();
+  const add = (path: string): void => {
+    const known = resolve(path);
+    if (!paths.has(known)) paths.set(known, normalize(path));
+  };
   const findings: Finding[] = [];
   const folders = new Set<string>();
 
   const walk = (folder: string): void => {
-    if (folders.has(normalize(folder))) return;
-    folders.add(normalize(folder));
+    if (folders.has(resolve(folder))) return;
+    folders.add(resolve(folder));
     const kustomization = kustomizationIn(folder);
     if (kustomization !== undefined) return kustomize(folder, kustomization);
     for (const { path, isFolder } of entriesOf(folder)) {
       if (isFolder) walk(path);
-      else if (YAML.test(path)) paths.add(path);
+      else if (YAML.test(path)) add(path);
     }
   };
 
@@ -49,7 +53,8 @@ export function filesOf(given: readonly string[]): Files {
       if (REMOTE.test(entry) && !existsSync(target)) continue;
       if (!existsSync(target)) findings.push(missing(manifest, path, entry));
       else if (statSync(target).isDirectory()) walk(target);
-      else paths.add(target);
+      else if (relative(folder, target).startsWith("..")) findings.push(outside(manifest, path));
+      else add(target);
     }
     const named = new Set(textsIn(manifest.value).map((text) => normalize(join(folder, text))));
     for (const path of yamlBelow(folder)) {
@@ -61,18 +66,22 @@ export function filesOf(given: readonly string[]): Files {
     if (!existsSync(path)) throw new UsageError(`${path}: there is no such file or folder.`);
     if (statSync(path).isDirectory()) walk(path);
     else if (KUSTOMIZATIONS.includes(basename(path))) kustomize(dirname(path), path);
-    else paths.add(normalize(path));
+    else add(path);
   }
-  return { paths: [...paths], findings };
+  return { paths: [...paths.values()], findings };
 }
 
 /** Throws a sentence. */
 export function readText(file: string): string {
+  return reading(file, () => readFileSync(file, "utf8"));
+}
+
+function reading<T>(path: string, read: () => T): T {
   try {
-    return readFileSync(file, "utf8");
+    return read();
   } catch (error) {
     const why = error instanceof Error && "code" in error ? String(error.code) : String(error);
-    throw new UsageError(`${file}: cannot be read (${why}).`);
+    throw new UsageError(`${path}: cannot be read (${why}).`);
   }
 }
 
@@ -81,7 +90,7 @@ function kustomizationIn(folder: string): string | undefined {
 }
 
 function entriesOf(folder: string): { path: string; isFolder: boolean }[] {
-  return readdirSync(folder, { withFileTypes: true })
+  return reading(folder, () => readdirSync(folder, { withFileTypes: true }))
     .filter((entry) => !entry.name.startsWith(".") && entry.name !== "node_modules")
     .filter((entry) => entry.isDirectory() || entry.isFile())
     .map((entry) => ({ path: join(folder, entry.name), isFolder: entry.isDirectory() }))
@@ -117,6 +126,16 @@ function missing(manifest: Manifest, path: string, entry: string): Finding {
     severity: "error",
     rule: "kustomize-missing",
     message: `${path}: there is no ${entry} here, so nothing of this folder is applied`,
+  };
+}
+
+function outside(manifest: Manifest, path: string): Finding {
+  return {
+    ...manifest.at(path),
+    severity: "error",
+    rule: "kustomize-outside",
+    message: `${path}: is a file outside of this folder, and kustomize takes none from there`,
+    hint: "name a folder with a kustomization of its own",
   };
 }
 

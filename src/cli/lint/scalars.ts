@@ -6,6 +6,7 @@ import type { ScalarTag, Tags } from "yaml";
 
 const DECIMAL = /^[-+]?(?:0|[1-9][0-9]*)$/;
 const FLOAT = /^[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?$/;
+const SEPARATED = /^\.[0-9]+(?:_[0-9]+)*(?:[eE][-+]?[0-9]+(?:_[0-9]+)*)?$/;
 const OTHER_BASE = /^([-+]?)0(?:([xX])([0-9a-fA-F]+)|([bB])([01]+)|[oO]?([0-7]+))$/;
 const INFINITE = /^[-+]?\.(?:inf|Inf|INF)$/;
 const NOT_A_NUMBER = /^\.(?:nan|NaN|NAN)$/;
@@ -16,8 +17,8 @@ export function readPlain(text: string): number | string {
   if (INFINITE.test(text)) return text.startsWith("-") ? -Infinity : Infinity;
   if (NOT_A_NUMBER.test(text)) return NaN;
   if (DATE.test(text) && isDay(text)) return `${text}T00:00:00Z`;
-  // Underscores are passed over in everything that does not begin with a dot.
-  const plain = text.startsWith(".") ? text : text.replaceAll("_", "");
+  // Underscores are passed over; behind a leading dot only where they separate digits.
+  const plain = text.startsWith(".") && !SEPARATED.test(text) ? text : text.replaceAll("_", "");
   const other = OTHER_BASE.exec(plain);
   if (other !== null && !DECIMAL.test(plain)) {
     const [, sign, hex, hexDigits = "", binary, binaryDigits = "", octalDigits = ""] = other;
@@ -27,9 +28,10 @@ export function readPlain(text: string): number | string {
         : binary !== undefined
           ? Number.parseInt(binaryDigits, 2)
           : Number.parseInt(octalDigits, 8);
-    return sign === "-" ? -value : value;
+    return sign === "-" ? 0 - value : value;
   }
-  return FLOAT.test(plain) ? Number(plain) : text;
+  // Beyond all floats it stays text; there is no zero below zero.
+  return FLOAT.test(plain) && Number.isFinite(Number(plain)) ? Number(plain) + 0 : text;
 }
 
 /** Only whole dates in their full form: what go-yaml makes of a shorter one nobody writes. */
@@ -41,7 +43,8 @@ function isDay(text: string): boolean {
 const number: ScalarTag = {
   default: true,
   tag: "tag:yaml.org,2002:float",
-  test: /^[-+]?\.?[0-9]|^[-+]?\.(?:inf|nan)$/i,
+  // Whatever could be one: what is none stays text.
+  test: /^[-+.0-9]/,
   resolve: readPlain,
 };
 

@@ -2,7 +2,10 @@ import { AREAS, type CheckReport, type Finding } from "./findings.ts";
 
 const MARK: Readonly<Record<Finding["level"], string>> = { missing: "x", advice: "!", unknown: "?" };
 
-/** For people: each area with what is wrong there and the commands, then the sum. */
+/**
+ * For people: each area with what is wrong there and the commands, then the sum. A message is kept to one line: part of it
+ * may be a tenant's own words, and must not look like a command of ours.
+ */
 export function asText({ tenant, ready, findings, areas }: CheckReport): string {
   const lines = [
     `Tenant ${tenant}: ${ready === undefined ? "not looked at yet" : `Ready=${ready.status} ${ready.reason}`}`,
@@ -11,7 +14,9 @@ export function asText({ tenant, ready, findings, areas }: CheckReport): string 
     const here = findings.filter((finding) => finding.area === area);
     lines.push("", here.length === 0 ? `${area}: nothing is missing` : `${area}:`);
     for (const { level, reason, message, mend } of here) {
-      lines.push(`  ${MARK[level]} ${reason === undefined ? "" : `${reason}: `}${message}`);
+      lines.push(
+        `  ${MARK[level]} ${reason === undefined ? "" : `${reason}: `}${message.trim().replaceAll(/\s+/g, " ")}`,
+      );
       lines.push(...mend.map((line) => `      ${line}`));
     }
   }

@@ -42,14 +42,34 @@ export async function survey(cluster: ClusterClient, name: string): Promise<Surv
   const tenantID = tenant?.spec.tenantID ?? name;
   const selector = { labelSelector: `${LABEL_TENANT}=${tenantID}` };
   const labelled = (await cluster.list("/api/v1/namespaces", selector)).map(({ metadata }) => metadata.name);
-  const claimed = [...(tenant?.status?.accepted?.namespaces ?? []), ...(tenant?.spec.namespaces ?? [])];
-  const names = [...new Set([...claimed, ...labelled])].toSorted();
+  const others = (await cluster.list(collectionPath("Tenant"))).filter((each) => each.metadata.name !== name);
+  const names = namespacesOf(tenant, labelled, z.array(granted).parse(others));
   const read = await Promise.all(names.map((each) => readNamespace(cluster, each, labelled.includes(each))));
   return {
     tenant,
     namespaces: read.filter((each) => each !== undefined),
     heldByGit: tenant === undefined ? undefined : await holder(cluster, tenant),
   };
+}
+
+const granted = z.looseObject({
+  status: z
+    .looseObject({ accepted: z.looseObject({ namespaces: z.array(z.string()).default([]) }).prefault({}) })
+    .prefault({}),
+});
+
+/**
+ * Those that were granted to the tenant, and those made for it. Never what it only asks for, nor what another Tenant was
+ * granted, whatever the label says: other people live there.
+ */
+export function namespacesOf(
+  tenant: Pick<LiveTenant, "status"> | undefined,
+  labelled: readonly string[],
+  others: readonly z.infer<typeof granted>[],
+): readonly string[] {
+  const taken = new Set(others.flatMap(({ status }) => status.accepted.namespaces));
+  const own = [...(tenant?.status?.accepted?.namespaces ?? []), ...labelled];
+  return [...new Set(own)].filter((each) => !taken.has(each)).toSorted();
 }
 
 export async function readTenant(cluster: ClusterClient, name: string): Promise<LiveTenant | undefined> {

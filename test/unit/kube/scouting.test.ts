@@ -27,7 +27,7 @@ describe("watches that nobody answers", () => {
   });
 
   it("all go on when one is answered, and it is said once", async () => {
-    const recovered = vi.fn();
+    const recovered = vi.fn<() => void>();
     const scouting = makeScouting({ random: () => 1, recovered });
     const all = [1, 2, 3].map(() => follow(scouting.rest(30_000, never)));
     scouting.answered();

@@ -1,3 +1,4 @@
+import { stripVTControlCharacters } from "node:util";
 import { describe, expect, test } from "vitest";
 import type { AuditView } from "../../../src/api/operator.ts";
 import { journey } from "../../../src/plugin/journey.ts";
@@ -143,5 +144,5 @@ Next      Nothing: it is looked at again when the file, the Tenant or a neighbou
 Note      Only what stands on the object is shown.
 `,
   );
-  expect(statusText(glance, NOW, inColour).replaceAll(/\u001B\[\d+m/g, "")).toBe(text);
+  expect(stripVTControlCharacters(statusText(glance, NOW, inColour))).toBe(text);
 });

@@ -63,6 +63,7 @@ async function makeStage(
     forgotten: [] as string[],
     released: 0,
     suspected: [] as string[],
+    counted: [] as string[],
     recordings: [] as Recording[],
     audit: [] as AuditEntry[],
     events: [] as UserEvent[],
@@ -139,6 +140,7 @@ async function makeStage(
       stage.takenOver = uuid;
       return Promise.resolve(true);
     },
+    counted: (tenantID) => void stage.counted.push(tenantID),
     released: () => void (stage.released += 1),
     crowd: makeCrowd(),
     observe: () => undefined,
@@ -244,8 +246,9 @@ describe("a new person", () => {
     expect(said).not.toContain("sk-key-1");
   });
 
-  test("looked at again, nothing is written anywhere", async () => {
+  test("looked at again, nothing is written anywhere, and nobody is counted again", async () => {
     const at = await done();
+    expect(at.stage.counted).toEqual(["acme"]);
     const [version, calls, statuses] = [
       at.live()?.metadata.resourceVersion,
       outsideCalls(at),
@@ -255,6 +258,7 @@ describe("a new person", () => {
     expect(at.live()?.metadata.resourceVersion).toBe(version);
     expect(outsideCalls(at)).toBe(calls);
     expect(at.cluster.calls("applyTenantUserStatus")).toBe(statuses);
+    expect(at.stage.counted).toHaveLength(1);
   });
 
   test("is told in one Event that it is ready", async () => {

@@ -14,9 +14,10 @@ import {
   afterUp,
   beforeUp,
 } from "../../../src/saga/advance.ts";
+import { FAILED_AFTER } from "../../../src/saga/backoff.ts";
 import { type Action, decide, fingerprint, type Sight, type View } from "../../../src/saga/decide.ts";
 import type { RowPatch, SagaRow, StepName } from "../../../src/saga/row.ts";
-import { patched } from "../../../src/saga/row.ts";
+import { patched, STEPS } from "../../../src/saga/row.ts";
 import {
   ABSENT,
   CLUSTER,
@@ -90,7 +91,9 @@ const FAR = 1000;
 class World {
   row: SagaRow = sagaRow({ dueAt: NOW });
   now = NOW;
-  readonly outside = new Set<StepName>();
+  /** What lives at each neighbour, by its id. */
+  readonly outside = new Map<StepName, string>();
+  #made = 0;
   readonly disabled = new Set<StepName>();
   #user: UserBuilder = tenantUser();
   #generation = 1;
@@ -301,21 +304,42 @@ class World {
     const intent = beforeUp(this.row, sight.desired, action.run, this.now);
     if (intent !== undefined) this.#put(intent);
     if (how === "success" || how === "lost") {
-      this.outside.add(action.step);
+      this.#ensure(action.step);
       this.disabled.delete(action.step);
     }
     if (how === "lost") return false;
+    if (how === "gone" && action.step === "secret") this.outside.delete("newapi");
     if (how === "success") {
+      const id = this.outside.get(action.step) ?? "";
       const learned: RowPatch =
         action.step === "keycloak"
-          ? { keycloakUserID: "kc-1" }
+          ? { keycloakUserID: id }
           : action.step === "newapi"
-            ? { newapiUserID: "na-1" }
-            : { secretNamespace: "tenant-a", secretName: "s", secretUID: "s-1" };
+            ? { newapiUserID: id }
+            : { secretNamespace: "tenant-a", secretName: "s", secretUID: id };
       this.#put(afterUp(this.row, action.run, { learned, key: action.step === "secret" ? "works" : undefined }).patch);
       return true;
     }
     return this.#fail(action.step, failure(how));
+  }
+
+  /** As the steps do it: found by the recorded id or by the marks, made only where nothing is found. */
+  #ensure(step: StepName): void {
+    if (!this.outside.has(step)) this.outside.set(step, `${step}-${(this.#made += 1)}`);
+  }
+
+  /** An id that was recorded stays, and no other is put in its place, as long as what it names lives. */
+  keeps(known: SagaRow): boolean {
+    const ids = (row: SagaRow): Record<StepName, string | undefined> => ({
+      keycloak: row.keycloakUserID,
+      newapi: row.newapiUserID,
+      secret: row.secretUID,
+    });
+    const [before, after] = [ids(known), ids(this.row)];
+    return STEPS.every((step) => {
+      const id = before[step];
+      return id === undefined || id !== this.outside.get(step) || id === after[step];
+    });
   }
 
   #down(action: Extract<Action, { kind: "down" }>, how: Outcome): boolean {
@@ -325,7 +349,8 @@ class World {
     }
     if (how === "lost") return false;
     if (how === "success") {
-      this.#put(afterDown(this.row, action.step, action.how, {}).patch);
+      const learned: RowPatch = action.step === "secret" ? { secretUID: null } : {};
+      this.#put(afterDown(this.row, action.step, action.how, learned).patch);
       return true;
     }
     return this.#fail(action.step, failure(how));
@@ -353,11 +378,13 @@ class World {
       law(turn < 30, "a claim must end");
       const action = decide(this.view(), this.now);
       check(this, action);
+      const known = this.row;
       const before = this.#everything();
       const goesOn = this.perform(
         action,
         action.kind === "up" || action.kind === "down" ? (left.shift() ?? "success") : "success",
       );
+      law(this.keeps(known), "a recorded id was lost, or replaced by another, while it lived");
       if (!goesOn) return;
       law(this.#everything() !== before, `${action.kind} changed nothing and would be done for ever`);
     }
@@ -407,20 +434,30 @@ const DOWNWARD = new Set<Action["kind"]>([
   "rest",
 ]);
 
+/** What changes something outside on the way up. */
+const OUTWARD = new Set<Action["kind"]>(["up", "add-finalizer", "move-email", "finish"]);
+
 /** What holds at every action of every history. */
 function lawful(world: World, action: Action): void {
   const { row } = world;
   const sight = world.sight();
   law(sight.kind !== "deleting" || DOWNWARD.has(action.kind), `${action.kind} although it is being deleted`);
   law(action.kind !== "deleted" || world.outside.size === 0, "called deleted with something left");
-  if (action.kind === "up") {
-    if (sight.kind !== "present") throw new Error("went up without a living object");
-    const { desired, refusal, object } = sight;
+  const ended = row.state === "deleted" || row.state === "retained";
+  law(!ended || ["rest", "release", "deleted", "retain"].includes(action.kind), `${action.kind} on an ended saga`);
+  if (OUTWARD.has(action.kind)) {
+    if (sight.kind !== "present") throw new Error(`${action.kind} without a living object`);
+    const { desired, refusal } = sight;
     law(row.confirmed && !row.voided, "outside action on an unconfirmed saga");
-    law(row.deleting === undefined, "went up while going down");
+    law(row.deleting === undefined, "outside action upwards while going down");
     law(!desired.suspend, "outside action on a suspended saga");
     law(refusal === undefined, "outside action on a refused saga");
-    law(row.blockedOn !== fingerprint(desired, world.view().tenant), "outside action on a blocked saga");
+    law(row.blockedOn !== fingerprint(desired, world.view().tenant), "outside action on a terminal saga");
+    law(row.backoffUntil === undefined || row.backoffUntil <= world.now, "outside action within a pause");
+  }
+  if (action.kind === "up") {
+    if (sight.kind !== "present") throw new Error("went up without a living object");
+    const { object } = sight;
     law(object.metadata.finalizers?.includes(FINALIZER) === true, "outside action on an object that nobody holds");
     law(action.step === "keycloak" || row.keycloakUserID !== undefined, "a later step before its earlier one");
   }
@@ -439,6 +476,37 @@ function lawful(world: World, action: Action): void {
 
 function law(holds: boolean, broken: string): void {
   if (!holds) throw new Error(broken);
+}
+
+/**
+ * What a history has come to, whether its failures have stopped or not: a row that rests has nothing that a claim would
+ * do, and one that has failed says so and is due again, or names what a person has to change.
+ */
+function standing(world: World): "done" | "retrying" | "terminal" | "held" | "gone" {
+  const { row, now } = world;
+  const sight = world.sight();
+  if (row.dueAt !== undefined) {
+    law(row.retryCount < FAILED_AFTER || row.deleting !== undefined || row.state === "failed", "hides that it failed");
+    return "retrying";
+  }
+  const action = decide(world.view(), now);
+  if (action.kind === "suspend") return "held";
+  if (action.kind === "wait") {
+    law(action.until === undefined, "waits for a moment, and is not due then");
+    return "held";
+  }
+  if (action.kind !== "rest") throw new Error(`rests although there is to ${action.kind}`);
+  if (action.why === "done") {
+    law(action.until === undefined, "rests although a moment will come");
+    return "done";
+  }
+  if (action.why === "blocked") {
+    law(row.state === "failed" && row.lastError?.class === "terminal", "stalled without a word");
+    return "terminal";
+  }
+  law(sight.kind !== "deleting", "rests with its object held");
+  law(["deleted", "retained", "orphaned"].includes(row.state), `rests as ${row.state}, with work in hand`);
+  return "gone";
 }
 
 /** How it may end when nothing fails any more. */
@@ -474,6 +542,7 @@ function live(history: readonly Happening[], grace: number): World {
   for (const event of history) {
     if (event.kind !== "work") world.happen(event);
     else if (world.row.dueAt !== undefined && world.row.dueAt <= world.now) world.claim(event.outcomes, lawful);
+    standing(world);
   }
   return world;
 }
@@ -521,6 +590,49 @@ describe("whatever happens, in whatever order", () => {
     },
   );
 
+  test(
+    "however long its neighbours fail, a history is done, tried again, waiting for a person, held or gone",
+    { timeout: 60_000 },
+    () => {
+      const failing = fc.constantFrom<Outcome>("transient", "lost");
+      fc.assert(
+        fc.property(histories, fc.constantFrom(0, 3600), fc.infiniteStream(failing), (history, grace, failures) => {
+          const world = live(history, grace);
+          world.heal();
+          for (let claims = 0; claims < 20 && world.row.dueAt !== undefined; claims += 1) {
+            if (world.row.dueAt > world.now) world.now = world.row.dueAt;
+            world.claim([...failures.take(3)], lawful);
+            if (standing(world) !== "retrying") return;
+          }
+          const { row, now } = world;
+          if (row.dueAt === undefined || row.deleting !== undefined) return;
+          expect(row.blockedOn).toBeUndefined();
+          expect(row.dueAt.getTime() - now.getTime()).toBeLessThanOrEqual(5 * 60_000 * 1.25);
+        }),
+        { numRuns: 300 },
+      );
+    },
+  );
+
+  test("a deletion wins over everything: one claim undoes it all, whatever was in hand or in the way", () => {
+    fc.assert(
+      fc.property(histories, (history) => {
+        const world = live(history, 0);
+        if (world.object !== "present") return;
+        const { state } = world.row;
+        world.happen({ kind: "delete" });
+        if (world.sight().kind !== "deleting") return;
+        world.claim([], lawful);
+        expect(world.object).toBe("absent");
+        expect(["deleted", "retained", "orphaned"]).toContain(world.row.state);
+        if (world.row.state !== "deleted" || state === "orphaned") return;
+        expect([...world.outside.keys()]).toEqual([]);
+        expect(world.row.dueAt).toBeUndefined();
+      }),
+      { numRuns: 500 },
+    );
+  });
+
   test("a row whose object was never seen is never acted on", () => {
     fc.assert(
       fc.property(histories, (history) => {
@@ -529,6 +641,8 @@ describe("whatever happens, in whatever order", () => {
         for (const event of history) {
           if (event.kind !== "work") world.happen(event);
           expect(decide(world.view(), world.now)).toEqual({ kind: "rest", why: "unconfirmed" });
+          const voided = { ...world.view(), row: { ...world.row, voided: true } };
+          expect(decide(voided, world.now)).toEqual({ kind: "rest", why: "voided" });
         }
       }),
       { numRuns: 100 },

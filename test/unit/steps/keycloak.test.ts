@@ -145,6 +145,16 @@ describe("going down", () => {
     expect(bench.realm.users.size).toBe(0);
   });
 
+  test("undone once more, it finds one that a late worker made, whatever id is recorded", async () => {
+    const bench = makeBench();
+    await keycloakStep.up(bench.context(), bench.signal);
+    const { deleting } = deletingRow();
+    if (deleting === undefined) throw new Error("the row is not being deleted");
+    const row = deletingRow({ keycloakUserID: "kc-of-before", deleting: { ...deleting, again: true } });
+    await keycloakStep.down(bench.context(row), "remove", bench.signal);
+    expect(bench.realm.users.size).toBe(0);
+  });
+
   test("what is not there is undone", async () => {
     const bench = makeBench();
     expect(

@@ -79,6 +79,21 @@ describe("a folder", () => {
     ]);
   });
 
+  it("with a kustomization that reaches for a file elsewhere is refused, as kustomize does", async () => {
+    const files = { "live/kustomization.yaml": "resources: [../a.yaml]\n", "a.yaml": userYAML("ada") };
+    expect((await lintFiles(files, "./live")).out).toEqual([
+      "live/kustomization.yaml:1:13: resources[0]: is a file outside of this folder, and kustomize takes none from there (name a folder with a kustomization of its own)",
+    ]);
+  });
+
+  it("and a file within it are looked at once", async () => {
+    const made = lintFolder({ "users/ada.yaml": userYAML("ada") });
+    expect(await made.lint("./users", "./users/ada.yaml", `${made.dir}/users/../users/ada.yaml`)).toMatchObject({
+      code: 0,
+      err: "1 manifest checked: 0 errors, 0 warnings\n",
+    });
+  });
+
   it("of a thousand people takes a second or so", async () => {
     const files = Object.fromEntries(
       Array.from({ length: 1000 }, (_, n) => [`users/p${n}.yaml`, userYAML(`p${n}`, { groups: ["a", "b"] })]),

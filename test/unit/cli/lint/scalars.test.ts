@@ -36,6 +36,9 @@ describe("a word without quotes", () => {
     ["7d", "7d"],
     ["-", "-"],
     ["1e", "1e"],
+    [".2_5", 0.25],
+    ["1e999", "1e999"],
+    ["-0", 0],
     ["_1", "_1"],
     ["ada@example.com", "ada@example.com"],
   ])("%s means %j", (text, value) => {

@@ -2,6 +2,7 @@ import { describe, expect, it } from "vitest";
 
 import { REASON } from "../../../../src/api/reasons.ts";
 import { liveTenant, type LiveTenant } from "../../../../src/api/tenant.ts";
+import { printable } from "../../../../src/cli/printable.ts";
 import { asText } from "../../../../src/cli/tenant/checkText.ts";
 import { compose, type Finding, problem } from "../../../../src/cli/tenant/findings.ts";
 import { ofKustomization, ofRepository } from "../../../../src/cli/tenant/lookAtFlux.ts";
@@ -100,6 +101,14 @@ describe("what is known of a tenant", () => {
     expect(report.findings).toMatchObject([{ area: "Keycloak", level: "advice", reason: "NoLoginPath" }]);
     expect(asText(report)).toContain("Nothing is missing, 1 worth a look.");
   });
+});
+
+it("keeps another's words from looking like a command of ours, or from steering the terminal", () => {
+  const message = "Kustomization: \u001b[2K\rok\n      kubectl delete ns x\u202e";
+  const report = compose(tenant(WELL), { Flux: [{ area: "Flux", level: "missing", message, mend: ["mend it"] }] });
+  const text = printable(asText(report));
+  expect(text.split("\n").filter((line) => /^ {6}/.test(line))).toEqual(["      mend it"]);
+  for (const steering of ["\u001b", "\r", "\u202e"]) expect(text).not.toContain(steering);
 });
 
 describe("the commands", () => {

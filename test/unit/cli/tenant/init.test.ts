@@ -53,6 +53,14 @@ describe("tenant init", () => {
     expect(read("tenant.yaml")).toContain("# Somebody removed by mistake");
   });
 
+  it("does what the platform guide shows, as it is written there", async () => {
+    const guide = readFileSync(join(import.meta.dirname, "../../../../docs/platform-guide.md"), "utf8");
+    const [, command = ""] = /^unified-rbac tenant (init (?:.*\\\n)*.*)$/m.exec(guide) ?? [];
+    const args = command.split(/[\s\\]+/);
+    expect(args.slice(0, 2)).toEqual(["init", "acme"]);
+    expect(await run(...args, `--out=${join(folder, "acme")}`)).toMatchObject({ code: 0, err: "" });
+  });
+
   it("keeps seven days of grace unless told otherwise", async () => {
     await init();
     expect(specOf("tenant.yaml")).toMatchObject({ deletionGrace: "7d" });

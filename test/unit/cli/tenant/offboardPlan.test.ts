@@ -3,8 +3,8 @@ import { describe, expect, it } from "vitest";
 import { liveTenant } from "../../../../src/api/tenant.ts";
 import { liveTenantUser, type LiveTenantUser } from "../../../../src/api/tenantUser.ts";
 import { graceOf, leftovers, planText } from "../../../../src/cli/tenant/offboardPlan.ts";
-import type { Survey } from "../../../../src/cli/tenant/survey.ts";
-import { tenantSpecInput } from "../../../support/tenantSpec.ts";
+import { namespacesOf, type Survey } from "../../../../src/cli/tenant/survey.ts";
+import { tenantSpecInput, tenantSpecOf } from "../../../support/tenantSpec.ts";
 
 const WISHES = { skipGrace: false, alsoRetained: false, keepNamespaces: false };
 const meta = { uid: "u", resourceVersion: "1", generation: 1, creationTimestamp: "2026-01-01T00:00:00Z" };
@@ -75,6 +75,22 @@ describe("the plan of an end", () => {
   it("of nothing is one sentence", () => {
     const nothing = { tenant: undefined, namespaces: [], heldByGit: undefined };
     expect(planText("acme", nothing, WISHES)).toBe("There is nothing of tenant acme in this cluster.\n");
+  });
+});
+
+describe("the namespaces that may end with a tenant", () => {
+  const withAccepted = (namespaces: readonly string[]) => ({
+    status: { accepted: tenantSpecOf("acme", { namespaces: [...namespaces] }) },
+  });
+
+  it("are those that it was granted, and those made for it", () => {
+    expect(namespacesOf(withAccepted(["b", "a"]), ["c", "a"], [])).toEqual(["a", "b", "c"]);
+    expect(namespacesOf(undefined, ["c"], [])).toEqual(["c"]);
+  });
+
+  it("are never one that it only asks for, or that was granted to another, whatever its label says", () => {
+    expect(namespacesOf({ status: undefined }, [], [])).toEqual([]);
+    expect(namespacesOf(withAccepted(["a"]), ["theirs"], [withAccepted(["theirs"])])).toEqual(["a"]);
   });
 });
 
