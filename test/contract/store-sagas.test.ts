@@ -35,6 +35,7 @@ import {
 import { readStanding } from "../../src/store/standing.ts";
 import { openWorkerSession, type WorkerSession } from "../../src/store/workerSession.ts";
 import { freshDatabase, type TestDatabase } from "../support/postgres.ts";
+import { statementJournal } from "../support/statementJournal.ts";
 
 const CLUSTER = "0c000000-0000-4000-8000-000000000001";
 
@@ -363,6 +364,22 @@ describe("recording", () => {
     await set(row, { lease_until: new Date(Date.now() - 1000) });
     await claimOne(owner);
     expect(await record(pool, stale, quiet)).toBeUndefined();
+  });
+
+  test("is one round trip, also with what was written outside", async () => {
+    const { owner } = await worker();
+    const { uuid, tenantID } = await bound();
+    const claim = await claimOne(owner);
+    await using journal = await statementJournal(database.url);
+    const journaled = makePool({ url: journal.url, max: 1, applicationName: "journaled" });
+    const audit = [{ id: randomUUID(), uuid, tenantID, step: "keycloak", action: "created", target: "kc-1" }];
+    expect(
+      await record(journaled, claim, { ...quiet, patch: { reached: "kc_created" }, lease: "keep", audit }),
+    ).toBeDefined();
+    await journaled.end();
+    expect(journal.syncs()).toBe(1);
+    const { rows } = await pool.query("select sme_user_uuid, action, target, detail from audit");
+    expect(rows).toEqual([{ sme_user_uuid: uuid, action: "created", target: "kc-1", detail: null }]);
   });
 
   test("a touch during the claim keeps the row due, at once, whatever pause the claim ended with", async () => {
