@@ -42,7 +42,7 @@ export const SIZES = {
     crowds: [50, 200],
     rows: [500, 5_000],
     lookups: 10,
-    rest: { users: 10, settleSeconds: 2, seconds: 10 },
+    rest: { users: 10, settleSeconds: 2, seconds: 65 },
     namespaces: 20,
     replicas: { users: 20, latencyMs: 100 },
   },
