@@ -19,7 +19,7 @@ import type { TenantBreakers } from "./tenantBreakers.ts";
 
 /** How often this process asks whether a tenant's turn has come. */
 const LOOK_EVERY_MS = 5_000;
-/** Keys are tried one after the other, over at most this part of the interval. */
+/** Keys are tried one after the other, those of all tenants over at most this part of the interval. */
 const KEYS_WITHIN = 0.5;
 const LONGEST_PAUSE_MS = 250;
 /** Between two looks at a gateway's accounts: it counts all calls, those of our sagas too. */
@@ -41,6 +41,18 @@ export interface DriftDeps {
 
 export interface Drift extends Part {
   lastProgress(): number;
+}
+
+/**
+ * Milliseconds between two keys of a tenant with so many people, so that all tenants, one after the other, have their turn
+ * within the interval.
+ */
+export function pauseBetweenKeys(of: {
+  readonly everyMs: number;
+  readonly people: number;
+  readonly tenants: number;
+}): number {
+  return Math.min(LONGEST_PAUSE_MS, (of.everyMs * KEYS_WITHIN) / (of.people * of.tenants));
 }
 
 /** A person, as wanted and as recorded. */
@@ -146,7 +158,7 @@ export function makeDrift(deps: DriftDeps): Drift {
         if (secret.metadata.uid !== undefined) secrets.set(secret.metadata.uid, secret);
       }
     }
-    const pause = Math.min(LONGEST_PAUSE_MS, (deps.everyMs * KEYS_WITHIN) / pairs.length);
+    const pause = pauseBetweenKeys({ everyMs: deps.everyMs, people: pairs.length, tenants: tenants.all().length });
     for (const { row, object } of pairs) {
       if (!row.enabled) continue;
       const secret = row.secretUID === undefined ? undefined : secrets.get(row.secretUID);
