@@ -12,7 +12,7 @@ import { desire, refusal } from "../saga/desired.ts";
 import type { SagaRow } from "../saga/row.ts";
 import { desiredUser } from "../steps/keycloak.ts";
 import { wantedAccount } from "../steps/person.ts";
-import { settledSagas, takeDriftCheck, touchDrifted } from "../store/drift.ts";
+import { settledSagas, takeDriftCheck, tenantsAtRest, touchDrifted } from "../store/drift.ts";
 import { originAt, type TenantAccess, type TenantRegistry } from "./access.ts";
 import type { Breakers } from "./breakers.ts";
 import type { TenantBreakers } from "./tenantBreakers.ts";
@@ -74,9 +74,11 @@ export function makeDrift(deps: DriftDeps): Drift {
 
   async function run(): Promise<void> {
     while (!signal.aborted) {
+      // With Postgres away nobody is taken for resting, and the try below says what is wrong.
+      const resting = await tenantsAtRest(pool).catch(() => new Set<string>());
       for (const tenant of tenants.all()) {
         progress = clock.now();
-        if (signal.aborted || !tenant.ready || tenant.spec.suspend) continue;
+        if (signal.aborted || !tenant.ready || tenant.spec.suspend || resting.has(tenant.tenantID)) continue;
         // Its turn is not spent on neighbours of whom none answers.
         if (isClosed(tenant, "keycloak") && isClosed(tenant, "newapi")) continue;
         try {
