@@ -5,7 +5,7 @@ import * as z from "zod";
 
 import { FIELD_MANAGER, LABEL_MANAGED_BY } from "../../src/api/meta.ts";
 import { runningProcess } from "../../stack/state.ts";
-import { applyText } from "../../stack/kube.ts";
+import { applyText, kubectl } from "../../stack/kube.ts";
 import { startPart, stopPart } from "../../stack/index.ts";
 import { startChild } from "../children.ts";
 import type { Ground, Place } from "../ground.ts";
@@ -15,6 +15,7 @@ import type { Part } from "../part.ts";
 /** What one Tenant may have. */
 const NAMESPACES_A_TENANT = 60;
 const SETTLE_MS = 6_000;
+const SECRETS_EVERYWHERE = "bench-secrets";
 const opened = z.object({ open: z.number() });
 
 interface Cost {
@@ -62,7 +63,10 @@ export const watches: Part = {
           },
         ];
       },
-      close: () => place.close(),
+      async close() {
+        await kubectl(ground.env, ["delete", "clusterrole,clusterrolebinding", SECRETS_EVERYWHERE]);
+        await place.close();
+      },
     };
   },
 };
@@ -164,7 +168,7 @@ function namespace(name: string): object {
 
 /** In the place of a Role in each namespace, which changes nothing of what is watched. */
 function secretsEverywhere(): string {
-  const name = "bench-secrets";
+  const name = SECRETS_EVERYWHERE;
   const apiGroup = "rbac.authorization.k8s.io";
   const verbs = ["get", "list", "watch", "create", "update", "delete"];
   const rules = [{ apiGroups: [""], resources: ["secrets"], verbs }];
