@@ -6,7 +6,7 @@ RUN := npm run --silent
 INSTALLED := node_modules/.package-lock.json
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test contract-newapi crash soak check build generate format stack-up stack-down stack-status
+.PHONY: help demo test contract-newapi crash soak bench check build generate format stack-up stack-down stack-status
 
 help: ## this list
 	@echo "Targets:"
@@ -27,6 +27,9 @@ crash: $(INSTALLED) ## kills, lost answers, outages, a storm; writes docs/reliab
 
 soak: $(INSTALLED) ## storm after storm until a promise breaks (HOURS=4; SEED=n: the first one's)
 	@$(RUN) soak -- $(if $(HOURS),--hours=$(HOURS)) $(if $(SEED),--seed=$(SEED))
+
+bench: $(INSTALLED) ## what it costs, beside the floor; writes docs/performance.md (ONLY=admission: one part; SCALE=tiny: a trial)
+	@$(RUN) bench -- $(if $(ONLY),--only=$(ONLY))
 
 check: $(INSTALLED) ## format, lint and types alone
 	@$(RUN) check

@@ -90,7 +90,7 @@ export async function onboardTenant(env: StackEnv, options: OnboardOptions): Pro
       await clone.update();
       return clone;
     },
-    ready: (withinMs = 60_000) => waitUntilReady(env, id, withinMs),
+    ready: (withinMs = 60_000) => tenantReady(env, id, withinMs),
     pushed: (kube) =>
       kube.patch(
         `${gitRepositoriesPath(namespace)}/${GIT_REPOSITORY}`,
@@ -173,7 +173,8 @@ const conditioned = z.looseObject({
   }),
 });
 
-async function waitUntilReady(env: StackEnv, name: string, withinMs: number): Promise<void> {
+/** Resolves when the product calls the Tenant ready; throws what it says when that does not happen in time. */
+export async function tenantReady(env: StackEnv, name: string, withinMs: number): Promise<void> {
   const kube = await connectKube(env);
   let said = "nothing yet: does the reconciler run?";
   try {

@@ -4,7 +4,7 @@ import { FIELD_MANAGER, LABEL_MANAGED_BY, objectMeta } from "../api/meta.ts";
 import { REASON } from "../api/reasons.ts";
 import { TransientError } from "../lib/errors.ts";
 import type { Cluster, SecretBody, SecretObject } from "./cluster.ts";
-import type { ApiRequest, Connection } from "./connection.ts";
+import { type ApiRequest, type Connection, json } from "./connection.ts";
 import { ask, demand, listAll, moved, read } from "./exchange.ts";
 
 type Secrets = Pick<
@@ -19,6 +19,20 @@ const secret: z.ZodType<SecretObject> = z.looseObject({
   metadata: objectMeta,
   type: z.string().optional(),
   data: z.record(z.string(), z.string()).optional(),
+});
+
+/** What we may do in one namespace, as far as the API server can list it. */
+const rulesReview = z.looseObject({
+  status: z.looseObject({
+    resourceRules: z.array(
+      z.looseObject({
+        verbs: z.array(z.string()),
+        apiGroups: z.array(z.string()).default([]),
+        resources: z.array(z.string()).default([]),
+        resourceNames: z.array(z.string()).default([]),
+      }),
+    ),
+  }),
 });
 
 const review = z.looseObject({ status: z.looseObject({ allowed: z.boolean() }) });
@@ -36,6 +50,24 @@ export function makeSecrets(connection: Connection): Secrets {
       },
     };
     return read(review, await demand(connection, { doing, request }, signal), doing).status.allowed;
+  };
+
+  /** The verbs that are certainly granted; one that is not among them may be granted all the same. */
+  const grantedVerbs = async (namespace: string, signal: AbortSignal): Promise<ReadonlySet<string>> => {
+    const kind = "SelfSubjectRulesReview";
+    const request: ApiRequest = {
+      method: "POST",
+      path: "/apis/authorization.k8s.io/v1/selfsubjectrulesreviews",
+      body: { apiVersion: "authorization.k8s.io/v1", kind, spec: { namespace } },
+    };
+    const answer = await connection.send(request, signal);
+    const listed = answer.status < 300 ? rulesReview.safeParse(json(answer)).data : undefined;
+    const has = (all: readonly string[], one: string): boolean => all.includes(one) || all.includes("*");
+    const rules = (listed?.status.resourceRules ?? []).filter(
+      ({ apiGroups, resources, resourceNames }) =>
+        has(apiGroups, "") && has(resources, "secrets") && resourceNames.length === 0,
+    );
+    return new Set(SECRET_VERBS.filter((verb) => rules.some(({ verbs }) => has(verbs, verb))));
   };
 
   return {
@@ -57,10 +89,13 @@ export function makeSecrets(connection: Connection): Secrets {
       await ask(connection, { doing: `delete secrets ${namespace}/${name}`, request }, signal);
     },
     async missingSecretRights(namespace, signal) {
-      const allowed = await Promise.all(SECRET_VERBS.map((verb) => mayI(namespace, verb, signal)));
-      return SECRET_VERBS.filter((_verb, index) => allowed[index] !== true).map(
-        (verb) => `${verb} secrets in ${namespace}`,
-      );
+      // One call at most times; what it does not list is asked for by name.
+      const granted = await grantedVerbs(namespace, signal);
+      const doubtful = SECRET_VERBS.filter((verb) => !granted.has(verb));
+      const allowed = await Promise.all(doubtful.map((verb) => mayI(namespace, verb, signal)));
+      return doubtful
+        .filter((_verb, index) => allowed[index] !== true)
+        .map((verb) => `${verb} secrets in ${namespace}`);
     },
   };
 }

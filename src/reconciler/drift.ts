@@ -12,14 +12,14 @@ import { desire, refusal } from "../saga/desired.ts";
 import type { SagaRow } from "../saga/row.ts";
 import { desiredUser } from "../steps/keycloak.ts";
 import { wantedAccount } from "../steps/person.ts";
-import { settledSagas, takeDriftCheck, touchDrifted } from "../store/drift.ts";
+import { settledSagas, takeDriftCheck, tenantsAtRest, touchDrifted } from "../store/drift.ts";
 import { originAt, type TenantAccess, type TenantRegistry } from "./access.ts";
 import type { Breakers } from "./breakers.ts";
 import type { TenantBreakers } from "./tenantBreakers.ts";
 
 /** How often this process asks whether a tenant's turn has come. */
 const LOOK_EVERY_MS = 5_000;
-/** Keys are tried one after the other, over at most this part of the interval. */
+/** Keys are tried one after the other, those of all tenants over at most this part of the interval. */
 const KEYS_WITHIN = 0.5;
 const LONGEST_PAUSE_MS = 250;
 /** Between two looks at a gateway's accounts: it counts all calls, those of our sagas too. */
@@ -43,6 +43,18 @@ export interface Drift extends Part {
   lastProgress(): number;
 }
 
+/**
+ * Milliseconds between two keys of a tenant with so many people, so that all tenants, one after the other, have their turn
+ * within the interval.
+ */
+export function pauseBetweenKeys(of: {
+  readonly everyMs: number;
+  readonly people: number;
+  readonly tenants: number;
+}): number {
+  return Math.min(LONGEST_PAUSE_MS, (of.everyMs * KEYS_WITHIN) / (of.people * of.tenants));
+}
+
 /** A person, as wanted and as recorded. */
 interface Pair {
   readonly row: SagaRow;
@@ -62,9 +74,11 @@ export function makeDrift(deps: DriftDeps): Drift {
 
   async function run(): Promise<void> {
     while (!signal.aborted) {
+      // With Postgres away nobody is taken for resting, and the try below says what is wrong.
+      const resting = await tenantsAtRest(pool).catch(() => new Set<string>());
       for (const tenant of tenants.all()) {
         progress = clock.now();
-        if (signal.aborted || !tenant.ready || tenant.spec.suspend) continue;
+        if (signal.aborted || !tenant.ready || tenant.spec.suspend || resting.has(tenant.tenantID)) continue;
         // Its turn is not spent on neighbours of whom none answers.
         if (isClosed(tenant, "keycloak") && isClosed(tenant, "newapi")) continue;
         try {
@@ -146,7 +160,7 @@ export function makeDrift(deps: DriftDeps): Drift {
         if (secret.metadata.uid !== undefined) secrets.set(secret.metadata.uid, secret);
       }
     }
-    const pause = Math.min(LONGEST_PAUSE_MS, (deps.everyMs * KEYS_WITHIN) / pairs.length);
+    const pause = pauseBetweenKeys({ everyMs: deps.everyMs, people: pairs.length, tenants: tenants.all().length });
     for (const { row, object } of pairs) {
       if (!row.enabled) continue;
       const secret = row.secretUID === undefined ? undefined : secrets.get(row.secretUID);

@@ -16,19 +16,17 @@ export interface AuditEntry {
 
 export async function appendAudit(db: Queryable, entries: readonly AuditEntry[]): Promise<void> {
   if (entries.length === 0) return;
-  await db.query({
-    name: "append-audit",
-    text: `insert into audit (sme_user_uuid, sme_tenant_id, step, action, target, detail, id)
-           select * from unnest($1::uuid[], $2::text[], $3::text[], $4::text[], $5::text[], $6::jsonb[], $7::uuid[])
-           on conflict (id) do nothing`,
-    values: [
-      entries.map((entry) => entry.uuid),
-      entries.map((entry) => entry.tenantID),
-      entries.map((entry) => entry.step),
-      entries.map((entry) => entry.action),
-      entries.map((entry) => entry.target ?? null),
-      entries.map((entry) => (entry.detail === undefined ? null : JSON.stringify(entry.detail))),
-      entries.map((entry) => entry.id ?? null),
-    ],
-  });
+  await db.query({ name: "append-audit", text: auditInsert("$1"), values: [auditValue(entries)] });
+}
+
+/** The same as a part of another statement; `parameter` is that of {@link auditValue}. */
+export const auditInsert = (parameter: string): string => `
+  insert into audit (sme_user_uuid, sme_tenant_id, step, action, target, detail, id)
+  select e.uuid, e."tenantID", e.step, e.action, e.target, e.detail, e.id
+  from jsonb_to_recordset(${parameter}::jsonb)
+    as e (uuid uuid, "tenantID" text, step text, action text, target text, detail jsonb, id uuid)
+  on conflict (id) do nothing`;
+
+export function auditValue(entries: readonly AuditEntry[]): string {
+  return JSON.stringify(entries);
 }

@@ -2,7 +2,7 @@ import type { Pool } from "pg";
 import { REASON } from "../api/reasons.ts";
 import type { UserEvent } from "../api/userEvent.ts";
 import type { RowPatch, SagaRow } from "../saga/row.ts";
-import { appendAudit, type AuditEntry } from "./audit.ts";
+import { type AuditEntry, auditInsert, auditValue } from "./audit.ts";
 import { leaveRing } from "./emailRing.ts";
 import { enqueueEvent } from "./outbox.ts";
 import { recheckFrom, RECHECKABLE } from "./sightings.ts";
@@ -60,7 +60,9 @@ export async function livingWorkers(db: Queryable): Promise<number[]> {
   return rows.map(({ owner }) => Number(owner));
 }
 
-// The recursive part walks from tenant to tenant along the index of due rows: rows at rest are never looked at.
+// The recursive part walks from tenant to tenant along the index of due rows: rows at rest are never looked at. The lock
+// finds each chosen row by its key; `coalesce` keeps the planner from reading all that are due once more for it, for at
+// rest, when it learned its numbers, none were.
 const CLAIM_DUE = `
 with recursive tenant as (
   (select sme_tenant_id from user_provision_state where due_at is not null order by sme_tenant_id limit 1)
@@ -88,11 +90,13 @@ with recursive tenant as (
   where tenant.sme_tenant_id is not null
   order by d.turn + coalesce(busy.n, 0), d.due_at limit $2
 ), locked as (
-  select s.sme_user_uuid from user_provision_state s join due using (sme_user_uuid)
-  where s.due_at <= now()
-    and (s.lease_until is null or s.lease_until < now()
-         or not exists (select 1 from living where living.owner = s.lease_owner))
-  for update of s skip locked
+  select l.sme_user_uuid from due cross join lateral (
+    select s.sme_user_uuid from user_provision_state s
+    where s.sme_user_uuid = due.sme_user_uuid and coalesce(s.due_at <= now(), false)
+      and (s.lease_until is null or s.lease_until < now()
+           or not exists (select 1 from living where living.owner = s.lease_owner))
+    for update skip locked
+  ) l
 )
 update user_provision_state s
 set lease_owner = $1, lease_until = now() + make_interval(secs => $3), version = s.version + 1
@@ -186,11 +190,9 @@ export interface Recording {
  * lease is lost; the audit is kept, and the caller stops quietly. A touch that came after the claim keeps the row due.
  */
 export async function record(pool: Pool, claim: Claim, recording: Recording): Promise<Claim | undefined> {
-  if (recording.audit.length === 0 && recording.events.length === 0) return recordRow(pool, claim, recording);
+  if (recording.events.length === 0) return recordRow(pool, claim, recording);
   return inTransaction(pool, async (client) => {
     const next = await recordRow(client, claim, recording);
-    // What was written outside was written, whoever has the row by now.
-    await appendAudit(client, recording.audit);
     if (next === undefined) return undefined;
     for (const event of recording.events) await enqueueEvent(client, event);
     // Who is done waits for no other email any more, though it may have wanted one for a while.
@@ -210,7 +212,8 @@ export async function record(pool: Pool, claim: Claim, recording: Recording): Pr
 /** Something was changed outside while the run went on, and not by the run itself. */
 const PENDING = "(recheck is not null and (recheck->>'version') is distinct from secret_version)";
 
-async function recordRow(db: Queryable, claim: Claim, { patch, lease }: Recording): Promise<Claim | undefined> {
+/** One statement, one round trip. What was written outside was written, whoever has the row by now. */
+async function recordRow(db: Queryable, claim: Claim, { patch, lease, audit }: Recording): Promise<Claim | undefined> {
   const { clauses, values } = assignments(patch, 5);
   const finished = lease !== "keep" && patch.run === null ? patch.handled?.generation : undefined;
   if (finished !== undefined) {
@@ -235,17 +238,19 @@ async function recordRow(db: Queryable, claim: Claim, { patch, lease }: Recordin
             finished === undefined ? "" : ` or ${PENDING}`
           } then now() else $${5 + values.length}::timestamptz end`,
         ];
+  const all = [
+    claim.row.uuid,
+    claim.owner,
+    claim.row.version,
+    lease === "keep" ? LEASE_SECONDS : claim.row.touches,
+    ...values,
+    ...(lease === "keep" ? [] : [lease.dueAt]),
+  ];
+  const told = audit.length === 0 ? "" : `with told as (${auditInsert(`$${all.push(auditValue(audit))}`)})`;
   const { rows } = await db.query<RawRow>({
-    text: `update user_provision_state set ${[...clauses, ...leaseClauses].join(", ")}, version = version + 1, updated_at = now()
+    text: `${told} update user_provision_state set ${[...clauses, ...leaseClauses].join(", ")}, version = version + 1, updated_at = now()
            where sme_user_uuid = $1 and lease_owner = $2 and version = $3 returning *`,
-    values: [
-      claim.row.uuid,
-      claim.owner,
-      claim.row.version,
-      lease === "keep" ? LEASE_SECONDS : claim.row.touches,
-      ...values,
-      ...(lease === "keep" ? [] : [lease.dueAt]),
-    ],
+    values: all,
   });
   const raw = rows[0];
   if (raw === undefined) return undefined;

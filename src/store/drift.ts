@@ -19,6 +19,15 @@ export async function takeDriftCheck(db: Queryable, tenantID: string, intervalMs
   return (rowCount ?? 0) > 0;
 }
 
+/** Tenants whose next check is not due: one look for all of them, where a try of each would lock its row each time. */
+export async function tenantsAtRest(db: Queryable): Promise<ReadonlySet<string>> {
+  const { rows } = await db.query<{ tenant_id: string }>({
+    name: "drift-at-rest",
+    text: "select tenant_id from drift_checks where next_at > now()",
+  });
+  return new Set(rows.map((row) => row.tenant_id));
+}
+
 /** The tenant's finished people that nobody works on. */
 export async function settledSagas(db: Queryable, tenantID: string): Promise<SagaRow[]> {
   const { rows } = await db.query<RawRow>({

@@ -35,6 +35,7 @@ import {
 import { readStanding } from "../../src/store/standing.ts";
 import { openWorkerSession, type WorkerSession } from "../../src/store/workerSession.ts";
 import { freshDatabase, type TestDatabase } from "../support/postgres.ts";
+import { statementJournal } from "../support/statementJournal.ts";
 
 const CLUSTER = "0c000000-0000-4000-8000-000000000001";
 
@@ -174,6 +175,35 @@ describe("claiming", () => {
     await bound({ name: "c", tenantID: "ccc" });
     const claims = await claimDue(pool, owner, 4);
     expect(claims.map((claim) => claim.row.tenantID).toSorted()).toEqual(["aaa", "aaa", "bbb", "ccc"]);
+  });
+
+  test.each([
+    ["in a database that is new", ""],
+    ["after a time of rest", "analyze user_provision_state"],
+  ])("reads no more rows, however many are due: %s", async (_name, before) => {
+    const { owner } = await worker();
+    await pool.query(
+      `insert into user_provision_state (sme_user_uuid, sme_tenant_id, email, confirmed_at)
+       select gen_random_uuid(), 'acme', n || '@example.com', now() from generate_series(1, 1000) as n`,
+    );
+    await pool.query(before);
+    await pool.query("update user_provision_state set due_at = now()");
+    const client = await pool.connect();
+    const rowsRead = async (): Promise<number> => {
+      const { rows } = await client.query<{ read: string }>(
+        "select idx_tup_fetch + seq_tup_read as read from pg_stat_xact_user_tables where relname = 'user_provision_state'",
+      );
+      return Number(rows[0]?.read);
+    };
+    try {
+      await client.query("begin");
+      const earlier = await rowsRead();
+      expect(await claimDue(client, owner, 1)).toHaveLength(1);
+      expect((await rowsRead()) - earlier).toBeLessThan(50);
+      await client.query("commit");
+    } finally {
+      client.release();
+    }
   });
 
   test("takes one at a time of a tenant that is counted nearly full, after the others", async () => {
@@ -334,6 +364,22 @@ describe("recording", () => {
     await set(row, { lease_until: new Date(Date.now() - 1000) });
     await claimOne(owner);
     expect(await record(pool, stale, quiet)).toBeUndefined();
+  });
+
+  test("is one round trip, also with what was written outside", async () => {
+    const { owner } = await worker();
+    const { uuid, tenantID } = await bound();
+    const claim = await claimOne(owner);
+    await using journal = await statementJournal(database.url);
+    const journaled = makePool({ url: journal.url, max: 1, applicationName: "journaled" });
+    const audit = [{ id: randomUUID(), uuid, tenantID, step: "keycloak", action: "created", target: "kc-1" }];
+    expect(
+      await record(journaled, claim, { ...quiet, patch: { reached: "kc_created" }, lease: "keep", audit }),
+    ).toBeDefined();
+    await journaled.end();
+    expect(journal.syncs()).toBe(1);
+    const { rows } = await pool.query("select sme_user_uuid, action, target, detail from audit");
+    expect(rows).toEqual([{ sme_user_uuid: uuid, action: "created", target: "kc-1", detail: null }]);
   });
 
   test("a touch during the claim keeps the row due, at once, whatever pause the claim ended with", async () => {

@@ -259,7 +259,17 @@ describe("a Secret", () => {
   });
 
   it("says which rights are missing to somebody who has none", async () => {
-    expect(await cluster.missingSecretRights(namespace, signal)).toEqual([]);
+    const asked: string[] = [];
+    const journaled: Connection = {
+      ...connection,
+      send(request, cut) {
+        asked.push(request.path);
+        return connection.send(request, cut);
+      },
+    };
+    const ours = makeCluster(journaled, { log: silentLog, random: Math.random, instance: "kube-test" });
+    expect(await ours.missingSecretRights(namespace, signal)).toEqual([]);
+    expect(asked).toEqual(["/apis/authorization.k8s.io/v1/selfsubjectrulesreviews"]);
     const poor = impersonating(connection, "nobody-at-all");
     const other = makeCluster(poor, { log: silentLog, random: Math.random, instance: "kube-test" });
     expect(await other.missingSecretRights(namespace, signal)).toEqual(

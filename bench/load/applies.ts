@@ -1,0 +1,36 @@
+/** Applies people as Flux would, so many at once; says when the first was sent and when the last was answered. */
+import pLimit from "p-limit";
+
+import { percentile } from "../figures.ts";
+import { applyRequest, connectApi } from "../kube.ts";
+
+interface Task {
+  readonly kubeconfig: string;
+  /** Collections; the people are spread over them in turn. */
+  readonly paths: readonly string[];
+  readonly apiVersion: string;
+  readonly kind: string;
+  readonly prefix: string;
+  readonly count: number;
+  readonly concurrency: number;
+}
+
+const task = JSON.parse(process.argv[2] ?? "") as Task;
+const api = await connectApi(task.kubeconfig);
+const latencies: number[] = [];
+const limit = pLimit(task.concurrency);
+
+async function apply(n: number): Promise<void> {
+  const path = task.paths[n % task.paths.length] ?? "";
+  const name = `${task.prefix}-${n}`;
+  const began = performance.now();
+  await api.send(applyRequest(path, name, `${name}@bench.example`, task.apiVersion, task.kind));
+  latencies.push(performance.now() - began);
+}
+
+const beganAt = Date.now();
+await Promise.all(Array.from({ length: task.count }, (_, n) => limit(apply, n)));
+const endedAt = Date.now();
+api.close();
+const sorted = latencies.toSorted((a, b) => a - b);
+console.log(JSON.stringify({ beganAt, endedAt, p50: percentile(sorted, 0.5), p99: percentile(sorted, 0.99) }));

@@ -1,0 +1,105 @@
+/** Finding due work: the statement of the claim against the index look-up alone, among few and many rows. */
+import { claimDue } from "../../src/store/claims.ts";
+import { makeRows } from "../crowd.ts";
+import { type Figure, spread } from "../figures.ts";
+import type { Place } from "../ground.ts";
+import type { Part } from "../part.ts";
+
+const OWNER = 1;
+const WORKERS = 16;
+const DUE = 100;
+const TENANTS = 1_000;
+
+const LOOK_UP = "select sme_user_uuid from user_provision_state where due_at <= now() order by due_at limit 16";
+
+export const heartbeat: Part = {
+  name: "heartbeat",
+  title: "Finding due work",
+  async prepare(ground) {
+    const [few, many] = ground.sizes.rows;
+    const small = await ground.place("heartbeat_small");
+    const large = await ground.place("heartbeat_large");
+    for (const [place, count] of [
+      [small, few],
+      [large, many],
+    ] as const) {
+      ground.tell(`making ${count} rows`);
+      await makeRows(place.db, count, Math.min(TENANTS, count));
+    }
+
+    return {
+      async run() {
+        const figures: Figure[] = [];
+        for (const due of [0, DUE]) {
+          await makeDue(small, due);
+          await makeDue(large, due);
+          const among = {
+            small: await claims(small, ground.sizes.lookups),
+            large: await claims(large, ground.sizes.lookups),
+          };
+          const floor = await lookUps(large, ground.sizes.lookups);
+          figures.push(
+            {
+              what: `claim among ${many} rows, ${due} due: p50`,
+              unit: "ms",
+              ours: among.large,
+              floor,
+              goal: { of: "ours", atMost: 5 },
+            },
+            {
+              what: `claim, ${due} due: time among ${many} rows over that among ${few}`,
+              unit: "ratio",
+              ours: among.large / among.small,
+              goal: { of: "ours", atMost: 1.3 },
+            },
+          );
+        }
+        return figures;
+      },
+      async close() {
+        await small.close();
+        await large.close();
+      },
+    };
+  },
+};
+
+async function makeDue({ db }: Place, count: number): Promise<void> {
+  await db.query("update user_provision_state set due_at = null where due_at is not null");
+  await db.query(
+    `update user_provision_state set due_at = now() - interval '1 second' where sme_user_uuid in
+       (select sme_user_uuid from user_provision_state order by object_name limit $1)`,
+    [count],
+  );
+  await db.query("vacuum user_provision_state");
+}
+
+async function claims({ db }: Place, times: number): Promise<number> {
+  return timed(times, async () => {
+    const began = performance.now();
+    const claimed = await claimDue(db, OWNER, WORKERS);
+    const ms = performance.now() - began;
+    if (claimed.length > 0) {
+      await db.query("update user_provision_state set lease_owner = null, lease_until = null where lease_owner = $1", [
+        OWNER,
+      ]);
+    }
+    return ms;
+  });
+}
+
+async function lookUps({ db }: Place, times: number): Promise<number> {
+  return timed(times, async () => {
+    const began = performance.now();
+    await db.query({ name: "look-up", text: LOOK_UP });
+    return performance.now() - began;
+  });
+}
+
+/** The median; the first few only warm up. */
+async function timed(times: number, once: () => Promise<number>): Promise<number> {
+  for (let n = 0; n < 5; n += 1) await once();
+  const all: number[] = [];
+  for (let n = 0; n < times; n += 1) all.push(await once());
+  return spread(all).median;
+}

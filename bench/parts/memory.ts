@@ -1,0 +1,112 @@
+/** Resident memory of both processes: with nobody, with some and with many people, each freshly started and settled. */
+import { setTimeout as sleep } from "node:timers/promises";
+import * as z from "zod";
+
+import { startChild } from "../children.ts";
+import { makeCrowd, removeCrowd } from "../crowd.ts";
+import type { Figure } from "../figures.ts";
+import type { Ground, Place } from "../ground.ts";
+import { residentMiB } from "../machine.ts";
+import type { Part } from "../part.ts";
+
+const ROLES = ["webhook", "reconciler"] as const;
+type Role = (typeof ROLES)[number];
+type Memory = Readonly<Record<Role, number>>;
+
+const SETTLE_MS = 10_000;
+/** What nobody here asks for would find people whom no neighbour knows, and begin to mend. */
+const WITHOUT_DRIFT = { DRIFT_SECONDS: "86400" };
+const KIB_PER_MIB = 1024;
+
+export const memory: Part = {
+  name: "memory",
+  title: "Memory at rest",
+  async prepare(ground) {
+    const place = await ground.place("memory");
+    const tenant = await place.tenant();
+    const first = await place.start(WITHOUT_DRIFT);
+    await tenant.ready();
+    await first.stop();
+
+    const withPeople = async (count: number): Promise<Memory> => {
+      await removeCrowd(ground, place);
+      if (count > 0) await makeCrowd(ground, place, tenant, count);
+      return ours(place);
+    };
+
+    return {
+      async run() {
+        const [few, many] = ground.sizes.crowds;
+        const [webhook, reconciler] = await Promise.all([
+          importsOnly(ground, "webhook"),
+          importsOnly(ground, "reconciler"),
+        ]);
+        const floor = { webhook, reconciler };
+        const idle = await withPeople(0);
+        const some = await withPeople(few);
+        const crowd = await withPeople(many);
+        return [
+          ...ROLES.flatMap((role): Figure[] => [
+            {
+              what: `${role}, nobody`,
+              unit: "MiB",
+              ours: idle[role],
+              floor: floor[role],
+              goal: { of: "added", atMost: 30 },
+            },
+            { what: `${role}, ${few} people`, unit: "MiB", ours: some[role], floor: floor[role] },
+            { what: `${role}, ${many} people`, unit: "MiB", ours: crowd[role], floor: floor[role] },
+          ]),
+          {
+            what: "reconciler: growth for each person",
+            unit: "KiB",
+            ours: ((crowd.reconciler - idle.reconciler) * KIB_PER_MIB) / many,
+            goal: { of: "ours", atMost: 2 },
+          },
+          {
+            what: "webhook: growth for each person",
+            unit: "KiB",
+            ours: ((crowd.webhook - idle.webhook) * KIB_PER_MIB) / many,
+            goal: { of: "ours", atMost: 2 },
+          },
+          {
+            what: "webhook: its imports alone",
+            unit: "MiB",
+            ours: idle.webhook,
+            floor: floor.webhook,
+            goal: { of: "floor", atMost: 90 },
+          },
+        ];
+      },
+      close: () => place.close(),
+    };
+  },
+};
+
+async function importsOnly({ dist }: Ground, role: Role): Promise<number> {
+  const child = startChild("floors/imports.mjs", { dist, role }, { flags: ["--enable-source-maps"] });
+  try {
+    await child.says(z.object({ loaded: z.string() }));
+    await sleep(SETTLE_MS);
+    return residentMiB(child.pid);
+  } finally {
+    await child.stop();
+  }
+}
+
+async function ours(place: Place): Promise<Memory> {
+  const product = await place.start(WITHOUT_DRIFT);
+  try {
+    await sleep(SETTLE_MS);
+    const due = await place.db.query<{ n: number }>(
+      "select count(*)::int as n from user_provision_state where due_at is not null or state <> 'done'",
+    );
+    if (due.rows[0]?.n !== 0) throw new Error(`${due.rows[0]?.n} people are not at rest`);
+    return {
+      webhook: residentMiB(product.process("webhook").pid),
+      reconciler: residentMiB(product.process("reconciler").pid),
+    };
+  } finally {
+    await product.stop();
+  }
+}

@@ -1,0 +1,41 @@
+/** Two reconcilers against one, behind a slow gateway: the same people, the other half of the waiting. */
+import type { Part } from "../part.ts";
+import { burst } from "../people.ts";
+
+export const replicas: Part = {
+  name: "replicas",
+  title: "Two reconcilers against one",
+  async prepare(ground) {
+    const { users: count, latencyMs } = ground.sizes.replicas;
+    const place = await ground.place("replicas");
+    const product = await place.start();
+    const tenant = await place.tenant();
+    await tenant.ready();
+    await ground.gateway.fault({ action: { latencyMs } });
+
+    let turn = 0;
+    return {
+      async run() {
+        turn += 1;
+        const one = await burst(ground, place, [tenant], { prefix: `one${turn}`, count });
+        const second = await place.start({}, { id: "bench-2", roles: ["reconciler"] });
+        const two = await burst(ground, place, [tenant], { prefix: `two${turn}`, count });
+        await second.stop();
+        return [
+          {
+            what: `gateway slowed to ${latencyMs} ms: people/s of two reconcilers, beside one`,
+            unit: "1/s",
+            ours: count / two.seconds,
+            floor: count / one.seconds,
+            goal: { of: "ratio", atLeast: 1.8 },
+          },
+        ];
+      },
+      async close() {
+        await ground.gateway.heal();
+        await product.stop();
+        await place.close();
+      },
+    };
+  },
+};

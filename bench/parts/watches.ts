@@ -1,0 +1,188 @@
+/** A thousand tenant namespaces watched: connections, and memory here and in the API server. */
+import { setTimeout as sleep } from "node:timers/promises";
+import { stringify } from "yaml";
+import * as z from "zod";
+
+import { FIELD_MANAGER, LABEL_MANAGED_BY } from "../../src/api/meta.ts";
+import { runningProcess } from "../../stack/state.ts";
+import { applyText, kubectl } from "../../stack/kube.ts";
+import { startPart, stopPart } from "../../stack/index.ts";
+import { startChild } from "../children.ts";
+import type { Ground, Place } from "../ground.ts";
+import { connectionsTo, residentMiB } from "../machine.ts";
+import type { Part } from "../part.ts";
+
+/** What one Tenant may have. */
+const NAMESPACES_A_TENANT = 60;
+const SETTLE_MS = 6_000;
+const SECRETS_EVERYWHERE = "bench-secrets";
+const opened = z.object({ open: z.number() });
+
+interface Cost {
+  readonly connections: number;
+  readonly here: number;
+  readonly apiserver: number;
+}
+
+export const watches: Part = {
+  name: "watches",
+  title: "Tenant namespaces watched",
+  async prepare(ground) {
+    const place = await ground.place("watches");
+    const namespaces = Array.from({ length: ground.sizes.namespaces }, (_, n) => `bench-watched-${n}`);
+    ground.tell(`making ${namespaces.length} namespaces`);
+    await applyText(ground.env, namespaces.map((name) => stringify(namespace(name))).join("---\n"));
+    await applyText(ground.env, secretsEverywhere());
+
+    return {
+      async run() {
+        const floor = await floorCost(ground, namespaces);
+        const ours = await ourCost(ground, place, namespaces);
+        const n = namespaces.length;
+        return [
+          {
+            what: `${n} namespaces: connections`,
+            unit: "count",
+            ours: ours.connections,
+            floor: floor.connections,
+            goal: { of: "ratio", atMost: 1.5 },
+          },
+          {
+            what: `${n} namespaces: our memory, added`,
+            unit: "MiB",
+            ours: ours.here,
+            floor: floor.here,
+            goal: { of: "ratio", atMost: 1.5 },
+          },
+          {
+            what: `${n} namespaces: the API server's memory, added`,
+            unit: "MiB",
+            ours: ours.apiserver,
+            floor: floor.apiserver,
+            goal: { of: "ratio", atMost: 1.5 },
+          },
+        ];
+      },
+      async close() {
+        await kubectl(ground.env, ["delete", "clusterrole,clusterrolebinding", SECRETS_EVERYWHERE]);
+        await place.close();
+      },
+    };
+  },
+};
+
+/** Each begins with a fresh API server: Go gives memory back late. */
+async function freshApiserver({ env, api }: Ground): Promise<void> {
+  await stopPart(env.STACK_NAME, "apiserver");
+  await startPart(env.STACK_NAME, "apiserver");
+  for (let tries = 0; ; tries += 1) {
+    const answers = await api.send({ method: "GET", path: "/api/v1/namespaces/default" }).catch(() => undefined);
+    if (answers !== undefined) break;
+    if (tries === 100) throw new Error("the API server did not come back");
+    await sleep(200);
+  }
+  // Controllers come back and fill its caches.
+  await sleep(SETTLE_MS);
+}
+
+function apiserverMiB({ env }: Ground): number {
+  const identity = runningProcess(env.STACK_DIR, "apiserver");
+  if (identity === undefined) throw new Error("the API server does not run");
+  return residentMiB(identity.pid);
+}
+
+const portOf = ({ env }: Ground): number => Number(new URL(env.KUBE_API_URL).port);
+
+async function floorCost(ground: Ground, namespaces: readonly string[]): Promise<Cost> {
+  await freshApiserver(ground);
+  const labelSelector = `${LABEL_MANAGED_BY}=${FIELD_MANAGER}`;
+  const child = startChild("floors/watches.ts", { kubeconfig: ground.env.KUBECONFIG, namespaces, labelSelector });
+  try {
+    await child.says(opened);
+    await child.says(opened);
+    const before = { here: residentMiB(child.pid), apiserver: apiserverMiB(ground) };
+    await child.says(opened);
+    await sleep(SETTLE_MS);
+    return {
+      connections: connectionsTo(child.pid, portOf(ground)),
+      here: residentMiB(child.pid) - before.here,
+      apiserver: apiserverMiB(ground) - before.apiserver,
+    };
+  } finally {
+    await child.stop();
+  }
+}
+
+/** Two starts, with few namespaces and with all: right after a start a process holds what the start left behind. */
+async function ourCost(ground: Ground, place: Place, namespaces: readonly string[]): Promise<Cost> {
+  await freshApiserver(ground);
+  try {
+    const first = await place.tenant();
+    const before = await reconcilerAt(ground, place, 1);
+    for (let from = 0; from < namespaces.length; from += NAMESPACES_A_TENANT) {
+      await place.tenant({ namespaces: namespaces.slice(from, from + NAMESPACES_A_TENANT), realm: first.realm });
+    }
+    const after = await reconcilerAt(ground, place, 1 + namespaces.length);
+    return {
+      connections: after.connections,
+      here: after.here - before.here,
+      apiserver: after.apiserver - before.apiserver,
+    };
+  } finally {
+    await ground.clear();
+  }
+}
+
+/** What a reconciler costs that was started now and watches so many namespaces. */
+async function reconcilerAt(ground: Ground, place: Place, watched: number): Promise<Cost> {
+  const product = await place.start({}, { roles: ["reconciler"] });
+  try {
+    await untilWatched(ground, watched);
+    await sleep(SETTLE_MS);
+    const { pid } = product.process("reconciler");
+    return {
+      connections: connectionsTo(pid, portOf(ground)),
+      here: residentMiB(pid),
+      apiserver: apiserverMiB(ground),
+    };
+  } finally {
+    await product.stop();
+  }
+}
+
+const WATCHES =
+  /^apiserver_longrunning_requests\{[^}]*resource="secrets"[^}]*scope="namespace"[^}]*verb="WATCH"[^}]*\} (\d+)/gm;
+
+async function untilWatched({ api }: Ground, wanted: number): Promise<void> {
+  for (let tries = 0; tries < 300; tries += 1) {
+    const open = [...(await api.text("/metrics")).matchAll(WATCHES)].reduce((sum, [, n]) => sum + Number(n), 0);
+    if (open >= wanted) return;
+    await sleep(500);
+  }
+  throw new Error(`the reconciler does not watch ${wanted} namespaces`);
+}
+
+function namespace(name: string): object {
+  return { apiVersion: "v1", kind: "Namespace", metadata: { name } };
+}
+
+/** In the place of a Role in each namespace, which changes nothing of what is watched. */
+function secretsEverywhere(): string {
+  const name = SECRETS_EVERYWHERE;
+  const apiGroup = "rbac.authorization.k8s.io";
+  const verbs = ["get", "list", "watch", "create", "update", "delete"];
+  const rules = [{ apiGroups: [""], resources: ["secrets"], verbs }];
+  const subjects = [{ kind: "ServiceAccount", name: "unified-rbac", namespace: "unified-rbac-system" }];
+  return [
+    { apiVersion: `${apiGroup}/v1`, kind: "ClusterRole", metadata: { name }, rules },
+    {
+      apiVersion: `${apiGroup}/v1`,
+      kind: "ClusterRoleBinding",
+      metadata: { name },
+      roleRef: { apiGroup, kind: "ClusterRole", name },
+      subjects,
+    },
+  ]
+    .map((object) => stringify(object))
+    .join("---\n");
+}

@@ -1,0 +1,29 @@
+/** Whose turn it is to be compared, on a real Postgres. */
+import { afterAll, beforeAll, expect, test } from "vitest";
+import { takeDriftCheck, tenantsAtRest } from "../../src/store/drift.ts";
+import { makePool, type Pool } from "../../src/store/pool.ts";
+import { freshDatabase, type TestDatabase } from "../support/postgres.ts";
+
+let database: TestDatabase;
+let pool: Pool;
+beforeAll(async () => {
+  database = await freshDatabase();
+  pool = makePool({ url: database.url, max: 4, applicationName: "tests" });
+});
+afterAll(async () => {
+  await pool.end();
+  await database.drop();
+});
+
+test("a tenant rests from its check to the next, which exactly one takes", async () => {
+  expect(await tenantsAtRest(pool)).toEqual(new Set());
+  // Seen for the first time: its turn comes some time within the interval.
+  await takeDriftCheck(pool, "acme", 600_000);
+  expect(await tenantsAtRest(pool)).toEqual(new Set(["acme"]));
+
+  await pool.query("update drift_checks set next_at = now() - interval '1 second'");
+  expect(await tenantsAtRest(pool)).toEqual(new Set());
+  const taken = await Promise.all([1, 2, 3].map(() => takeDriftCheck(pool, "acme", 600_000)));
+  expect(taken.filter(Boolean)).toHaveLength(1);
+  expect(await tenantsAtRest(pool)).toEqual(new Set(["acme"]));
+});
