@@ -155,10 +155,9 @@ export async function foundTown(ground: Ground, id: string): Promise<Town> {
     async close() {
       await Promise.all(products.map((product) => product.stop()));
       await ground.removeWebhooks();
-      for (const quarter of quarters) {
-        await abandon(api, quarter.id, quarter.namespace);
-        ground.giveBack(quarter.realm);
-      }
+      for (const quarter of quarters) await abandon(api, quarter.id, quarter.namespace);
+      // Several may have shared one.
+      for (const realm of new Set(quarters.map((quarter) => quarter.realm))) ground.giveBack(realm);
       await Promise.all([db.end(), reader.close()]);
       await ground.dropDatabase(database);
     },
