@@ -142,7 +142,8 @@ describe("a namespace", () => {
       { namespace: tenant.namespace, labelSelector: `${LABEL_MANAGED_BY}=${FIELD_MANAGER}`, bookmarks: "true" },
     ];
     const ofTenants = ({ path }: KubeCall): boolean => path.includes(`/${tenant.namespace}/`);
-    expect(watches(journals.kubernetes.calls.filter(ofTenants))).toEqual(wanted);
+    // Once it is known which replicas share the namespaces.
+    await expect.poll(() => watches(journals.kubernetes.calls.filter(ofTenants)), { timeout: 90_000 }).toEqual(wanted);
 
     const { file, proxy } = await journaledKubeconfig();
     const child = startChild("floors/watches.ts", {
