@@ -17,7 +17,7 @@ import { NEIGHBOURS } from "./effects.ts";
 import { type Ground, openGround } from "./ground.ts";
 import { deadOriginBroken, isolationBroken, runDeadOrigin, runIsolation } from "./isolation.ts";
 import { type Outage, runOutage, runWebhookOutage } from "./outages.ts";
-import { killCases, lostCases, missed, surveyCases } from "./plan.ts";
+import { aloneCase, killCases, lostCases, missed, surveyCases } from "./plan.ts";
 import { PARTS, type PartOfProof, report, type Results, tallyOf } from "./report.ts";
 import { describeStalled, runStalled, stalledCases, type StalledOutcome } from "./stalled.ts";
 import { runStorm, type StormResult } from "./storm.ts";
@@ -128,6 +128,7 @@ async function thePoints(ground: Ground) {
   const gaps = missed(survey);
   for (const gap of gaps) fail("the registry of points", gap);
   const kills = await cases("Killed", killCases(survey, { short, seed }).filter(wanted));
+  kills.push(...(await cases("Killed there alone", kills.flatMap(aloneCase))));
   const losses = await cases("Answers lost", lostCases(survey, { short, seed }).filter(wanted));
   return { survey, gaps, kills, losses };
 }

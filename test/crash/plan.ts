@@ -54,6 +54,11 @@ export function killCases(survey: readonly Outcome[], choice: Choice): Case[] {
   );
 }
 
+/** The second point of a case that was well without coming there again, as a case of its own. */
+export function aloneCase({ case: one, unreached }: Outcome): Case[] {
+  return unreached === undefined ? [] : [{ ...one, cut: { kind: "kill", at: unreached, nth: 1 } }];
+}
+
 /** The first three looks at a neighbour ask different questions. */
 const LOOKED = [1, 2, 3];
 
