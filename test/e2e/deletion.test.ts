@@ -5,6 +5,7 @@ import { FINALIZER } from "../../src/api/meta.ts";
 import { candidateUUID } from "../../src/api/names.ts";
 import { collectionPath, objectPath } from "../../src/kube/objects.ts";
 import { type Door, makeDoor } from "../crash/trouble.ts";
+import { aged } from "../support/aged.ts";
 import { openPlatform, type Platform } from "../support/platform.ts";
 import { soon } from "../support/soon.ts";
 import type { Person, TenantWishes, TestTenant } from "../support/tenant.ts";
@@ -58,19 +59,6 @@ const undone = (of: TestTenant, { uuid }: Person, steps: readonly string[]): Pro
     );
     assert.deepEqual(rows[0]?.undone, steps, `of ${of.id}`);
   });
-
-/** As if so many minutes more had passed since something of this deletion: nobody waits ten minutes in a test. */
-async function aged({ uuid }: Person, what: "since" | "purgeAt", minutes: number): Promise<void> {
-  const { rowCount } = await platform.db.query(
-    `update user_provision_state
-        set deleting = jsonb_set(deleting, array[$2], to_jsonb(to_char(
-              ((deleting->>$2)::timestamptz - make_interval(mins => $3)) at time zone 'utc', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"'))),
-            due_at = now(), backoff_until = null, touches = touches + 1
-      where sme_user_uuid = $1 and deleting ? $2`,
-    [uuid, what, minutes],
-  );
-  assert.equal(rowCount, 1, "nothing of this person is being deleted");
-}
 
 const stateOf = async (of: TestTenant, { uuid }: Person): Promise<string | undefined> => (await of.row(uuid))?.state;
 
@@ -208,7 +196,7 @@ describe.concurrent("a person is deleted", () => {
       expect(await stateOf(graceful, person)).toBe("deleting");
     }
 
-    await aged(bob, "purgeAt", 24 * 60);
+    await aged(platform, bob, "purgeAt", 24 * 60);
     await graceful.apply("ada");
     // The same key too: it opened nothing meanwhile.
     expect(await graceful.person("ada")).toEqual(ada);
@@ -253,7 +241,7 @@ describe.concurrent("a neighbour", () => {
   async function letGo(name: string, person: Person, owed: string): Promise<void> {
     await owing.says(name, "Ready", "False", "Deleting");
     const uid = (await owing.user(name))?.metadata.uid;
-    await aged(person, "since", 10);
+    await aged(platform, person, "since", 10);
     await owing.gone(name);
     expect(await stateOf(owing, person)).toBe("deleting");
     await soon(async () => {
@@ -316,7 +304,7 @@ describe.concurrent("a neighbour", () => {
     await refused.remove("bob");
     await undone(refused, bob, ["secret", "newapi"]);
     expect(await platform.opens(bob.apiKey)).toBe(403);
-    await aged(bob, "since", 10);
+    await aged(platform, bob, "since", 10);
     await refused.gone("bob");
     expect(await stateOf(refused, bob)).toBe("deleting");
     await credential("keycloak", { "client-secret": refused.realm.clientSecret });
@@ -356,7 +344,7 @@ describe.concurrent("a Tenant", () => {
     // Nobody knows its realm and its gateway any more; the Secret can be removed, the rest is owed.
     await torn.remove("ada");
     await undone(torn, ada, ["secret"]);
-    await aged(ada, "since", 10);
+    await aged(platform, ada, "since", 10);
     await torn.gone("ada");
     expect(await stateOf(torn, ada)).toBe("deleting");
     expect(await torn.keycloakUsers(ada.uuid)).toHaveLength(1);

@@ -149,6 +149,8 @@ describe("by a real Flux", () => {
     soon(async () => {
       const { ready: said, lastAppliedRevision } = seenKustomization(await platform.kube.get(`${FLUX}/${name}`));
       assert.equal(said?.status, "True", `${name}: ${said?.message ?? "nothing yet"}`);
+      // Flux writes its conditions first, and the rest of its status in the next call.
+      assert.notEqual(lastAppliedRevision, "", `${name}: no revision yet`);
       return { at: said?.lastTransitionTime ?? "", lastAppliedRevision };
     }, PATIENCE_MS);
 

@@ -13,6 +13,7 @@ import { cloneRepository, type Clone } from "../../stack/git.ts";
 import { applyText, kubectl } from "../../stack/kube.ts";
 import { gitRepositoriesPath, makeRepository } from "../../stack/onboard.ts";
 import { administrator } from "../../stack/realm.ts";
+import { aged } from "../support/aged.ts";
 import { openPlatform, type Platform } from "../support/platform.ts";
 import { FLUX_ACCOUNT, makePlatformRepository, type PlatformRepository } from "../support/platformRepository.ts";
 import { revokeRealmManagement } from "../support/keycloak.ts";
@@ -276,14 +277,15 @@ describe("a tenant", () => {
 it(
   "a tenant with a grace says when it can end, and ends then",
   async () => {
-    const waiting = await platform.tenant("grace", { values: { DELETION_GRACE: "90s" } });
+    const waiting = await platform.tenant("grace", { values: { DELETION_GRACE: "1h" } });
     await waiting.apply("ada");
     const { uuid } = await waiting.person("ada");
     const first = await shell.unifiedRBAC(["tenant", "offboard", waiting.id, "--yes"]);
     expect(first.code).toBe(1);
-    expect(first.err).toContain("until the end of their grace (90s)");
+    expect(first.err).toContain("until the end of their grace (1h)");
     expect(await waiting.user("ada")).toBeUndefined();
     expect((await waiting.accounts(uuid)).map(({ disabled }) => disabled)).toEqual([true]);
+    await aged(platform, { uuid }, "purgeAt", 60);
     await soon(async () => {
       const again = await shell.unifiedRBAC(["tenant", "offboard", waiting.id, "--yes"]);
       assert.equal(again.code, 0, `${again.out}${again.err}`);
