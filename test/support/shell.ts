@@ -42,9 +42,16 @@ export async function openShell(env: StackEnv): Promise<Shell> {
     "kcadm.sh",
     `KC_OPTS="-XX:TieredStopAtLevel=1" JAVA="${javaBinary()}" exec "${kcadm}" "$@" --config "${login}"`,
   );
-  program("kubectl", `exec "${env.KUBECTL}" --cache-dir="${join(home, "kubectl")}" "$@"`);
+  program("kubectl", `exec "${env.KUBECTL}" "$@"`);
   program("unified-rbac", `exec "${process.execPath}" "${join(projectRoot, "src", "main.ts")}" "$@"`);
-  const variables = { ...process.env, PATH: `${bin}:${process.env["PATH"] ?? ""}`, KUBECONFIG: env.KUBECONFIG };
+  const plugin = join(projectRoot, "src", "kubectl-tenantuser.ts");
+  program("kubectl-tenantuser", `exec "${process.execPath}" "${plugin}" "$@"`);
+  const variables = {
+    ...process.env,
+    PATH: `${bin}:${process.env["PATH"] ?? ""}`,
+    KUBECONFIG: env.KUBECONFIG,
+    KUBECACHEDIR: join(home, "kubectl"),
+  };
 
   const start = (file: string, args: readonly string[], more: NodeJS.ProcessEnv = {}) => {
     const child = spawn(file, [...args], {
