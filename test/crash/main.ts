@@ -163,7 +163,7 @@ async function theProof(ground: Ground): Promise<Results> {
     part("stalled", [], theStalled),
   ]);
   const minutes = (Date.now() - began) / 60_000;
-  return { storm, ...apart, outages, ...points, stalled, errors, seed, short, lanes, minutes };
+  return { storm, ...apart, outages, ...points, stalled, errors, parts: chosen, seed, short, lanes, minutes };
 }
 
 async function main(): Promise<number> {
@@ -181,7 +181,7 @@ async function main(): Promise<number> {
     try {
       const results = await theProof(ground);
       const text = report(results);
-      if (values.part === undefined && only === undefined && !values["no-doc"]) await text.write();
+      if (only === undefined && !values["no-doc"]) await text.write();
       console.log(text.tables);
       const { passed, failed } = tallyOf(results);
       if (values.tally !== undefined) writeFileSync(values.tally, JSON.stringify({ passed, failed }));

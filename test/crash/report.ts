@@ -7,6 +7,7 @@ import { describe, type Outcome } from "./cases.ts";
 import { EFFECTS, type Happening, NEIGHBOURS, neighbourOf } from "./effects.ts";
 import { type DeadOrigin, deadOriginBroken, type Isolation, isolationBroken, median } from "./isolation.ts";
 import type { Outage } from "./outages.ts";
+import { SCENARIOS } from "./scenarios.ts";
 import { describeStalled, type StalledOutcome } from "./stalled.ts";
 import type { StormResult } from "./storm.ts";
 
@@ -26,6 +27,7 @@ export interface Results {
   readonly stalled: readonly StalledOutcome[];
   /** Parts that came to no end, and why. */
   readonly errors: readonly string[];
+  readonly parts: readonly string[];
   readonly seed: number;
   readonly short: boolean;
   readonly lanes: number;
@@ -35,9 +37,9 @@ export interface Results {
 const FILE = join(projectRoot, "docs", "reliability.md");
 const BEGIN = "<!-- crash: begin -->";
 const END = "<!-- crash: end -->";
-/** Between two runs; what the page keeps is the last two. */
+/** Between two runs, of which the page keeps the last ones. */
 const RUN = "### Run with seed ";
-const RUNS = 2;
+const RUNS = 4;
 
 const seconds = (ms: number | undefined): string => (ms === undefined ? "-" : `${(ms / 1000).toFixed(1)} s`);
 
@@ -73,7 +75,8 @@ export function tallyOf(results: Results): { readonly passed: number; readonly f
 }
 
 export function report(results: Results): { readonly tables: string; write(): Promise<void> } {
-  const { survey, seed, short, lanes, minutes } = results;
+  const { parts, seed, short, lanes, minutes } = results;
+  const isWhole = parts.length === PARTS.length;
   const tables = [
     ...caseTable(results),
     ...stormTable(results.storm),
@@ -84,8 +87,8 @@ export function report(results: Results): { readonly tables: string; write(): Pr
   const section = [
     `${RUN}${seed}`,
     "",
-    `${short ? "The short set" : "The full set"}: ${EFFECTS.length} effects, ${EFFECTS.length * 2} kill points, ${survey.length} scenarios; ${lanes} cases side by side; ${minutes.toFixed(0)} minutes.`,
-    `Repeat it: \`make crash${short ? " SHORT=1" : ""} SEED=${seed}\`; one case: \`node test/crash/main.ts --only="rotate, killed after"\`; one part: \`node test/crash/main.ts --part=storm\`.`,
+    `The ${short ? "short" : "full"} set${isWhole ? "" : ` of ${parts.join(", ")}`}: ${EFFECTS.length} effects, ${EFFECTS.length * 2} kill points, ${SCENARIOS.length} scenarios; ${lanes} cases side by side; ${minutes.toFixed(0)} minutes.`,
+    `Repeat it: \`make crash${short ? " SHORT=1" : ""} SEED=${seed}${isWhole ? "" : ` PART=${parts.join(",")}`}\`; one case: \`node test/crash/main.ts --only="rotate, killed after"\`.`,
     "",
     tables,
     "",
