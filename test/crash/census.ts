@@ -104,7 +104,7 @@ export async function readSecrets({ api, namespace }: Pick<Sources, "api" | "nam
 
 async function readRows({ db, tenant }: Sources): Promise<RowSeen[]> {
   const { rows } = await db.query<RowSeen>(
-    `select sme_user_uuid as uuid, object_uid as "objectUID", state,
+    `select sme_user_uuid as uuid, object_uid as "objectUID", state, coalesce(kc_user_id, newapi_user_id) is null as "madeNothing",
             due_at is not null or lease_owner is not null or run is not null or rotation is not null
               or blocked_on is not null as busy
        from user_provision_state

@@ -64,7 +64,7 @@ const keycloakUser = {
   groups: ["/sme-users"],
 };
 const account = { id: "usr_1", uuid: UUID, disabled: false, keys: [sha256(KEY)] };
-const row = { uuid: UUID, objectUID: "u1", state: "done", busy: false };
+const row = { uuid: UUID, objectUID: "u1", state: "done", madeNothing: false, busy: false };
 
 const whole: Census = {
   tenant: "one",
@@ -102,6 +102,11 @@ describe("the count", () => {
       { rows: [row, { ...row, uuid: "x", objectUID: null, state: "deleting" }] },
       "is deleting",
     ],
+    [
+      "an orphan with an account",
+      { rows: [row, { ...row, uuid: "x", objectUID: null, state: "orphaned" }] },
+      "is orphaned",
+    ],
     ["an event unsent", { unsent: 1 }, "unsent"],
     ["somebody who waits", { waiting: 1 }, "wait for a row"],
     ["no event", { events: [] }, "0 ids of sme.user.created"],
@@ -109,6 +114,11 @@ describe("the count", () => {
     ["nobody", { objects: [] }, "ada is not in the cluster"],
   ])("finds %s", (_what, change, sentence) => {
     expect(broken({ ...whole, ...change }, EXPECTED).join("\n")).toContain(sentence);
+  });
+
+  it("finds nothing wrong with an orphan for whom nothing was ever made", () => {
+    const orphan = { ...row, uuid: "x", objectUID: null, state: "orphaned", madeNothing: true };
+    expect(broken({ ...whole, rows: [row, orphan] }, EXPECTED)).toEqual([]);
   });
 
   it("finds who should be gone, an old generation and a wrong wish", () => {
