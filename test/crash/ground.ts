@@ -19,6 +19,7 @@ import { tenantRealm, type TenantRealm } from "../../stack/realm.ts";
 import { startProduct, stopProducts } from "../../stack/product/index.ts";
 import { type ApiServer, connectApiServer } from "../support/apiServer.ts";
 import { createDatabase, databaseURL, dropDatabase } from "../support/postgresServer.ts";
+import { inTheEnd } from "./promise.ts";
 
 export interface Ground {
   readonly env: StackEnv;
@@ -53,6 +54,7 @@ const REALM = {
   loginByMail: true,
 };
 
+const SERVED_MS = 30_000;
 const TEMPLATE = "crash_template";
 /** Ids of cases and towns: a letter, the run, a number. */
 const OURS = /^[cs][0-9a-z]+-\d+(-[a-z0-9-]+)?$/;
@@ -146,8 +148,9 @@ export async function openGround(env: StackEnv, logs: string, run: string): Prom
 
 /** Tenants of runs before this one, on a stack that was kept: a whole product would begin to serve them. */
 async function sweep(api: ApiServer): Promise<void> {
-  const { body } = await api.send("GET", collectionPath("Tenant"));
-  for (const { metadata } of tenantList.parse(body).items) {
+  // On a fresh cluster the definitions are served a moment after they were taken.
+  const tenants = async () => tenantList.parse((await api.send("GET", collectionPath("Tenant"))).body).items;
+  for (const { metadata } of await inTheEnd(tenants, SERVED_MS)) {
     if (OURS.test(metadata.name)) await abandon(api, metadata.name, `tenant-${metadata.name}`);
   }
 }

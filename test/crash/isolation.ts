@@ -14,6 +14,8 @@ export interface Isolation {
   readonly meanwhile: readonly number[];
   /** Of the medians. */
   readonly ratio: number;
+  /** Whether the goal counts: too few samples, on a machine that others may use, prove no slowness. */
+  readonly isJudged: boolean;
   /** Who waited is Ready in the end. */
   readonly failure: string | undefined;
 }
@@ -35,7 +37,12 @@ const LOOK_MS = 20;
 export async function runIsolation(
   ground: Ground,
   id: string,
-  { waiting, hungMs, samples }: { readonly waiting: number; readonly hungMs: number; readonly samples: number },
+  {
+    waiting,
+    hungMs,
+    samples,
+    isJudged,
+  }: { readonly waiting: number; readonly hungMs: number; readonly samples: number; readonly isJudged: boolean },
 ): Promise<Isolation> {
   const door = await keycloakDoor(ground);
   const town = await foundTown(ground, id);
@@ -70,7 +77,7 @@ export async function runIsolation(
     const failure = await allReady(hung, people);
     const after = await series((count) => count < samples);
     const quiet = [...before, ...after];
-    return { waiting, hungMs, quiet, meanwhile, ratio: median(meanwhile) / median(quiet), failure };
+    return { waiting, hungMs, quiet, meanwhile, ratio: median(meanwhile) / median(quiet), isJudged, failure };
   } finally {
     await town.close();
     await door.close();
@@ -108,9 +115,11 @@ export async function runDeadOrigin(
 }
 
 /** `undefined`: as promised. */
-export function isolationBroken({ ratio, failure }: Isolation): string | undefined {
+export function isolationBroken({ ratio, isJudged, failure }: Isolation): string | undefined {
   if (failure !== undefined) return failure;
-  return ratio <= GOAL ? undefined : `another tenant's people took ${ratio.toFixed(2)} times as long, not ${GOAL}`;
+  return !isJudged || ratio <= GOAL
+    ? undefined
+    : `another tenant's people took ${ratio.toFixed(2)} times as long, not ${GOAL}`;
 }
 
 export function deadOriginBroken({ knocks, watchedMs, failure }: DeadOrigin): string | undefined {

@@ -42,13 +42,13 @@ const SIZE = short
   ? {
       storm: { seed, people: 200, seconds: 60 },
       outage: { people: 50, downMs: 15_000 },
-      isolation: { waiting: 200, hungMs: 15_000, samples: 15 },
+      isolation: { waiting: 200, hungMs: 15_000, samples: 15, isJudged: false },
       deadOrigin: { waiting: 300, tenants: 3, watchedMs: 15_000 },
     }
   : {
       storm: { seed, people: 200, seconds: 180 },
       outage: { people: 50, downMs: 60_000 },
-      isolation: { waiting: 200, hungMs: 60_000, samples: 40 },
+      isolation: { waiting: 200, hungMs: 60_000, samples: 40, isJudged: true },
       deadOrigin: { waiting: 1000, tenants: 4, watchedMs: 60_000 },
     };
 

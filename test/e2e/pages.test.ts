@@ -87,7 +87,7 @@ async function follow(page: string, names: Names, before: readonly string[] = []
   for (const command of commands) {
     const line = filledIn(command, names);
     // What watches is stopped by the reader.
-    const typed = / -w$/.test(line) ? `timeout 2 ${line}; test $? -eq 124` : line;
+    const typed = line.endsWith(" -w") ? `timeout 2 ${line}; test $? -eq 124` : line;
     const { code, out, err } = await shell.lines([
       `export UNIFIED_RBAC_OPS_URL=${platform.product.operatorURL}`,
       ...before,
