@@ -4,6 +4,7 @@ import * as z from "zod";
 
 import { API_VERSION } from "../src/api/meta.ts";
 import { askChild } from "./children.ts";
+import type { FloorTask } from "./floors/people.ts";
 import { type BenchTenant, FLOOR_KIND, type Ground, type Place } from "./ground.ts";
 
 const applied = z.object({ beganAt: z.number(), endedAt: z.number() });
@@ -84,25 +85,6 @@ export async function floorPeople(
   );
   const times = await askChild("floors/people.ts", floorTask(ground, tenant, { prefix, count, concurrency }), done);
   return { ...times, applySeconds: (endedAt - beganAt) / 1000 };
-}
-
-/** As bench/floors/people.ts takes it. */
-export interface FloorTask {
-  readonly kubeconfig: string;
-  readonly keycloak: {
-    readonly url: string;
-    readonly realm: string;
-    readonly clientID: string;
-    readonly secret: string;
-  };
-  readonly newapi: { readonly url: string; readonly token: string };
-  readonly namespace: string;
-  readonly apiVersion: string;
-  readonly kind: string;
-  readonly plural: string;
-  readonly prefix: string;
-  readonly count: number;
-  readonly concurrency: number;
 }
 
 export function floorTask(

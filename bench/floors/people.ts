@@ -12,7 +12,7 @@ import { parse } from "yaml";
 
 import { percentile } from "../figures.ts";
 
-interface Task {
+export interface FloorTask {
   readonly kubeconfig: string;
   readonly keycloak: {
     readonly url: string;
@@ -38,7 +38,7 @@ interface Kubeconfig {
   readonly users: readonly [{ readonly user: Readonly<Record<"client-certificate-data" | "client-key-data", string>> }];
 }
 
-const task = JSON.parse(process.argv[2] ?? "") as Task;
+const task = JSON.parse(process.argv[2] ?? "") as FloorTask;
 const { keycloak, newapi, namespace } = task;
 const api = connectKube();
 

@@ -11,6 +11,7 @@ import { isSagaError } from "../lib/errors.ts";
 import type { Part } from "../lib/lifecycle.ts";
 import type { Log } from "../lib/log.ts";
 import type { Ended, Operator } from "../reconciler/operator.ts";
+import { listening } from "./listening.ts";
 
 const MOST_BODY_BYTES = 16_384;
 const DEADLINE_MS = 30_000;
@@ -43,27 +44,14 @@ export function makeOperatorServer(deps: {
       .catch(() => response.destroy());
   });
 
+  const port = listening(server, address, (error) => log.error("the operator's port failed", { error }));
   return {
     name: "operator's port",
-    port() {
-      const bound = server.address();
-      return bound !== null && typeof bound === "object" ? bound.port : 0;
+    ...port,
+    stop: () => {
+      stopping.abort(new Error("shutting down"));
+      return port.stop();
     },
-    start: () =>
-      new Promise((resolve, reject) => {
-        server.once("error", reject);
-        server.listen(address.port, address.host, () => {
-          server.off("error", reject);
-          server.on("error", (error) => log.error("the operator's port failed", { error }));
-          resolve();
-        });
-      }),
-    stop: () =>
-      new Promise((resolve) => {
-        stopping.abort(new Error("shutting down"));
-        server.close(() => resolve());
-        server.closeAllConnections();
-      }),
   };
 }
 

@@ -3,6 +3,7 @@ import type { Registry } from "prom-client";
 import type { Address } from "../lib/config.ts";
 import type { Part } from "../lib/lifecycle.ts";
 import type { Log } from "../lib/log.ts";
+import { listening } from "./listening.ts";
 import type { Liveness } from "./liveness.ts";
 
 /** One condition for traffic. Must answer from memory: probes come every few seconds. */
@@ -52,24 +53,7 @@ export function makeOpsServer(deps: {
 
   return {
     name: "ops server",
-    port() {
-      const bound = server.address();
-      return bound !== null && typeof bound === "object" ? bound.port : 0;
-    },
-    start: () =>
-      new Promise((resolve, reject) => {
-        server.once("error", reject);
-        server.listen(address.port, address.host, () => {
-          server.off("error", reject);
-          server.on("error", (error) => log.error("ops server failed", { error }));
-          resolve();
-        });
-      }),
-    stop: () =>
-      new Promise((resolve) => {
-        server.close(() => resolve());
-        server.closeAllConnections();
-      }),
+    ...listening(server, address, (error) => log.error("ops server failed", { error })),
   };
 }
 

@@ -1,5 +1,5 @@
 /** Commands about those who have no object any more: debts, orphans, purge, waive. What cannot be taken back asks twice. */
-import type { SagaView } from "../../api/operator.ts";
+import type { SagasAnswer, SagaView } from "../../api/operator.ts";
 import { EXIT, type Exit, PluginError } from "../exit.ts";
 import type { Session } from "../session.ts";
 import { type Cell, fromNow, moment, printable, table, wrapped } from "../text.ts";
@@ -19,49 +19,55 @@ export interface EndOptions {
 
 export async function debts(session: Session, { tenant }: BooksOptions): Promise<Exit> {
   const answer = await (await session.books()).debts(tenant);
-  if (session.data(answer)) return EXIT.done;
-  if (answer.sagas.length === 0) {
-    session.note("Nothing is owed.");
-    return EXIT.done;
-  }
   const now = session.now();
-  const rows = answer.sagas.map((saga): Cell[] => [
-    { text: saga.tenantID },
-    { text: place(saga), tone: "strong" },
-    { text: saga.email },
-    { text: saga.owed.join(","), tone: "busy" },
-    { text: saga.since === undefined ? "" : fromNow(saga.since, now) },
-    { text: String(saga.retryCount) },
-    { text: saga.dueAt === undefined ? "" : fromNow(saga.dueAt, now) },
-    { text: saga.lastError?.message ?? "" },
-  ]);
-  session.out(
-    table(["TENANT", "PERSON", "EMAIL", "OWED", "SINCE", "TRIES", "NEXT", "LAST FAILURE"], rows, session.paint),
-  );
-  more(session, answer.truncated);
-  return EXIT.done;
+  return listed(session, answer, {
+    nobody: "Nothing is owed.",
+    titles: ["OWED", "SINCE", "TRIES", "NEXT", "LAST FAILURE"],
+    cells: (saga) => [
+      { text: saga.owed.join(","), tone: "busy" },
+      { text: saga.since === undefined ? "" : fromNow(saga.since, now) },
+      { text: String(saga.retryCount) },
+      { text: saga.dueAt === undefined ? "" : fromNow(saga.dueAt, now) },
+      { text: saga.lastError?.message ?? "" },
+    ],
+  });
 }
 
 export async function orphans(session: Session, { tenant }: BooksOptions): Promise<Exit> {
   const answer = await (await session.books()).ownerless(tenant);
+  const now = session.now();
+  return listed(session, answer, {
+    nobody: "No accounts live on without an object.",
+    titles: ["WHY", "SINCE", "PURGED", "CLUSTER", "UUID"],
+    cells: (saga) => [
+      { text: saga.ownerless ?? "", tone: saga.ownerless === "orphaned" ? "bad" : "plain" },
+      { text: saga.since === undefined ? "" : fromNow(saga.since, now) },
+      { text: saga.purgeAt === undefined ? "" : fromNow(saga.purgeAt, now) },
+      { text: saga.thisCluster ? "this" : "another", tone: saga.thisCluster ? "plain" : "busy" },
+      { text: saga.uuid },
+    ],
+  });
+}
+
+/** Whose rows these are, and of each what `cells` says. */
+function listed(
+  session: Session,
+  answer: SagasAnswer,
+  shown: { readonly nobody: string; readonly titles: readonly string[]; readonly cells: (saga: SagaView) => Cell[] },
+): Exit {
   if (session.data(answer)) return EXIT.done;
   if (answer.sagas.length === 0) {
-    session.note("No accounts live on without an object.");
+    session.note(shown.nobody);
     return EXIT.done;
   }
-  const now = session.now();
   const rows = answer.sagas.map((saga): Cell[] => [
     { text: saga.tenantID },
     { text: place(saga), tone: "strong" },
     { text: saga.email },
-    { text: saga.ownerless ?? "", tone: saga.ownerless === "orphaned" ? "bad" : "plain" },
-    { text: saga.since === undefined ? "" : fromNow(saga.since, now) },
-    { text: saga.purgeAt === undefined ? "" : fromNow(saga.purgeAt, now) },
-    { text: saga.thisCluster ? "this" : "another", tone: saga.thisCluster ? "plain" : "busy" },
-    { text: saga.uuid },
+    ...shown.cells(saga),
   ]);
-  session.out(table(["TENANT", "PERSON", "EMAIL", "WHY", "SINCE", "PURGED", "CLUSTER", "UUID"], rows, session.paint));
-  more(session, answer.truncated);
+  session.out(table(["TENANT", "PERSON", "EMAIL", ...shown.titles], rows, session.paint));
+  if (answer.truncated) session.note("There are more: say --tenant.");
   return EXIT.done;
 }
 
@@ -165,8 +171,4 @@ function accounts({ keycloakUserID = "none", newapiUserID = "none", secret = "no
 
 function place({ namespace = "?", name = "?" }: SagaView): string {
   return `${namespace}/${name}`;
-}
-
-function more(session: Session, truncated: boolean): void {
-  if (truncated) session.note("There are more: say --tenant.");
 }
