@@ -22,8 +22,8 @@ test: $(INSTALLED) ## format, lint, types; unit, contract and end-to-end tests a
 contract-newapi: $(INSTALLED) ## the gateway's contract; NEWAPI_URL, NEWAPI_ADMIN_TOKEN, NEWAPI_ADMIN_USER_ID: against a real one
 	@$(RUN) contract-newapi
 
-crash: $(INSTALLED) ## kills, lost answers, outages, a storm; writes docs/reliability.md (SHORT=1: each once; SEED=n: the same plan)
-	@$(RUN) crash -- $(if $(SHORT),--short) $(if $(SEED),--seed=$(SEED)) $(if $(PART),--part=$(PART))
+crash: $(INSTALLED) ## kills, lost answers, outages, a storm; writes docs/reliability.md (SHORT=1: in minutes; SEED=n: the same plan)
+	@$(RUN) crash -- $(if $(SHORT),--short) $(if $(EVERYWHERE),--everywhere) $(if $(SEED),--seed=$(SEED)) $(if $(PART),--part=$(PART))
 
 soak: $(INSTALLED) ## storm after storm until a promise breaks (HOURS=4; SEED=n: the first one's)
 	@$(RUN) soak -- $(if $(HOURS),--hours=$(HOURS)) $(if $(SEED),--seed=$(SEED))

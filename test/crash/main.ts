@@ -2,7 +2,7 @@
  * `make crash`: every kill point and every lost answer, stopped workers, outages, isolation and a storm, on the real
  * stack. Ends with `N passed, N failed`, and writes its tables into docs/reliability.md.
  *
- * Usage: node test/crash/main.ts [--short] [--seed=N] [--part=storm,outages] [--only=words] [--lanes=8] [--no-doc]
+ * Usage: node test/crash/main.ts [--short | --everywhere] [--seed=N] [--part=storm,outages] [--only=words] [--lanes=8] [--no-doc]
  *   [--tally=file] (where to leave how many passed and failed, as JSON)
  */
 import { mkdirSync, writeFileSync } from "node:fs";
@@ -18,13 +18,14 @@ import { type Ground, openGround } from "./ground.ts";
 import { deadOriginBroken, isolationBroken, runDeadOrigin, runIsolation } from "./isolation.ts";
 import { type Outage, runOutage, runWebhookOutage } from "./outages.ts";
 import { aloneCase, killCases, lostCases, missed, surveyCases } from "./plan.ts";
-import { PARTS, type PartOfProof, report, type Results, tallyOf } from "./report.ts";
+import { commandOf, PARTS, type PartOfProof, report, type Results, tallyOf } from "./report.ts";
 import { describeStalled, runStalled, stalledCases, type StalledOutcome } from "./stalled.ts";
 import { runStorm, type StormResult } from "./storm.ts";
 
 const { values } = parseArgs({
   options: {
     short: { type: "boolean", default: false },
+    everywhere: { type: "boolean", default: false },
     seed: { type: "string" },
     part: { type: "string" },
     only: { type: "string" },
@@ -34,7 +35,8 @@ const { values } = parseArgs({
   },
 });
 const seed = Number(values.seed ?? Math.floor(Math.random() * 1e9));
-const { short, only } = values;
+const { short, everywhere, only } = values;
+const choice = { short, everywhere, seed };
 const lanes = Number(values.lanes);
 /** Words choose among the cases alone. */
 const chosen: readonly string[] = values.part?.split(",") ?? (only === undefined ? PARTS : ["points", "stalled"]);
@@ -124,19 +126,17 @@ async function thePoints(ground: Ground) {
   const cases = (title: string, some: readonly Case[]): Promise<Outcome[]> =>
     all(title, some, (one) => runCase(ground, nextID(), one), describe);
   const wanted = (one: Case): boolean => only === undefined || describe(one).includes(only);
-  const survey = await cases("Undisturbed", surveyCases({ short, seed }));
+  const survey = await cases("Undisturbed", surveyCases(choice));
   const gaps = missed(survey);
   for (const gap of gaps) fail("the registry of points", gap);
-  const kills = await cases("Killed", killCases(survey, { short, seed }).filter(wanted));
+  const kills = await cases("Killed", killCases(survey, choice).filter(wanted));
   kills.push(...(await cases("Killed there alone", kills.flatMap(aloneCase))));
-  const losses = await cases("Answers lost", lostCases(survey, { short, seed }).filter(wanted));
+  const losses = await cases("Answers lost", lostCases(survey, choice).filter(wanted));
   return { survey, gaps, kills, losses };
 }
 
 function theStalled(ground: Ground): Promise<StalledOutcome[]> {
-  const wanted = stalledCases({ short, seed }).filter(
-    (one) => only === undefined || describeStalled(one).includes(only),
-  );
+  const wanted = stalledCases(choice).filter((one) => only === undefined || describeStalled(one).includes(only));
   return all("Stopped and woken", wanted, (one) => runStalled(ground, nextID(), one), describeStalled);
 }
 
@@ -163,7 +163,7 @@ async function theProof(ground: Ground): Promise<Results> {
     part("stalled", [], theStalled),
   ]);
   const minutes = (Date.now() - began) / 60_000;
-  return { storm, ...apart, outages, ...points, stalled, errors, parts: chosen, seed, short, lanes, minutes };
+  return { storm, ...apart, outages, ...points, stalled, errors, parts: chosen, ...choice, lanes, minutes };
 }
 
 async function main(): Promise<number> {
@@ -185,7 +185,7 @@ async function main(): Promise<number> {
       console.log(text.tables);
       const { passed, failed } = tallyOf(results);
       if (values.tally !== undefined) writeFileSync(values.tally, JSON.stringify({ passed, failed }));
-      console.log(`seed ${seed}: again with make crash${short ? " SHORT=1" : ""} SEED=${seed}`);
+      console.log(`seed ${seed}: again with ${commandOf(choice)}`);
       console.log(`${passed} passed, ${failed} failed`);
       return failed === 0 ? 0 : 1;
     } finally {

@@ -6,8 +6,10 @@ import { SCENARIOS } from "./scenarios.ts";
 import { type Trouble, TROUBLES } from "./trouble.ts";
 
 export interface Choice {
-  /** Each point once, in a scenario and at a gateway by the seed's choice; else in all that pass it. */
+  /** Both points of an effect in one case where that will do, one trouble for each answer, one gateway for each scenario. */
   readonly short: boolean;
+  /** Each point in every scenario that passes it; else in one, by the seed's choice. */
+  readonly everywhere: boolean;
   readonly seed: number;
 }
 
@@ -19,7 +21,7 @@ export const ALL_POINTS: readonly Point[] = EFFECTS.flatMap((effect): Point[] =>
 const BOTH_DIALECTS: readonly GatewayKind[] = ["admin-v1", "new-api"];
 
 /** Every scenario at each of its gateways; in the short form at one of them, by the seed's choice, where that will do. */
-export function surveyCases({ short, seed }: Choice): Case[] {
+export function surveyCases({ short, seed }: Pick<Choice, "short" | "seed">): Case[] {
   const random = makeRandom(seed + 2);
   return SCENARIOS.flatMap((scenario) => {
     const { gateways = BOTH_DIALECTS, everywhere = false } = scenario;
@@ -69,8 +71,8 @@ export function lostCases(survey: readonly Outcome[], choice: Choice): Case[] {
     const looks = (LOOKS as readonly Happening[]).includes(on) ? LOOKED : [1];
     for (const trouble of troublesOf(on)) {
       for (const nth of looks) {
-        // Both modes take one scenario for each trouble: what differs is the answer, not who waits for it.
-        const [one] = chosen(passing(survey, `before:${on}`, nth), { ...choice, short: true }, random);
+        // One scenario for each trouble: what differs is the answer, not who waits for it.
+        const [one] = pick(passing(survey, `before:${on}`, nth), random);
         if (one !== undefined) cases.push({ ...one, cut: { kind: "lost", on, nth, trouble } });
       }
     }
@@ -91,8 +93,8 @@ function passing(survey: readonly Outcome[], point: Point, nth = 1): Case[] {
   return survey.filter(({ passed }) => (passed.get(point) ?? 0) >= nth).map((outcome) => outcome.case);
 }
 
-function chosen(cases: readonly Case[], { short }: Choice, random: () => number): Case[] {
-  return short ? pick(cases, random) : [...cases];
+function chosen(cases: readonly Case[], { everywhere }: Choice, random: () => number): Case[] {
+  return everywhere ? [...cases] : pick(cases, random);
 }
 
 function pick<T>(all: readonly T[], random: () => number): T[] {

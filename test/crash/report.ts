@@ -30,6 +30,7 @@ export interface Results {
   readonly parts: readonly string[];
   readonly seed: number;
   readonly short: boolean;
+  readonly everywhere: boolean;
   readonly lanes: number;
   readonly minutes: number;
 }
@@ -74,8 +75,14 @@ export function tallyOf(results: Results): { readonly passed: number; readonly f
   return { passed, failed: verdicts.length - passed };
 }
 
+/** What makes the same plan again. */
+export function commandOf({ short, everywhere, seed }: Pick<Results, "short" | "everywhere" | "seed">): string {
+  return `make crash${short ? " SHORT=1" : ""}${everywhere ? " EVERYWHERE=1" : ""} SEED=${seed}`;
+}
+
 export function report(results: Results): { readonly tables: string; write(): Promise<void> } {
-  const { parts, seed, short, lanes, minutes } = results;
+  const { parts, seed, short, everywhere, lanes, minutes } = results;
+  const set = short ? "short" : everywhere ? "widest" : "full";
   const isWhole = parts.length === PARTS.length;
   const tables = [
     ...caseTable(results),
@@ -87,8 +94,8 @@ export function report(results: Results): { readonly tables: string; write(): Pr
   const section = [
     `${RUN}${seed}`,
     "",
-    `The ${short ? "short" : "full"} set${isWhole ? "" : ` of ${parts.join(", ")}`}: ${EFFECTS.length} effects, ${EFFECTS.length * 2} kill points, ${SCENARIOS.length} scenarios; ${lanes} cases side by side; ${minutes.toFixed(0)} minutes.`,
-    `Repeat it: \`make crash${short ? " SHORT=1" : ""} SEED=${seed}${isWhole ? "" : ` PART=${parts.join(",")}`}\`; one case: \`node test/crash/main.ts --only="rotate, killed after"\`.`,
+    `The ${set} set${isWhole ? "" : ` of ${parts.join(", ")}`}: ${EFFECTS.length} effects, ${EFFECTS.length * 2} kill points, ${SCENARIOS.length} scenarios; ${lanes} cases side by side; ${minutes.toFixed(0)} minutes.`,
+    `Repeat it: \`${commandOf(results)}${isWhole ? "" : ` PART=${parts.join(",")}`}\`; one case: \`node test/crash/main.ts --only="rotate, killed after"\`.`,
     "",
     tables,
     "",
