@@ -6,7 +6,7 @@
  */
 import { parseArgs } from "node:util";
 
-import { obtain, readStackEnv, startStack, stopStack } from "../stack/index.ts";
+import { obtain, readStackEnv, startStack, stopStack, stopStackWhenInterrupted } from "../stack/index.ts";
 import { type Figure, type Row, rowsOf } from "./figures.ts";
 import { type Ground, openGround } from "./ground.ts";
 import { thisMachine } from "./machine.ts";
@@ -31,6 +31,8 @@ const stackName = process.env["STACK_NAME"] ?? `bench-${process.pid}`;
 const keepStack = process.env["STACK_NAME"] !== undefined;
 const sizes = SIZES[scale];
 const runs = values.runs === undefined ? sizes.runs : Number(values.runs);
+
+if (!keepStack) stopStackWhenInterrupted(stackName);
 
 const began = Date.now();
 const seconds = (): string => `${((Date.now() - began) / 1000).toFixed(0)} s`.padStart(7);

@@ -10,7 +10,7 @@ import { join } from "node:path";
 import { parseArgs } from "node:util";
 import pLimit from "p-limit";
 
-import { obtain, readStackEnv, startStack, stopStack } from "../../stack/index.ts";
+import { obtain, readStackEnv, startStack, stopStack, stopStackWhenInterrupted } from "../../stack/index.ts";
 import { stopProducts } from "../../stack/product/index.ts";
 import { type Case, describe, type Outcome, runCase } from "./cases.ts";
 import { NEIGHBOURS } from "./effects.ts";
@@ -196,14 +196,16 @@ async function main(): Promise<number> {
   }
 }
 
-/** Ctrl-C: no process of ours outlives this one, but those of a stack that is kept. */
-for (const signal of ["SIGINT", "SIGTERM"] as const) {
-  process.once(signal, () => {
-    console.error("stopped before its end");
-    const end = (): never => process.exit(130);
-    const stop = keepStack ? stopProducts(readStackEnv(stackName)) : stopStack(stackName);
-    void stop.finally(end);
-  });
+if (keepStack) {
+  // Whoever keeps it keeps the parts; the products are ours.
+  for (const signal of ["SIGINT", "SIGTERM"] as const) {
+    process.once(signal, () => {
+      console.error("stopped before its end");
+      void stopProducts(readStackEnv(stackName)).finally(() => process.exit(130));
+    });
+  }
+} else {
+  stopStackWhenInterrupted(stackName);
 }
 
 process.exit(await main());

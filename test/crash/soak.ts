@@ -7,7 +7,7 @@ import { mkdirSync } from "node:fs";
 import { join } from "node:path";
 import { parseArgs } from "node:util";
 
-import { readStackEnv, startStack, stopStack } from "../../stack/index.ts";
+import { readStackEnv, startStack, stopNow, stopStack } from "../../stack/index.ts";
 import { openGround } from "./ground.ts";
 import { runStorm } from "./storm.ts";
 
@@ -30,7 +30,7 @@ for (const signal of ["SIGINT", "SIGTERM"] as const) {
   process.once(signal, () => {
     console.log("ends after this storm; once more: now");
     stopping = true;
-    process.once(signal, () => process.exit(1));
+    process.once(signal, () => (keepStack ? process.exit(130) : stopNow(stackName)));
   });
 }
 
