@@ -28,7 +28,7 @@ export interface WatchTiming {
 
 const DEFAULT_TIMING: WatchTiming = {
   relistMs: 30 * 60_000,
-  serverSeconds: 300,
+  serverSeconds: 1_800,
   quietMs: 150_000,
   backoffMs: { first: 200, most: 30_000 },
   healthyMs: 10_000,

@@ -60,6 +60,7 @@ async function take(
       throw new GivenAway();
     }
     const failure = asSagaError(error instanceof CarriesUUID ? error.refusal : error, name);
+    if (failure.code === REASON.MissingPermission && failure.neighbour === "kubernetes") doubtNamespace(work);
     if (origin !== undefined && !work.signal.aborted) judge(work, origin, failure);
     deps.observe({ step: name, direction, outcome: failure.class, ms: deps.clock.now() - began });
     return failed(work, name, failure, sight);
@@ -72,6 +73,12 @@ async function take(
 function letIn({ deps, claim }: Work, origin: string, neighbour: TenantNeighbour): void {
   deps.breakers.success(origin);
   deps.tenantBreakers.letIn(claim.row.tenantID, neighbour);
+}
+
+/** Our rights there are asked about anew: it may be everybody's trouble, and then the Tenant says so. */
+function doubtNamespace({ deps, claim }: Work): void {
+  const { namespace, secretNamespace = namespace } = claim.row;
+  if (secretNamespace !== undefined) deps.doubt(secretNamespace);
 }
 
 /** What a failure says of the neighbour: a refusal is an answer, and the API server's trouble is not its own. */

@@ -36,6 +36,8 @@ export interface Tenants extends TenantRegistry {
   counted(tenantID: string): void;
   /** Ask this tenant's neighbours at once: a call of it was refused. */
   suspect(tenantID: string): void;
+  /** The API server refused us something in this namespace: its Tenant is checked at once, and our rights there with it. */
+  doubt(namespace: string): void;
   /** A neighbour answers again: those behind it are asked about it, one after the other. */
   recovered(origin: string): void;
   /** Called after each check of a Tenant, with what was found. */
@@ -90,7 +92,7 @@ export function makeTenants(deps: TenantDeps): Tenants {
   const { cluster, store, clock, log } = deps;
   const retryMs = deps.retryMs ?? RETRY_MS;
   const credentials = makeCredentials({ cluster, namespace: deps.operatorNamespace });
-  const check = makeTenantChecks(deps);
+  const checks = makeTenantChecks(deps);
   const writer = makeTenantWriter(deps);
   const looksAtOnce = pLimit(AT_ONCE);
   const checksAtOnce = pLimit(AT_ONCE);
@@ -274,7 +276,7 @@ export function makeTenants(deps: TenantDeps): Tenants {
     const { candidate } = each;
     if (candidate === undefined || signal.aborted) return;
     const { name, spec, clients, checkKey: key } = candidate;
-    const asked = check({ name, spec, clients, previous: checksOf(each) }, signal);
+    const asked = checks.check({ name, spec, clients, previous: checksOf(each) }, signal);
     if (asked === undefined) {
       each.isPostponed = true;
       each.checkAt = clock.now() + jittered(POSTPONED_MS);
@@ -308,6 +310,14 @@ export function makeTenants(deps: TenantDeps): Tenants {
 
   function jittered(ms: number): number {
     return ms * (0.9 + deps.random() / 5);
+  }
+
+  function suspect(tenantID: string): void {
+    const each = withID(tenantID);
+    if (each === undefined) return;
+    each.suspected = true;
+    each.checkAt = 0;
+    alarm.wake();
   }
 
   function withID(tenantID: string): KnownTenant | undefined {
@@ -385,12 +395,10 @@ export function makeTenants(deps: TenantDeps): Tenants {
       const each = withID(tenantID);
       if (each !== undefined) each.countAt ??= clock.now() + (deps.countMs ?? COUNT_EVERY_MS);
     },
-    suspect(tenantID) {
-      const each = withID(tenantID);
-      if (each === undefined) return;
-      each.suspected = true;
-      each.checkAt = 0;
-      alarm.wake();
+    suspect,
+    doubt(namespace) {
+      const access = byNamespace.get(namespace);
+      if (checks.doubt(namespace) && access !== undefined) suspect(access.tenantID);
     },
     lastProgress: () => turnedAt,
 

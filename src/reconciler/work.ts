@@ -39,6 +39,8 @@ export interface ClaimDeps {
   readonly counted: (tenantID: string) => void;
   /** Something was let go that others of this tenant may wait for. */
   readonly released: (tenantID: string) => void;
+  /** The API server refused us something in this namespace. */
+  readonly doubt: (namespace: string) => void;
   /** Runs what calls a neighbour, with not too many at that origin at once. */
   readonly crowd: Crowd;
   readonly observe: (outcome: { step: StepName; direction: "up" | "down"; outcome: string; ms: number }) => void;

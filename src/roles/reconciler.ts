@@ -211,6 +211,7 @@ export async function runReconciler(
     forgetWaiter: (uid) => forgetApplicant(pool, uid),
     handOver: (claim, to) => handOver(pool, claim, to),
     takeOver: (claim, uuid) => takeOver(pool, claim, uuid),
+    doubt: (namespace) => tenants.doubt(namespace),
     released: (tenantID) => {
       reconsider(tenantID);
       tenants.look();
@@ -236,7 +237,9 @@ export async function runReconciler(
     );
     secretWatches.follow([...followed.values()].flat());
     retries.run(`tenant/${tenantID}`, async () => {
-      await touchUnsettled(pool, tenantID, RECOVERY_SPREAD_MS);
+      // Who was stopped because we had no rights in the namespace: the check asks for them, and is green again.
+      const resumed = tenants.get(tenantID)?.ready === true ? [REASON.MissingPermission] : [];
+      await touchUnsettled(pool, tenantID, RECOVERY_SPREAD_MS, resumed);
       engine.look();
       bus.kick();
     });

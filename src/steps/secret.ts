@@ -9,7 +9,7 @@ import {
 import { sagaUUID, secretName } from "../api/names.ts";
 import { REASON } from "../api/reasons.ts";
 import type { SecretBody, SecretObject } from "../kube/cluster.ts";
-import { TerminalError } from "../lib/errors.ts";
+import { ConflictError, TerminalError } from "../lib/errors.ts";
 import type { Sensitive } from "../lib/sensitive.ts";
 import type { Account } from "../newapi/gateway.ts";
 import type { StepResult } from "../saga/advance.ts";
@@ -24,9 +24,30 @@ export const secretStep: Step = { name: "secret", up, down };
 
 async function up(context: UpContext, signal: AbortSignal): Promise<StepResult> {
   const { row, desired, cluster } = context;
-  const namespace = desired.secret.namespace;
-  const name = desired.secret.name ?? secretName(sagaUUID(row.uuid));
-  const current = await cluster.getSecret(namespace, name, signal);
+  const place = { namespace: desired.secret.namespace, name: desired.secret.name ?? secretName(sagaUUID(row.uuid)) };
+  if (isFirst(context)) {
+    try {
+      return await put(context, place, undefined, signal);
+    } catch (error) {
+      if (!(error instanceof ConflictError)) throw error;
+      // One stands there: perhaps ours, and only the answer was lost.
+    }
+  }
+  return put(context, place, await cluster.getSecret(place.namespace, place.name, signal), signal);
+}
+
+/** No Secret of this person is known of, and the key is at hand: it is made without a look at its place before. */
+function isFirst({ row, carry, gateway }: UpContext): boolean {
+  return row.secretUID === undefined && carry.account !== undefined && gateway().capabilities.keyIsFree;
+}
+
+async function put(
+  context: UpContext,
+  { namespace, name }: SecretPlace,
+  current: SecretObject | undefined,
+  signal: AbortSignal,
+): Promise<StepResult> {
+  const { row, desired } = context;
   if (current !== undefined && !mayBeOurs(row, current)) throw foreign(name);
   const { apiKey, account, verdict } = await keyToWrite(context, current, signal);
   const seal = context.gateway().seal({ uuid: row.uuid, userID: account.userID }, apiKey);

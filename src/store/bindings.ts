@@ -36,20 +36,25 @@ export async function bind(
   applicant: Applicant,
   upstream: (pin: string) => Promise<string | undefined>,
 ): Promise<Binding> {
-  // Outside the transaction: a lock on a tenant must not wait for a neighbour.
-  const known = await knownRows(pool, applicant);
-  const { pin: pinned } = applicant;
-  const carried =
-    pinned !== undefined && !isUUIDv4(pinned) && !known.some((row) => row.uuid === pinned)
-      ? await upstream(pinned)
-      : undefined;
+  const carried = await carriedUpstream(pool, applicant, upstream);
   return inTransaction(pool, async (client) => {
     await lockTenant(client, applicant.tenantID);
     const binding = await choose(client, applicant, carried);
-    if (binding.kind === "bound") await client.query("delete from waiting where object_uid = $1", [applicant.uid]);
-    else await putWaiting(client, applicant, binding.reason);
+    if (binding.kind !== "bound") await putWaiting(client, applicant, binding.reason);
     return binding;
   });
+}
+
+/** Asked outside the transaction: a lock on a tenant must not wait for a neighbour. */
+async function carriedUpstream(
+  pool: Pool,
+  applicant: Applicant,
+  upstream: (pin: string) => Promise<string | undefined>,
+): Promise<string | undefined> {
+  const { pin: pinned } = applicant;
+  if (pinned === undefined || isUUIDv4(pinned)) return undefined;
+  const known = await knownRows(pool, applicant);
+  return known.some((row) => row.uuid === pinned) ? undefined : upstream(pinned);
 }
 
 export async function lockTenant(client: PoolClient, tenantID: string): Promise<void> {
@@ -75,7 +80,9 @@ async function choose(client: PoolClient, applicant: Applicant, carried: string 
   const mine = known.find((row) => row.objectUID === applicant.uid);
   if (mine !== undefined) {
     if (applicant.pin !== undefined && applicant.pin !== mine.uuid) return notYours(applicant.pin);
-    return mine.state === "orphaned" ? bindTo(client, applicant, mine) : { kind: "bound", row: mine, returned: false };
+    if (mine.state === "orphaned") return bindTo(client, applicant, mine);
+    await client.query("delete from waiting where object_uid = $1", [applicant.uid]);
+    return { kind: "bound", row: mine, returned: false };
   }
   const holder = known.find(holds);
   if (holder !== undefined) {
@@ -178,10 +185,10 @@ export async function rowForUpdate(client: PoolClient, uuid: string): Promise<Sa
 }
 
 async function insert(client: PoolClient, applicant: Applicant, uuid: string): Promise<Binding> {
-  await voidCandidates(client, applicant, uuid);
   const { rows } = await client.query<RawRow>({
     name: "insert-bound",
-    text: `insert into user_provision_state (sme_user_uuid, sme_tenant_id, email, cluster_id, object_uid,
+    text: `with ${otherwise("$5", "$1")}
+           insert into user_provision_state (sme_user_uuid, sme_tenant_id, email, cluster_id, object_uid,
              object_namespace, object_name, object_created_at, confirmed_at, due_at)
            values ($1, $2, $3, $4, $5, $6, $7, $8, now(), now()) returning *`,
     values: [
@@ -203,13 +210,13 @@ async function insert(client: PoolClient, applicant: Applicant, uuid: string): P
  * finished deletion the accounts are new or enabled again, and the key that was let go of is never handed out again.
  */
 export async function bindTo(client: PoolClient, applicant: Applicant, row: SagaRow): Promise<Binding> {
-  await voidCandidates(client, applicant, row.uuid);
   const past = row.confirmed && !row.voided;
   const ended = row.state === "deleted";
   const purged = ended || (row.deleting?.undone.includes("keycloak") ?? false);
   const { rows } = await client.query<RawRow>({
     name: "bind-row",
-    text: `update user_provision_state set
+    text: `with ${otherwise("$5", "$1")}
+      update user_provision_state set
         email = $3, sme_tenant_id = $2, cluster_id = $4, object_uid = $5, object_namespace = $6, object_name = $7,
         object_created_at = $8, confirmed_at = now(), voided_at = null, due_at = now(), backoff_until = null,
         blocked_on = null, retry_count = 0, failed_since = null, deleting = null, touches = touches + 1,
@@ -238,12 +245,12 @@ export async function bindTo(client: PoolClient, applicant: Applicant, row: Saga
   return { kind: "bound", row: sagaRow(rows[0] as RawRow), returned: past };
 }
 
-/** Candidates that admission wrote for this object under another uuid hold nothing and never will. */
-async function voidCandidates(client: PoolClient, applicant: Applicant, chosen: string): Promise<void> {
-  await client.query({
-    name: "void-candidates",
-    text: `update user_provision_state set voided_at = now(), due_at = null, updated_at = now()
-           where object_uid = $1 and sme_user_uuid <> $2 and confirmed_at is null and voided_at is null`,
-    values: [applicant.uid, chosen],
-  });
-}
+/**
+ * What binding `object` to `chosen` (both SQL) ends, in the same statement: it waits no more, and candidates that admission
+ * wrote for it under another uuid hold nothing and never will.
+ */
+const otherwise = (object: string, chosen: string): string => `
+  waited as (delete from waiting where object_uid = ${object}),
+  voided as (
+    update user_provision_state set voided_at = now(), due_at = null, updated_at = now()
+    where object_uid = ${object} and sme_user_uuid <> ${chosen} and confirmed_at is null and voided_at is null)`;

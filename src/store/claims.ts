@@ -1,13 +1,11 @@
-import type { Pool } from "pg";
 import { REASON } from "../api/reasons.ts";
 import type { UserEvent } from "../api/userEvent.ts";
 import type { RowPatch, SagaRow } from "../saga/row.ts";
 import { type AuditEntry, auditInsert, auditValue } from "./audit.ts";
-import { leaveRing } from "./emailRing.ts";
-import { enqueueEvent } from "./outbox.ts";
+import { leavingRing } from "./emailRing.ts";
+import { eventsInsert, eventsValue } from "./outbox.ts";
 import { recheckFrom, RECHECKABLE } from "./sightings.ts";
 import { assignments, type Queryable, type RawRow, sagaRow } from "./sagas.ts";
-import { inTransaction } from "./transaction.ts";
 
 /** A lease outlives the deadline of every call made under it (10 s), so that two never act at once. */
 export const LEASE_SECONDS = 30;
@@ -185,35 +183,16 @@ export interface Recording {
   readonly events: readonly UserEvent[];
 }
 
-/**
- * Records an outcome, fenced by owner and version, with its audit rows and events in one transaction. Undefined: the
- * lease is lost; the audit is kept, and the caller stops quietly. A touch that came after the claim keeps the row due.
- */
-export async function record(pool: Pool, claim: Claim, recording: Recording): Promise<Claim | undefined> {
-  if (recording.events.length === 0) return recordRow(pool, claim, recording);
-  return inTransaction(pool, async (client) => {
-    const next = await recordRow(client, claim, recording);
-    if (next === undefined) return undefined;
-    for (const event of recording.events) await enqueueEvent(client, event);
-    // Who is done waits for no other email any more, though it may have wanted one for a while.
-    if (recording.patch.state === "done") {
-      const { objectUID, tenantID } = claim.row;
-      const gone = await client.query<{ why: string }>({
-        name: "waits-no-more",
-        text: "delete from waiting where object_uid = $1 returning why",
-        values: [objectUID],
-      });
-      if (gone.rows[0]?.why === REASON.EmailCycle) await leaveRing(client, tenantID, objectUID);
-    }
-    return next;
-  });
-}
-
 /** Something was changed outside while the run went on, and not by the run itself. */
 const PENDING = "(recheck is not null and (recheck->>'version') is distinct from secret_version)";
 
-/** One statement, one round trip. What was written outside was written, whoever has the row by now. */
-async function recordRow(db: Queryable, claim: Claim, { patch, lease, audit }: Recording): Promise<Claim | undefined> {
+/**
+ * Records an outcome, fenced by owner and version, with its audit rows and events: one statement, one round trip.
+ * Undefined: the lease is lost; the audit is kept, for what was written outside was written, whoever has the row by now,
+ * and the caller stops quietly. A touch that came after the claim keeps the row due.
+ */
+export async function record(db: Queryable, claim: Claim, recording: Recording): Promise<Claim | undefined> {
+  const { patch, lease, audit, events } = recording;
   const { clauses, values } = assignments(patch, 5);
   const finished = lease !== "keep" && patch.run === null ? patch.handled?.generation : undefined;
   if (finished !== undefined) {
@@ -246,14 +225,36 @@ async function recordRow(db: Queryable, claim: Claim, { patch, lease, audit }: R
     ...values,
     ...(lease === "keep" ? [] : [lease.dueAt]),
   ];
-  const told = audit.length === 0 ? "" : `with told as (${auditInsert(`$${all.push(auditValue(audit))}`)})`;
-  const { rows } = await db.query<RawRow>({
-    text: `${told} update user_provision_state set ${[...clauses, ...leaseClauses].join(", ")}, version = version + 1, updated_at = now()
-           where sme_user_uuid = $1 and lease_owner = $2 and version = $3 returning *`,
-    values: all,
-  });
+  const parts = [
+    `recorded as (
+       update user_provision_state set ${[...clauses, ...leaseClauses].join(", ")}, version = version + 1, updated_at = now()
+       where sme_user_uuid = $1 and lease_owner = $2 and version = $3 returning *)`,
+    ...(audit.length === 0 ? [] : [`told as (${auditInsert(`$${all.push(auditValue(audit))}`)})`]),
+    ...(events.length === 0
+      ? []
+      : [`sent as (${eventsInsert(`$${all.push(eventsValue(events))}`, "where exists (select from recorded)")})`]),
+    // Who is done waits for no other email any more, though it may have wanted one for a while.
+    ...(events.length === 0 || patch.state !== "done" ? [] : [WAITS_NO_MORE]),
+  ];
+  const text = `with ${parts.join(", ")} select * from recorded`;
+  const { rows } = await db.query<RawRow>({ name: statementName(text), text, values: all });
   const raw = rows[0];
   if (raw === undefined) return undefined;
   // What was touched since the claim counts as unseen until the next claim.
   return { owner: claim.owner, row: { ...sagaRow(raw), touches: claim.row.touches } };
 }
+
+/** Which columns are set differs from outcome to outcome, and there are some dozens: each is planned once a connection. */
+function statementName(text: string): string {
+  const known = statementNames.get(text);
+  if (known !== undefined) return known;
+  const name = `record-${statementNames.size + 1}`;
+  statementNames.set(text, name);
+  return name;
+}
+const statementNames = new Map<string, string>();
+
+const WAITS_NO_MORE = `
+  gone as (delete from waiting where object_uid = (select object_uid from recorded) returning tenant, object_uid, why),
+  left_ring as (
+    ${leavingRing({ tenant: `(select tenant from gone where why = '${REASON.EmailCycle}')`, mine: "(select object_uid from gone)" })})`;

@@ -58,11 +58,12 @@ export async function tellRing(client: PoolClient, mine: string | undefined, rin
 
 /** One of a ring wants something else by now: the others of the tenant who were told of one look again. */
 export async function leaveRing(db: Queryable, tenantID: string, mine: string | undefined): Promise<void> {
-  await db.query({
-    name: "leave-ring",
-    text: `update user_provision_state set due_at = now(), touches = touches + 1
-           where object_uid in (select object_uid from waiting where tenant = $1 and why = $3 and object_uid <> $2)
-             and confirmed_at is not null and voided_at is null`,
-    values: [tenantID, mine, REASON.EmailCycle],
-  });
+  await db.query({ name: "leave-ring", text: leavingRing({ tenant: "$1", mine: "$2" }), values: [tenantID, mine] });
 }
+
+/** The same as a part of another statement; both are SQL. */
+export const leavingRing = ({ tenant, mine }: { readonly tenant: string; readonly mine: string }): string => `
+  update user_provision_state set due_at = now(), touches = touches + 1
+  where object_uid in (select object_uid from waiting
+                       where tenant = ${tenant} and why = '${REASON.EmailCycle}' and object_uid <> ${mine})
+    and confirmed_at is not null and voided_at is null`;

@@ -4,7 +4,7 @@ import type { UserEvent } from "../api/userEvent.ts";
 import type { RowPatch, SagaRow } from "../saga/row.ts";
 import { appendAudit, type AuditEntry } from "./audit.ts";
 import { rowForUpdate } from "./bindings.ts";
-import { enqueueEvent } from "./outbox.ts";
+import { enqueueEvents } from "./outbox.ts";
 import { assignments, type Queryable, type RawRow, sagaRow } from "./sagas.ts";
 import { inTransaction } from "./transaction.ts";
 
@@ -125,7 +125,7 @@ export async function endSaga(
       values: [uuid, ...values],
     });
     await appendAudit(client, end.audit);
-    for (const event of end.events) await enqueueEvent(client, event);
+    await enqueueEvents(client, end.events);
     return sagaRow(rows[0] as RawRow);
   });
 }

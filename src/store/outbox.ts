@@ -3,13 +3,24 @@ import type { UserEvent } from "../api/userEvent.ts";
 import type { Queryable } from "./sagas.ts";
 import { inTransaction } from "./transaction.ts";
 
-/** Puts an event into the outbox, in the transaction of what it tells of. The same id twice is once. */
-export async function enqueueEvent(db: Queryable, event: UserEvent): Promise<void> {
-  await db.query({
-    name: "enqueue-event",
-    text: "insert into outbox (id, payload) values ($1, $2) on conflict (id) do nothing",
-    values: [event.id, JSON.stringify(event)],
-  });
+/**
+ * Puts events into the outbox, as a part of the statement that records what they tell of; `parameter` is that of
+ * {@link eventsValue}, and a `where` may follow. The same id twice is once.
+ */
+export const eventsInsert = (parameter: string, where: string): string => `
+  insert into outbox (id, payload)
+  select (e.payload->>'id')::uuid, e.payload from jsonb_array_elements(${parameter}::jsonb) with ordinality as e (payload, turn)
+  ${where} order by e.turn
+  on conflict (id) do nothing`;
+
+export function eventsValue(events: readonly UserEvent[]): string {
+  return JSON.stringify(events);
+}
+
+/** The same as a statement of its own, in the transaction of what they tell of. */
+export async function enqueueEvents(db: Queryable, events: readonly UserEvent[]): Promise<void> {
+  if (events.length === 0) return;
+  await db.query({ name: "enqueue-events", text: eventsInsert("$1", ""), values: [eventsValue(events)] });
 }
 
 /**

@@ -18,7 +18,7 @@ import {
   record,
   type Recording,
 } from "../../src/store/claims.ts";
-import { drainOutbox, enqueueEvent, forgetSentEvents } from "../../src/store/outbox.ts";
+import { drainOutbox, enqueueEvents, forgetSentEvents } from "../../src/store/outbox.ts";
 import { makePool, type Pool } from "../../src/store/pool.ts";
 import { loadSaga } from "../../src/store/sagas.ts";
 import {
@@ -1252,7 +1252,7 @@ function anEvent(row: { uuid: string }, n: string): UserEvent {
 describe("the outbox", () => {
   const put = async (count: number) => {
     const events = Array.from({ length: count }, (_, n) => anEvent({ uuid: randomUUID() }, String(n)));
-    for (const event of events) await enqueueEvent(pool, event);
+    await enqueueEvents(pool, events);
     return events;
   };
   const collect = (into: UserEvent[]) => (event: UserEvent) => {
@@ -1271,11 +1271,11 @@ describe("the outbox", () => {
 
   test("keeps an event once, however often it is told", async () => {
     const event = anEvent({ uuid: randomUUID() }, "");
-    await enqueueEvent(pool, event);
-    await enqueueEvent(pool, event);
+    await enqueueEvents(pool, [event]);
+    await enqueueEvents(pool, [event]);
     const sent: UserEvent[] = [];
     await drainOutbox(pool, 10, collect(sent));
-    await enqueueEvent(pool, event);
+    await enqueueEvents(pool, [event]);
     expect(await drainOutbox(pool, 10, collect(sent))).toBe(0);
     expect(sent).toEqual([event]);
   });
@@ -1369,7 +1369,7 @@ test("the standing counts what metrics show", async () => {
     due_at: new Date(Date.now() - 5000),
   });
   await bind(pool, applicant({ name: "x", email: "done@example.com" }), nobody);
-  await enqueueEvent(pool, anEvent({ uuid: randomUUID() }, ""));
+  await enqueueEvents(pool, [anEvent({ uuid: randomUUID() }, "")]);
   const standing = await readStanding(pool);
   expect(standing).toMatchObject({
     users: { done: 1, failed: 1, deleting: 1 },

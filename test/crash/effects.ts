@@ -207,7 +207,7 @@ const STATEMENTS: readonly (readonly [RegExp, Happening | "background"])[] = [
   [/^grant-namespaces$/, "postgres.grantNamespaces"],
   [/^update outbox set sent_at/, "postgres.sent"],
   // Part of a record or of a choice, never alone; or housekeeping that the next period repeats.
-  [/^(append-audit|enqueue-event|void-candidates|forget-applicant|waits-no-more|delete from waiting)/, "background"],
+  [/^(append-audit|enqueue-events|forget-applicant|delete from waiting)/, "background"],
   [/^(void-unconfirmed|touch-unsettled|compare-secrets|touch-tenant-rows|touch-drifted)$/, "background"],
   [/^(tell-ring|leave-ring)$/, "background"],
   [/^(take-drift-check|give-back-lost|remove-tenant|mark-seen-deleted|delete from outbox)/, "background"],
@@ -225,7 +225,7 @@ export function happeningOfStatement(
   values: readonly unknown[],
 ): Happening | "background" | undefined {
   const text = statement.text.trim();
-  if (/lease_owner = \$2 and version = \$3/.test(text) && statement.name === undefined) return recordOf(text, values);
+  if (statement.name?.startsWith("record-") === true) return recordOf(text, values);
   const known = STATEMENTS.find(([pattern]) => pattern.test(statement.name ?? text));
   if (known !== undefined) return known[1];
   return WRITES.test(text.replaceAll("for update", "")) ? undefined : "postgres.look";

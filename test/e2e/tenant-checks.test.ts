@@ -109,7 +109,16 @@ describe("a Tenant says, in one named condition and one sentence,", () => {
       `Our ServiceAccount may not ${SECRET_VERBS.map((verb) => `${verb} secrets in ${tenant.namespace}`).join(", ")}; ` +
         `apply the onboarding Role and RoleBinding in namespace "${tenant.namespace}".`,
     );
-    await kubectl(platform.env, ["create", "-f", "-"], text.replace(/^ +(uid|resourceVersion):.*\n/gm, ""));
+    const again = text.replace(/^ +(uid|resourceVersion):.*\n/gm, "");
+    await kubectl(platform.env, ["create", "-f", "-"], again);
     await healed(tenant, "KubernetesReady");
+
+    // Nobody looks for it now, until somebody suffers.
+    await kubectl(platform.env, ["delete", ...role]);
+    await tenant.apply("grace");
+    await tenant.tenantSays("KubernetesReady", "False", "MissingPermission");
+    await kubectl(platform.env, ["create", "-f", "-"], again);
+    await tenant.tenantSays("Ready", "True", "Ready");
+    await tenant.person("grace");
   });
 });

@@ -72,7 +72,7 @@ describe("a watch", () => {
       allowWatchBookmarks: "true",
       labelSelector: "a=b",
       resourceVersion: "103",
-      timeoutSeconds: "450",
+      timeoutSeconds: "2700",
     });
     expect(JSON.stringify(events)).not.toContain("managedFields");
     expect(server.connections()).toBe(1);

@@ -63,6 +63,7 @@ async function makeStage(
     forgotten: [] as string[],
     released: 0,
     suspected: [] as string[],
+    doubted: [] as string[],
     counted: [] as string[],
     recordings: [] as Recording[],
     audit: [] as AuditEntry[],
@@ -141,6 +142,7 @@ async function makeStage(
       return Promise.resolve(true);
     },
     counted: (tenantID) => void stage.counted.push(tenantID),
+    doubt: (namespace) => void stage.doubted.push(namespace),
     released: () => void (stage.released += 1),
     crowd: makeCrowd(),
     observe: () => undefined,
@@ -364,6 +366,16 @@ describe("a refusal", () => {
     await at.claim();
     expect(at.cluster.secret("tenant-a", NAME)).toEqual(theirs);
     expect(at.condition("Stalled")).toMatchObject({ reason: "SecretForeign" });
+    expect(at.stage.doubted).toEqual([]);
+  });
+
+  test("by the API server for want of rights has them asked for, in the Secret's namespace", async () => {
+    const at = await makeStage();
+    const refused = { code: "MissingPermission", neighbour: "kubernetes", upstreamStatus: 403, message: "No." } as const;
+    at.cluster.break("createSecret", new TerminalError(refused));
+    await at.claim();
+    expect(at.condition("Stalled")).toMatchObject({ reason: "MissingPermission" });
+    expect(at.stage.doubted).toEqual(["tenant-a"]);
   });
 });
 

@@ -157,7 +157,7 @@ describe("a Tenant with everything it needs", () => {
   });
 
   test("costs no write at all when nothing changes, with two replicas", async () => {
-    const { onboard, replica, readiness, cluster, store } = start();
+    const { onboard, replica, readiness, cluster, store, keycloak } = start();
     onboard("acme");
     replica();
     replica();
@@ -165,11 +165,30 @@ describe("a Tenant with everything it needs", () => {
     await settled();
     const { resourceVersion } = cluster.tenant("acme")?.metadata ?? {};
     const [writes, touches] = [store.writes(), store.touches.length];
-    const checks = cluster.calls("missingSecretRights");
+    let realms = 0;
+    keycloak.asked = () => void (realms += 1);
+    const namespaces = cluster.calls("missingSecretRights");
     await settled();
-    expect(cluster.calls("missingSecretRights")).toBeGreaterThan(checks);
+    expect(realms).toBeGreaterThan(0);
+    // Our rights where they were well are not asked for at every turn.
+    expect(cluster.calls("missingSecretRights")).toBe(namespaces);
     expect(cluster.tenant("acme")?.metadata.resourceVersion).toBe(resourceVersion);
     expect([store.writes(), store.touches.length]).toEqual([writes, touches]);
+  });
+
+  test("is asked about its namespace at once when something was refused there", async () => {
+    const { onboard, replica, readiness, cluster } = start();
+    onboard("acme");
+    const tenants = replica({ recheckMs: 3_600_000 });
+    await until(() => expect(readiness("acme")).toBe("True Ready"));
+    cluster.takeRights("acme", ["create secrets in acme"]);
+    tenants.doubt("elsewhere");
+    await settled(300);
+    expect(readiness("acme")).toBe("True Ready");
+    tenants.doubt("acme");
+    await until(() => expect(readiness("acme")).toBe("False MissingPermission Stalled"));
+    cluster.takeRights("acme", []);
+    await until(() => expect(readiness("acme")).toBe("True Ready"));
   });
 
   test("says how many users it has soon after that changed, without a look at anybody else", async () => {
