@@ -1,15 +1,13 @@
 /**
- * How a call leaves: through @keycloak/keycloak-admin-client, one light client (0.1 ms) per operation.
+ * How a call leaves: through @keycloak/keycloak-admin-client, one light client (0.1 ms) per call.
  *
  * What the library does not offer by itself it hands through: `requestOptions` goes to fetch as it is, so the
- * idempotency header, the manual redirect, a tenant's own CA and the signal travel there. The signal is a getter,
- * because the library spreads the options anew for each call: each call gets its own deadline. The library's types leave
+ * idempotency header, the manual redirect, a tenant's own CA and the signal travel there. The library's types leave
  * `signal` out (its `timeout` replaces it, which no caller could cut); the contract test "cuts a call by its signal"
  * guards this across upgrades. 404s are never swallowed (`catchNotFound`): whose 404 it was is decided in classify.
  * Nothing is retried here: retries are data in Postgres.
  */
 import KeycloakAdminClient from "@keycloak/keycloak-admin-client";
-import { CALL_DEADLINE_MS } from "../lib/http.ts";
 import type { Dispatcher } from "./trust.ts";
 
 export interface Server {
@@ -28,9 +26,7 @@ export function adminClient(
     headers: { ...headers },
     redirect: "manual" as const,
     ...(server.dispatcher === undefined ? {} : { dispatcher: server.dispatcher }),
-    get signal(): AbortSignal {
-      return AbortSignal.any([signal, AbortSignal.timeout(CALL_DEADLINE_MS)]);
-    },
+    signal,
   };
   return new KeycloakAdminClient({
     baseUrl: server.url,

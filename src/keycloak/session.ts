@@ -3,7 +3,9 @@ import type KeycloakAdminClient from "@keycloak/keycloak-admin-client";
 import { NetworkError } from "@keycloak/keycloak-admin-client";
 import type { z } from "zod";
 import type { Clock } from "../lib/clock.ts";
+import { withDeadline } from "../lib/deadline.ts";
 import { isSagaError } from "../lib/errors.ts";
+import { CALL_DEADLINE_MS } from "../lib/http.ts";
 import { classify, NOT_FOUND, notItsOwn } from "./classify.ts";
 import { adminClient, type Server } from "./connection.ts";
 import type { Token, Tokens } from "./token.ts";
@@ -23,29 +25,29 @@ export type Session = (signal: AbortSignal, idempotencyKey?: string) => Ask;
 
 export function makeSession(deps: { server: Server; tokens: Tokens; clock: Clock }): Session {
   return (signal, idempotencyKey) => {
-    let token: Token | undefined;
-    const client = adminClient(
-      deps.server,
-      signal,
-      idempotencyKey === undefined ? {} : { "X-Idempotency-Key": idempotencyKey },
-    );
-    client.registerTokenProvider({
-      getAccessToken: async () => {
-        // Kept by `tokens`; asked for at each call, since an operation may outlive its first token.
-        token = await deps.tokens.current(signal);
-        return token.value.reveal();
-      },
-    });
+    const headers: Record<string, string> = idempotencyKey === undefined ? {} : { "X-Idempotency-Key": idempotencyKey };
 
     return async (doing, answer, send) => {
+      let token: Token | undefined;
+      const sendOnce = async (): Promise<unknown> => {
+        // Kept by `tokens`; asked for at each call, since an operation may outlive its first token.
+        const current = await deps.tokens.current(signal);
+        token = current;
+        return withDeadline(signal, CALL_DEADLINE_MS, (cut) => {
+          const client = adminClient(deps.server, cut, headers);
+          client.registerTokenProvider({ getAccessToken: () => Promise.resolve(current.value.reveal()) });
+          return send(client);
+        });
+      };
+
       let body: unknown;
       try {
-        body = await send(client);
+        body = await sendOnce();
       } catch (error) {
         if (!isUnauthorized(error) || token === undefined) throw classify(error, doing, deps.clock.now());
         await deps.tokens.after(token, signal);
         try {
-          body = await send(client);
+          body = await sendOnce();
         } catch (again) {
           throw classify(again, doing, deps.clock.now());
         }

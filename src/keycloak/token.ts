@@ -5,7 +5,9 @@
 import { z } from "zod";
 import { REASON } from "../api/reasons.ts";
 import type { Clock } from "../lib/clock.ts";
+import { withDeadline } from "../lib/deadline.ts";
 import { TransientError } from "../lib/errors.ts";
+import { CALL_DEADLINE_MS } from "../lib/http.ts";
 import { Sensitive } from "../lib/sensitive.ts";
 import { classify, notItsOwn } from "./classify.ts";
 import { adminClient, type Server } from "./connection.ts";
@@ -81,22 +83,23 @@ async function logIn(
 ): Promise<Token> {
   const doing = `the login of client ${JSON.stringify(deps.clientID)} to realm ${JSON.stringify(deps.realm)}`;
   const asked = deps.clock.now();
-  const client = adminClient(deps, signal);
-  try {
+  const accessToken = await withDeadline(signal, CALL_DEADLINE_MS, async (cut) => {
+    const client = adminClient(deps, cut);
     await client.auth({
       grantType: "client_credentials",
       clientId: deps.clientID,
       clientSecret: deps.clientSecret.reveal(),
     });
-  } catch (error) {
+    return client.accessToken;
+  }).catch((error: unknown) => {
     throw classify(error, doing, deps.clock.now());
-  }
-  if (typeof client.accessToken !== "string") throw notItsOwn(doing, "");
-  const claims = claimsOf(client.accessToken);
+  });
+  if (typeof accessToken !== "string") throw notItsOwn(doing, "");
+  const claims = claimsOf(accessToken);
   const lifeMs =
     claims.exp === undefined || claims.iat === undefined ? UNKNOWN_LIFE_MS : (claims.exp - claims.iat) * 1000;
   return {
-    value: new Sensitive(client.accessToken),
+    value: new Sensitive(accessToken),
     realmManagementRoles: claims.resource_access?.["realm-management"]?.roles ?? [],
     // By its length of life and our own clock: the two clocks need not agree.
     renewAt: asked + Math.max(lifeMs - MARGIN_MS, lifeMs / 2),

@@ -2,6 +2,7 @@
 import { type ClientHttp2Stream, constants, type IncomingHttpHeaders } from "node:http2";
 import type { Clock } from "../lib/clock.ts";
 import { redact, SagaError, TransientError } from "../lib/errors.ts";
+import { withDeadline } from "../lib/deadline.ts";
 import { CALL_DEADLINE_MS, type HttpAnswer } from "../lib/http.ts";
 import type { Access, Credentials } from "./access.ts";
 import { makeSessions, type SessionTiming } from "./sessions.ts";
@@ -97,17 +98,18 @@ export function makeConnection(
   return {
     clock: deps.clock,
     send(request, signal) {
-      const deadline = AbortSignal.any([signal, AbortSignal.timeout(deadlineMs)]);
-      return twice(
-        request,
-        async (credentials) => {
-          const stream = open("call", request, credentials, deadline);
-          const parts: Buffer[] = [];
-          const head = await answered(stream);
-          for await (const chunk of chunksOf(stream)) parts.push(chunk);
-          return { ...head, text: Buffer.concat(parts).toString("utf8") };
-        },
-        () => undefined,
+      return withDeadline(signal, deadlineMs, (cut) =>
+        twice(
+          request,
+          async (credentials) => {
+            const stream = open("call", request, credentials, cut);
+            const parts: Buffer[] = [];
+            const head = await answered(stream);
+            for await (const chunk of chunksOf(stream)) parts.push(chunk);
+            return { ...head, text: Buffer.concat(parts).toString("utf8") };
+          },
+          () => undefined,
+        ),
       );
     },
     stream(request, signal) {

@@ -1,3 +1,4 @@
+import { withDeadline } from "./deadline.ts";
 import { ConflictError, type Neighbour, redact, SagaError, TerminalError, TransientError } from "./errors.ts";
 
 export interface HttpRequest {
@@ -23,16 +24,17 @@ export const CALL_DEADLINE_MS = 10_000;
  * Throws TransientError when no complete answer came; every status is returned.
  */
 export async function call(neighbour: Neighbour, request: HttpRequest, signal: AbortSignal): Promise<HttpAnswer> {
-  const deadline = AbortSignal.any([signal, AbortSignal.timeout(CALL_DEADLINE_MS)]);
   try {
-    const response = await fetch(request.url, {
-      method: request.method,
-      headers: { ...request.headers },
-      body: request.body ?? null,
-      redirect: "manual",
-      signal: deadline,
+    return await withDeadline(signal, CALL_DEADLINE_MS, async (cut) => {
+      const response = await fetch(request.url, {
+        method: request.method,
+        headers: { ...request.headers },
+        body: request.body ?? null,
+        redirect: "manual",
+        signal: cut,
+      });
+      return { status: response.status, headers: response.headers, text: await response.text() };
     });
-    return { status: response.status, headers: response.headers, text: await response.text() };
   } catch (error) {
     throw unreachable(neighbour, error, request);
   }
@@ -114,13 +116,15 @@ export async function answers(
   dispatcher?: RequestInit["dispatcher"],
 ): Promise<boolean> {
   try {
-    const response = await fetch(url, {
-      redirect: "manual",
-      signal: AbortSignal.any([signal, AbortSignal.timeout(CALL_DEADLINE_MS / 2)]),
-      ...(dispatcher === undefined ? {} : { dispatcher }),
+    return await withDeadline(signal, CALL_DEADLINE_MS / 2, async (cut) => {
+      const response = await fetch(url, {
+        redirect: "manual",
+        signal: cut,
+        ...(dispatcher === undefined ? {} : { dispatcher }),
+      });
+      await response.body?.cancel();
+      return response.status < 500 && response.status !== 429;
     });
-    await response.body?.cancel();
-    return response.status < 500 && response.status !== 429;
   } catch {
     return false;
   }

@@ -44,6 +44,11 @@ export interface Engine {
   stop(): Promise<void>;
 }
 
+interface LiveSession extends WorkerSession {
+  /** Ends the work under it: it is lost, or the process stops. */
+  readonly signal: AbortSignal;
+}
+
 /** Claims due rows and works on them, any number of replicas side by side; sleeps until the earliest due one. */
 export function makeEngine(deps: EngineDeps): Engine {
   const { pool, clock, log, workers } = deps;
@@ -56,7 +61,7 @@ export function makeEngine(deps: EngineDeps): Engine {
   // Whose calls may have been answered after somebody else had taken over: what they did is looked for.
   const late = new Set<string>();
   let failing = false;
-  let session: WorkerSession | undefined;
+  let session: LiveSession | undefined;
   let looking: Promise<void> | undefined;
   let again = false;
   let timer: NodeJS.Timeout | undefined;
@@ -131,8 +136,8 @@ export function makeEngine(deps: EngineDeps): Engine {
     return counts;
   }
 
-  function work(claim: Claim, current: WorkerSession, clusterID: string): void {
-    const signal = AbortSignal.any([stopping.signal, current.lost]);
+  function work(claim: Claim, current: LiveSession, clusterID: string): void {
+    const { signal } = current;
     const { tenantID, uuid } = claim.row;
     uuids.add(uuid);
     inHand.set(tenantID, (inHand.get(tenantID) ?? 0) + 1);
@@ -160,10 +165,11 @@ export function makeEngine(deps: EngineDeps): Engine {
     working.add(job);
   }
 
-  async function liveSession(): Promise<WorkerSession> {
+  async function liveSession(): Promise<LiveSession> {
     if (session !== undefined && !session.lost.aborted) return session;
     await session?.close();
-    session = await deps.openSession();
+    const opened = await deps.openSession();
+    session = { ...opened, signal: AbortSignal.any([stopping.signal, opened.lost]) };
     return session;
   }
 

@@ -1,5 +1,6 @@
 import { randomUUID } from "node:crypto";
 import { REASON } from "../api/reasons.ts";
+import { withDeadline } from "../lib/deadline.ts";
 import { type SagaError, WaitingError } from "../lib/errors.ts";
 import { type Advanced, afterDown, afterUp, beforeUp } from "../saga/advance.ts";
 import type { TenantNeighbour, Sight } from "../saga/decide.ts";
@@ -49,7 +50,7 @@ async function take(
     advanced = await deps.crowd(origin, async () => {
       // Whoever had to wait for room renews the lease first: it must outlive the deadline that begins now.
       if (deps.clock.now() - began > WAITED_MS) await keep(work, {});
-      return act(step, AbortSignal.any([work.signal, AbortSignal.timeout(STEP_DEADLINE_MS)]));
+      return withDeadline(work.signal, STEP_DEADLINE_MS, (signal) => act(step, signal));
     });
     if (origin !== undefined && name !== "secret") letIn(work, origin, name);
     deps.observe({ step: name, direction, outcome: "done", ms: deps.clock.now() - began });

@@ -27,6 +27,8 @@ export interface Outcome {
   readonly settledMs: number;
   /** Points of the act itself and how often each was passed; complete only without a cut. */
   readonly passed: ReadonlyMap<Point, number>;
+  /** The moment that was chosen never came this time, so nothing was tried: how often a point is passed may differ. */
+  readonly hasMissed: boolean;
   /** The second point of a kill, where all was well without coming there a second time: a case of its own. */
   readonly unreached?: Point | undefined;
   readonly unnamed: readonly string[];
@@ -57,6 +59,7 @@ export async function runCase(ground: Ground, id: string, one: Case): Promise<Ou
   let place: Place | undefined;
   let settledMs = 0;
   let failure: string | undefined;
+  let hasMissed = false;
   let unreached: Point | undefined;
   const passed = new Map<Point, number>();
   try {
@@ -68,15 +71,18 @@ export async function runCase(ground: Ground, id: string, one: Case): Promise<Ou
     await inTheEnd(() => holds(requirePlace(place), before), PATIENCE_MS);
     await watch.end();
     settledMs = Date.now() - began;
-    if (one.cut.kind === "lost" && place.lost() === 0) throw new Error("no answer was lost");
+    if (one.cut.kind === "lost" && place.lost() === 0) throw new NeverCame("no answer was lost");
   } catch (error) {
+    hasMissed = error instanceof NeverCame;
     failure = error instanceof Error ? error.message.replaceAll(/\s+/g, " ").slice(0, 300) : String(error);
   }
   for (const [point, count] of place?.passed() ?? []) passed.set(point, count);
   const unnamed = place?.unnamed() ?? [];
   await place?.close().catch((error: unknown) => (failure ??= `closing: ${String(error)}`));
-  return { case: one, failure, settledMs, passed, unreached, unnamed };
+  return { case: one, failure, hasMissed, settledMs, passed, unreached, unnamed };
 }
+
+class NeverCame extends Error {}
 
 interface Acted {
   readonly began: number;
@@ -158,7 +164,7 @@ function keepWatch(place: Place, { always }: Scenario, before: Person): Watch {
 async function orLate<T>(work: Promise<T>, sentence: string): Promise<T> {
   let timer: NodeJS.Timeout | undefined;
   const late = new Promise<never>((_resolve, reject) => {
-    timer = setTimeout(() => reject(new Error(sentence)), COMES_THERE_MS);
+    timer = setTimeout(() => reject(new NeverCame(sentence)), COMES_THERE_MS);
   });
   try {
     return await Promise.race([work, late]);

@@ -61,6 +61,25 @@ export function aloneCase({ case: one, unreached }: Outcome): Case[] {
   return unreached === undefined ? [] : [{ ...one, cut: { kind: "kill", at: unreached, nth: 1 } }];
 }
 
+/** The same cut where else that moment was passed, in a scenario that is not among the tried; undefined: nowhere. */
+export function elsewhere(
+  survey: readonly Outcome[],
+  { scenario, gateway, cut }: Case,
+  tried: ReadonlySet<string>,
+): Case | undefined {
+  if (cut.kind === "none") return undefined;
+  const point: Point = cut.kind === "kill" ? cut.at : `before:${cut.on}`;
+  const others = passing(survey, point, cut.nth).filter((one) => !tried.has(placeOf(one)));
+  // The one that comes there most often is the surest.
+  const count = (one: Case): number => survey.find((outcome) => outcome.case === one)?.passed.get(point) ?? 0;
+  const [surest] = others.toSorted((a, b) => count(b) - count(a));
+  const next = surest ?? (others.length === 0 && tried.size < 2 ? { scenario, gateway } : undefined);
+  return next && { scenario: next.scenario, gateway: next.gateway, cut };
+}
+
+export const placeOf = ({ scenario, gateway }: Pick<Case, "scenario" | "gateway">): string =>
+  `${scenario.name} at ${gateway}`;
+
 /** The first three looks at a neighbour ask different questions. */
 const LOOKED = [1, 2, 3];
 

@@ -1,0 +1,50 @@
+import { describe, expect, it } from "vitest";
+
+import type { Case, Cut, Outcome } from "../../crash/cases.ts";
+import type { Point } from "../../crash/effects.ts";
+import type { GatewayKind } from "../../crash/place.ts";
+import { elsewhere, placeOf } from "../../crash/plan.ts";
+import { SCENARIOS } from "../../crash/scenarios.ts";
+
+const [first, second, third] = SCENARIOS;
+if (first === undefined || second === undefined || third === undefined) throw new Error("too few scenarios");
+
+function seen(scenario: Case["scenario"], gateway: GatewayKind, passed: Partial<Record<Point, number>>): Outcome {
+  return {
+    case: { scenario, gateway, cut: { kind: "none" } },
+    failure: undefined,
+    hasMissed: false,
+    settledMs: 0,
+    passed: new Map(Object.entries(passed) as [Point, number][]),
+    unnamed: [],
+  };
+}
+
+const SURVEY = [
+  seen(first, "admin-v1", { "before:postgres.touch": 1 }),
+  seen(second, "admin-v1", { "before:postgres.touch": 2 }),
+  seen(third, "new-api", { "before:postgres.touch": 5 }),
+];
+const lost = (nth: number): Cut => ({ kind: "lost", on: "postgres.touch", nth, trouble: "drop" });
+const at = (scenario: Case["scenario"], nth: number): Case => ({ scenario, gateway: "admin-v1", cut: lost(nth) });
+
+describe("a moment that never came", () => {
+  it("is waited for where it comes most often, then elsewhere, with the same cut", () => {
+    const one = at(first, 2);
+    const tried = new Set([placeOf(one)]);
+    const next = elsewhere(SURVEY, one, tried);
+    expect(next).toEqual({ scenario: third, gateway: "new-api", cut: lost(2) });
+    tried.add(placeOf(next as Case));
+    expect(elsewhere(SURVEY, one, tried)).toEqual({ scenario: second, gateway: "admin-v1", cut: lost(2) });
+  });
+
+  it("is waited for in the same scenario again, where no other passes it", () => {
+    const one: Case = { scenario: third, gateway: "new-api", cut: lost(3) };
+    expect(elsewhere(SURVEY, one, new Set([placeOf(one)]))).toEqual(one);
+  });
+
+  it("is given up when all that pass it were tried", () => {
+    const all = new Set(SURVEY.map((outcome) => placeOf(outcome.case)));
+    expect(elsewhere(SURVEY, at(first, 1), all)).toBeUndefined();
+  });
+});
