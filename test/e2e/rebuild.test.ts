@@ -149,6 +149,49 @@ describe("an object that went without anybody having deleted it", () => {
   });
 });
 
+describe("the definition of Tenants that goes", () => {
+  const TENANTS = "tenants.catalyst.openova.io";
+  const away = async (name: string): Promise<boolean> =>
+    (await kubectl(platform.env, ["get", "crd", name, "--ignore-not-found", "-o", "name"])).trim() === "";
+
+  it("waits for its Tenants, which people still need; by force, nobody is undone, and all go on when it is back", async () => {
+    await kubectl(platform.env, ["delete", "crd", TENANTS, "--wait=false"]);
+    for (const { id } of tenants) {
+      await soon(async () => {
+        const tenant = await platform.kube.get(objectPath("Tenant", { name: id }));
+        assert(tenant?.metadata.deletionTimestamp !== undefined, `${id} is not being deleted`);
+      });
+    }
+    // Whoever is there stays; whoever comes now would come to a tenant that goes.
+    await plain.apply("meanwhile");
+    await plain.says("meanwhile", "Ready", "False", "TenantNotReady");
+    await plain.remove("meanwhile");
+    await plain.gone("meanwhile");
+    const before = await outside();
+    expect(await away(TENANTS)).toBe(false);
+
+    for (const { id } of tenants) {
+      await platform.kube.patch(objectPath("Tenant", { name: id }), { metadata: { finalizers: null } }, "impatient");
+    }
+    await soon(async () => assert(await away(TENANTS)));
+    await plain.apply("stranger");
+    await plain.says("stranger", "Ready", "False", "NoTenant");
+    expect((await plain.row(ada().uuid))?.state).toBe("done");
+    await plain.remove("stranger");
+
+    await kubectl(platform.env, [
+      "apply",
+      "--server-side",
+      "--field-manager=platform",
+      "-f",
+      join(projectRoot, "manifests", "crd", "catalyst.openova.io_tenants.yaml"),
+    ]);
+    for (const tenant of tenants) await tenant.onboardAgain();
+    await sameAsEver();
+    expect(await outside()).toEqual(before);
+  });
+});
+
 describe("what is lost and comes back empty", () => {
   it("NATS: streams and consumers are made again, and events flow", async () => {
     await loseStreams(platform.env);
@@ -178,7 +221,7 @@ describe("what is lost and comes back empty", () => {
     await platform.reinstall(() => loseCluster(platform.env));
     await orphaned([...everybody.values()].flatMap((people) => [...people.values()]));
     expect(await outside()).toEqual(before);
-    await Promise.all(tenants.map((tenant) => tenant.onboardAgain()));
+    for (const tenant of tenants) await tenant.onboardAgain();
     await sameAsEver();
   });
 });
