@@ -25,7 +25,8 @@ export const burst: Part = {
         const figures: Figure[] = [];
         const perSecond: number[] = [];
         turn += 1;
-        for (const count of sizes.bursts) {
+        // The large one takes minutes: once.
+        for (const count of turn === 1 ? sizes.bursts : sizes.bursts.slice(0, 1)) {
           const prefix = `b${turn}-${count}`;
           const ours = await burstOf(ground, place, tenants, { prefix, count });
           const floor = await floorPeople(ground, first, { prefix, count, concurrency });
@@ -46,7 +47,8 @@ export const burst: Part = {
             },
           );
         }
-        const [few = 0, many = 0] = perSecond;
+        const [few = 0, many] = perSecond;
+        if (many === undefined) return figures;
         figures.push({
           what: `${sizes.bursts[1]} at once: rate over that of ${sizes.bursts[0]}`,
           unit: "ratio",
