@@ -68,6 +68,7 @@ export function makeTenantChecks(deps: Deps): TenantChecks {
   const origins = new Map<string, Origin>();
   /** Until when a namespace that was well is taken to be. */
   const wellUntil = new Map<string, number>();
+  let doubts = 0;
 
   function at(name: string): Origin {
     const known = origins.get(name) ?? { isWell: false, asking: 0, askAgainAt: 0 };
@@ -126,8 +127,10 @@ export function makeTenantChecks(deps: Deps): TenantChecks {
 
   async function namespace(name: string, signal: AbortSignal): Promise<Finding[]> {
     if (deps.clock.now() < (wellUntil.get(name) ?? 0)) return [];
+    const doubtsBefore = doubts;
     const findings = await lookAt(name, signal);
-    if (findings.length > 0) wellUntil.delete(name);
+    // What was found may be from before a doubt that came meanwhile.
+    if (findings.length > 0 || doubts > doubtsBefore) wellUntil.delete(name);
     else wellUntil.set(name, deps.clock.now() + NAMESPACE_WELL_MS * (2 / 3 + (deps.random() * 2) / 3));
     return findings;
   }
@@ -183,7 +186,10 @@ export function makeTenantChecks(deps: Deps): TenantChecks {
       const concerned = [originAt(spec, "keycloak"), originAt(spec, "newapi"), KUBERNETES];
       return concerned.some(isInDoubt) ? undefined : checkAll(subject, signal);
     },
-    doubt: (name) => wellUntil.delete(name),
+    doubt(name) {
+      doubts += 1;
+      return wellUntil.delete(name);
+    },
   };
 }
 
