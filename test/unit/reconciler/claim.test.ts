@@ -371,7 +371,12 @@ describe("a refusal", () => {
 
   test("by the API server for want of rights has them asked for, in the Secret's namespace", async () => {
     const at = await makeStage();
-    const refused = { code: "MissingPermission", neighbour: "kubernetes", upstreamStatus: 403, message: "No." } as const;
+    const refused = {
+      code: "MissingPermission",
+      neighbour: "kubernetes",
+      upstreamStatus: 403,
+      message: "No.",
+    } as const;
     at.cluster.break("createSecret", new TerminalError(refused));
     await at.claim();
     expect(at.condition("Stalled")).toMatchObject({ reason: "MissingPermission" });
