@@ -149,49 +149,6 @@ describe("an object that went without anybody having deleted it", () => {
   });
 });
 
-describe("the definition of Tenants that goes", () => {
-  const TENANTS = "tenants.catalyst.openova.io";
-  const away = async (name: string): Promise<boolean> =>
-    (await kubectl(platform.env, ["get", "crd", name, "--ignore-not-found", "-o", "name"])).trim() === "";
-
-  it("waits for its Tenants, which people still need; by force, nobody is undone, and all go on when it is back", async () => {
-    await kubectl(platform.env, ["delete", "crd", TENANTS, "--wait=false"]);
-    for (const { id } of tenants) {
-      await soon(async () => {
-        const tenant = await platform.kube.get(objectPath("Tenant", { name: id }));
-        assert(tenant?.metadata.deletionTimestamp !== undefined, `${id} is not being deleted`);
-      });
-    }
-    // Whoever is there stays; whoever comes now would come to a tenant that goes.
-    await plain.apply("meanwhile");
-    await plain.says("meanwhile", "Ready", "False", "TenantNotReady");
-    await plain.remove("meanwhile");
-    await plain.gone("meanwhile");
-    const before = await outside();
-    expect(await away(TENANTS)).toBe(false);
-
-    for (const { id } of tenants) {
-      await platform.kube.patch(objectPath("Tenant", { name: id }), { metadata: { finalizers: null } }, "impatient");
-    }
-    await soon(async () => assert(await away(TENANTS)));
-    await plain.apply("stranger");
-    await plain.says("stranger", "Ready", "False", "NoTenant");
-    expect((await plain.row(ada().uuid))?.state).toBe("done");
-    await plain.remove("stranger");
-
-    await kubectl(platform.env, [
-      "apply",
-      "--server-side",
-      "--field-manager=platform",
-      "-f",
-      join(projectRoot, "manifests", "crd", "catalyst.openova.io_tenants.yaml"),
-    ]);
-    for (const tenant of tenants) await tenant.onboardAgain();
-    await sameAsEver();
-    expect(await outside()).toEqual(before);
-  });
-});
-
 describe("what is lost and comes back empty", () => {
   it("NATS: streams and consumers are made again, and events flow", async () => {
     await loseStreams(platform.env);
@@ -223,5 +180,50 @@ describe("what is lost and comes back empty", () => {
     expect(await outside()).toEqual(before);
     for (const tenant of tenants) await tenant.onboardAgain();
     await sameAsEver();
+  });
+});
+
+describe("the definition of Tenants that goes", () => {
+  const TENANTS = "tenants.catalyst.openova.io";
+  const away = async (name: string): Promise<boolean> =>
+    (await kubectl(platform.env, ["get", "crd", name, "--ignore-not-found", "-o", "name"])).trim() === "";
+
+  it("waits for its Tenants, which people still need; by force, nobody is undone, and all go on when it is back", async () => {
+    await kubectl(platform.env, ["delete", "crd", TENANTS, "--wait=false"]);
+    for (const tenant of tenants) {
+      await soon(async () => {
+        const ready = (await tenant.tenant()).status?.conditions?.find(({ type }) => type === "Ready");
+        assert(ready?.message.includes("being deleted"), `${tenant.id} says: ${ready?.message ?? "nothing"}`);
+      });
+    }
+    // Whoever is there stays; whoever comes now would come to a tenant that goes.
+    await plain.apply("meanwhile");
+    await plain.says("meanwhile", "Ready", "False", "TenantNotReady");
+    await plain.remove("meanwhile");
+    await plain.gone("meanwhile");
+    const before = await outside();
+    expect(await away(TENANTS)).toBe(false);
+
+    // Everybody's: those that other tests have left hold it as well.
+    for (const name of (await kubectl(platform.env, ["get", TENANTS, "-o", "name"])).split("\n").filter(Boolean)) {
+      const path = objectPath("Tenant", { name: name.replace(/^.*\//, "") });
+      await platform.kube.patch(path, { metadata: { finalizers: null } }, "impatient");
+    }
+    await soon(async () => assert(await away(TENANTS)));
+    await plain.apply("stranger");
+    await plain.says("stranger", "Ready", "False", "NoTenant");
+    expect((await plain.row(ada().uuid))?.state).toBe("done");
+    await plain.remove("stranger");
+
+    await kubectl(platform.env, [
+      "apply",
+      "--server-side",
+      "--field-manager=platform",
+      "-f",
+      join(projectRoot, "manifests", "crd", "catalyst.openova.io_tenants.yaml"),
+    ]);
+    for (const tenant of tenants) await tenant.onboardAgain();
+    await sameAsEver();
+    expect(await outside()).toEqual(before);
   });
 });
