@@ -74,7 +74,7 @@ function fail(what: string, failure: string | undefined): void {
 const TURNS = 4;
 
 /** Side by side, as many as there are lanes. */
-async function all<Task, Done extends { readonly failure: string | undefined }>(
+async function all<Task, Done extends { readonly failure: string | undefined; readonly hasMissed?: boolean }>(
   title: string,
   tasks: readonly Task[],
   work: (task: Task) => Promise<Done>,
@@ -88,7 +88,7 @@ async function all<Task, Done extends { readonly failure: string | undefined }>(
     tasks.map((task) =>
       limit(async () => {
         const outcome = await work(task);
-        if ("hasMissed" in outcome && outcome.hasMissed === true) say(`${words(task)}: ${outcome.failure}`);
+        if (outcome.hasMissed === true) say(`${words(task)}: ${outcome.failure}`);
         else fail(words(task), outcome.failure);
         if ((done += 1) % 25 === 0) say(`${done} of ${tasks.length}`);
         return outcome;

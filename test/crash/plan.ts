@@ -73,7 +73,7 @@ export function elsewhere(
   // The one that comes there most often is the surest.
   const count = (one: Case): number => survey.find((outcome) => outcome.case === one)?.passed.get(point) ?? 0;
   const [surest] = others.toSorted((a, b) => count(b) - count(a));
-  const next = surest ?? (others.length === 0 && tried.size < 2 ? { scenario, gateway } : undefined);
+  const next = surest ?? (tried.size < 2 ? { scenario, gateway } : undefined);
   return next && { scenario: next.scenario, gateway: next.gateway, cut };
 }
 
