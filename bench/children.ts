@@ -9,6 +9,8 @@ import { join } from "node:path";
 import { createInterface } from "node:readline";
 import type * as z from "zod";
 
+import { nodeFlags } from "../stack/product/flags.ts";
+
 export interface Child {
   readonly pid: number;
   /** Its next line. */
@@ -60,7 +62,7 @@ export interface Program {
 /** The built program as the image runs it, with these variables and no others. */
 export function startProgram(args: readonly string[], env: Readonly<Record<string, string>>, log: string): Program {
   const out = openSync(log, "a");
-  const child = spawn(process.execPath, ["--enable-source-maps", ...args], {
+  const child = spawn(process.execPath, [...nodeFlags(), ...args], {
     stdio: ["ignore", out, out],
     env: { NODE_ENV: "production", PATH: process.env["PATH"], HOME: process.env["HOME"], ...env },
   });

@@ -94,7 +94,6 @@ function person(tenant: BenchTenant, n: number, uid: string): object {
 
 /** Rows at rest and no objects, for what is asked of Postgres alone; `tenants` of them in turn. */
 export async function makeRows(db: Pool, count: number, tenants: number): Promise<void> {
-  await db.query("set statement_timeout = 0");
   await db.query(
     `insert into user_provision_state (sme_user_uuid, sme_tenant_id, email, state, reached, kc_user_id, newapi_user_id,
        cluster_id, object_uid, object_namespace, object_name, object_created_at, confirmed_at, handled)

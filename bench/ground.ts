@@ -123,7 +123,7 @@ function makePlace(
   { name, url, database, nextID }: { name: string; url: string; database: string; nextID: () => string },
 ): Place {
   const { env } = ground;
-  const db = makePool({ url, max: 4, applicationName: "bench", onIdleError: () => {} });
+  const db = makePool({ url, max: 4, applicationName: "bench", statementTimeoutMs: 0, onIdleError: () => {} });
   const products = new Set<Product>();
   return {
     name,

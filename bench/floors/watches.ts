@@ -38,7 +38,13 @@ async function watch(session: ClientHttp2Session, namespace: string): Promise<vo
   const [headers] = (await once(stream, "response")) as [Record<string, unknown>];
   if (headers[":status"] !== 200)
     throw new Error(`the watch of ${namespace} was answered with ${String(headers[":status"])}`);
-  stream.on("data", (chunk: Buffer) => JSON.parse(chunk.toString("utf8").split("\n", 1)[0] ?? "{}"));
+  // An event is a line; a chunk may end in the middle of one.
+  let rest = "";
+  stream.setEncoding("utf8").on("data", (chunk: string) => {
+    const lines = (rest + chunk).split("\n");
+    rest = lines.pop() ?? "";
+    for (const line of lines) JSON.parse(line);
+  });
 }
 
 console.log(JSON.stringify({ open: 0 }));

@@ -2,6 +2,7 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import * as z from "zod";
 
+import { nodeFlags } from "../../stack/product/flags.ts";
 import { startChild } from "../children.ts";
 import { makeCrowd, removeCrowd } from "../crowd.ts";
 import type { Figure } from "../figures.ts";
@@ -23,8 +24,8 @@ export const memory: Part = {
   title: "Memory at rest",
   async prepare(ground) {
     const place = await ground.place("memory");
-    const tenant = await place.tenant();
     const first = await place.start(WITHOUT_DRIFT);
+    const tenant = await place.tenant();
     await tenant.ready();
     await first.stop();
 
@@ -84,7 +85,7 @@ export const memory: Part = {
 };
 
 async function importsOnly({ dist }: Ground, role: Role): Promise<number> {
-  const child = startChild("floors/imports.mjs", { dist, role }, { flags: ["--enable-source-maps"] });
+  const child = startChild("floors/imports.mjs", { dist, role }, { flags: nodeFlags() });
   try {
     await child.says(z.object({ loaded: z.string() }));
     await sleep(SETTLE_MS);

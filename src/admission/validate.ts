@@ -99,6 +99,7 @@ function candidateOf(
     objectUID: uid,
     namespace: request.namespace,
     name,
+    isNew: request.operation === "CREATE",
     maxUsers: request.operation === "CREATE" ? tenant.spec.limits?.maxUsers : undefined,
   };
 }

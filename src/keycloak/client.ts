@@ -7,6 +7,7 @@ import { drifted } from "./drift.ts";
 import { ensureUser, type Parts } from "./ensure.ts";
 import { makeFacts } from "./facts.ts";
 import { makeGroups } from "./groups.ts";
+import { makeNewcomers } from "./newcomers.ts";
 import type { Realm } from "./realm.ts";
 import { makeRoles } from "./roles.ts";
 import { makeSession } from "./session.ts";
@@ -35,9 +36,16 @@ export function makeRealm(config: RealmConfig): Realm {
     dispatcher: config.caBundle === undefined ? undefined : dispatcherTrusting(config.caBundle),
   };
   const tokens = makeTokens({ ...server, clientID: config.clientID, clientSecret: config.clientSecret, clock });
-  const session = makeSession({ server, tokens, clock });
+  const newcomers = makeNewcomers({ clock });
+  const session = makeSession({ server, tokens, clock, away: () => newcomers.forget() });
   const facts = makeFacts({ realm, clock });
-  const parts: Parts = { realm, facts, groups: makeGroups({ facts, clock }), roles: makeRoles({ facts, clock }) };
+  const parts: Parts = {
+    realm,
+    facts,
+    groups: makeGroups({ facts, clock }),
+    roles: makeRoles({ facts, clock }),
+    newcomers,
+  };
 
   return {
     ensureUser: (user, hint, adoption, signal) => ensureUser(parts, session(signal, user.uuid), user, hint, adoption),

@@ -6,12 +6,13 @@ import { NOT_FOUND } from "./classify.ts";
 import type { Facts } from "./facts.ts";
 import { refuseAdmin, refuseAdminGroup, refuseAdminRole, wantedGroups, wantedRoles } from "./grants.ts";
 import { type Group, groupPath, type Groups } from "./groups.ts";
-import { byID, inTheWay, locate } from "./locate.ts";
+import { byID, inTheWay, locate, type Located } from "./locate.ts";
 import { ADOPTED_MARK, carriesAdoptedMark, isOurs, TENANT_MARK, UUID_MARK } from "./marks.ts";
 import { groupPlan, isEmpty, move, remap, rolePlan } from "./memberships.ts";
 import { type Attributes, correct, DISPLAY_NAME, markAttributes, ownAttributes, type UserUpdate } from "./merge.ts";
+import type { Newcomers } from "./newcomers.ts";
 import { adoptedMarkHolds, fateOf, marksProblem } from "./profile.ts";
-import { type Adoption, type DesiredUser, type EnsuredUser, MarkedStranger, type Telling } from "./realm.ts";
+import { type Adoption, type DesiredUser, type EnsuredUser, MarkedStranger, type Past, type Telling } from "./realm.ts";
 import { createdAnswer, emptyAnswer, type Profile, type User } from "./representations.ts";
 import type { Roles } from "./roles.ts";
 import type { Ask } from "./session.ts";
@@ -22,6 +23,7 @@ export interface Parts {
   readonly facts: Facts;
   readonly groups: Groups;
   readonly roles: Roles;
+  readonly newcomers: Newcomers;
 }
 
 interface Found {
@@ -34,14 +36,14 @@ export async function ensureUser(
   ask: Ask,
   user: DesiredUser,
   hint: string | undefined,
-  adoption: Adoption & Telling,
+  adoption: Adoption & Telling & Past,
 ): Promise<EnsuredUser> {
   const profile = await parts.facts.profile(ask);
   const attributes = permittedAttributes(parts.realm, profile, user);
   const groups = await wantedGroups(ask, parts.groups, user);
   const roles = await wantedRoles(ask, parts.roles, user);
 
-  const { ours, stray } = await locate(ask, user.tenantID, user.uuid, hint);
+  const { ours, stray } = await whoIsThere(parts, ask, user, hint, adoption);
   if (ours !== undefined && (hint === undefined || hint === "")) refuseStranger(ours, user);
   const { user: current, how }: Found =
     ours === undefined
@@ -93,6 +95,20 @@ export async function ensureUser(
     },
     usernameKept: correction.usernameKept,
   };
+}
+
+const NOBODY: Located = { ours: undefined, stray: undefined };
+
+async function whoIsThere(
+  { newcomers }: Parts,
+  ask: Ask,
+  { tenantID, uuid }: DesiredUser,
+  hint: string | undefined,
+  { newIn: session }: Past,
+): Promise<Located> {
+  const isNew = session !== undefined && (hint === undefined || hint === "");
+  if (isNew && (await newcomers.areNowhere(ask, { tenantID, uuid, session }))) return NOBODY;
+  return locate(ask, tenantID, uuid, hint);
 }
 
 /** Without a recorded id there are only the marks to go by, and they may have been written by whom they stand on. */

@@ -66,6 +66,11 @@ export interface Telling {
   readonly wrote?: (action: "created" | "adopted" | "updated" | "deleted", userID: string) => void;
 }
 
+export interface Past {
+  /** The worker session under whose eyes this person is new: nothing was begun for it before. Absent: it may have been. */
+  readonly newIn?: number | undefined;
+}
+
 /** One finding of the realm check: a condition with one sentence, found before the first user suffers. */
 export interface RealmProblem {
   /** A reason of src/api/reasons.ts. */
@@ -98,7 +103,7 @@ export interface Realm {
   ensureUser(
     user: DesiredUser,
     hint: string | undefined,
-    how: Adoption & Telling,
+    how: Adoption & Telling & Past,
     signal: AbortSignal,
   ): Promise<EnsuredUser>;
   /** The uuid carried by a user with this email and our tenant mark, for a row that has no upstream id yet. */

@@ -23,7 +23,15 @@ export type Ask = <T>(
 /** Opens an operation; every call of it carries `idempotencyKey` as X-Idempotency-Key and is cut by `signal`. */
 export type Session = (signal: AbortSignal, idempotencyKey?: string) => Ask;
 
-export function makeSession(deps: { server: Server; tokens: Tokens; clock: Clock }): Session {
+export interface SessionDeps {
+  readonly server: Server;
+  readonly tokens: Tokens;
+  readonly clock: Clock;
+  /** A call failed in a way that passes by itself: what was known of Keycloak may be so no longer. */
+  readonly away: () => void;
+}
+
+export function makeSession(deps: SessionDeps): Session {
   return (signal, idempotencyKey) => {
     const headers: Record<string, string> = idempotencyKey === undefined ? {} : { "X-Idempotency-Key": idempotencyKey };
 
@@ -40,16 +48,22 @@ export function makeSession(deps: { server: Server; tokens: Tokens; clock: Clock
         });
       };
 
+      const failed = (error: unknown): Error => {
+        const failure = classify(error, doing, deps.clock.now());
+        if (isSagaError(failure) && failure.class === "transient") deps.away();
+        return failure;
+      };
+
       let body: unknown;
       try {
         body = await sendOnce();
       } catch (error) {
-        if (!isUnauthorized(error) || token === undefined) throw classify(error, doing, deps.clock.now());
+        if (!isUnauthorized(error) || token === undefined) throw failed(error);
         await deps.tokens.after(token, signal);
         try {
           body = await sendOnce();
         } catch (again) {
-          throw classify(again, doing, deps.clock.now());
+          throw failed(again);
         }
       }
       const parsed = answer.safeParse(body);

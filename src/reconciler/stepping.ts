@@ -4,7 +4,7 @@ import { withDeadline } from "../lib/deadline.ts";
 import { type SagaError, WaitingError } from "../lib/errors.ts";
 import { type Advanced, afterDown, afterUp, beforeUp } from "../saga/advance.ts";
 import type { TenantNeighbour, Sight } from "../saga/decide.ts";
-import type { Run, StepName } from "../saga/row.ts";
+import type { Run, SagaRow, StepName } from "../saga/row.ts";
 import { TENANT_FAULTS } from "../saga/tenantFaults.ts";
 import { CarriesUUID, type Step, type StepContext, type UpContext } from "../steps/step.ts";
 import { failed } from "./failed.ts";
@@ -18,12 +18,19 @@ const WAITED_MS = 1_000;
 /** One step towards what the object asks for; an intent that must be known first is recorded first. */
 export async function stepUp(work: Work, run: Run, sight: Sight): Promise<End | "goOn"> {
   if (sight.kind !== "present") throw new Error("a step went up without its object");
+  const newIn = isNew(work.claim.row) ? work.claim.owner : undefined;
   const intent = beforeUp(work.claim.row, sight.desired, run, nowOf(work));
   if (intent !== undefined) await keep(work, intent);
   return take(work, run.step, "up", sight, async (step, signal) => {
-    const result = await step.up(upContext(work, step.name, sight), signal);
+    const result = await step.up({ ...upContext(work, step.name, sight), newIn }, signal);
     return afterUp(work.claim.row, run, result);
   });
+}
+
+/** Nothing was begun for this person, ever: no step was under way before this one, and none has ended. */
+function isNew({ run, handled, reached, keycloakUserID, history }: SagaRow): boolean {
+  const begun = run !== undefined || handled !== undefined || reached !== "pending";
+  return !begun && keycloakUserID === undefined && history.length === 0;
 }
 
 export function stepDown(work: Work, name: StepName, how: "lock" | "remove", sight: Sight): Promise<End | "goOn"> {
@@ -121,7 +128,7 @@ function context(work: Work, step: StepName): StepContext {
   };
 }
 
-function upContext(work: Work, step: StepName, sight: Extract<Sight, { kind: "present" }>): UpContext {
+function upContext(work: Work, step: StepName, sight: Extract<Sight, { kind: "present" }>): Omit<UpContext, "newIn"> {
   const tenant = tenantOf(work);
   if (tenant === undefined) throw new Error("a step went up without its Tenant");
   const { spec } = tenant;

@@ -7,7 +7,7 @@ import type { Log } from "../lib/log.ts";
 import { makeLiveness } from "../ops/liveness.ts";
 import { makeMetrics } from "../ops/metrics.ts";
 import { makeOpsServer } from "../ops/server.ts";
-import { recordCandidate } from "../store/admissions.ts";
+import { recordCandidates } from "../store/admissions.ts";
 import { makePool, warm } from "../store/pool.ts";
 import { makeTenantDirectory } from "../store/tenantDirectory.ts";
 import { makeTLSFiles } from "../tls/files.ts";
@@ -28,7 +28,7 @@ export function runWebhook(config: WebhookConfig, log: Log, lifecycle: Lifecycle
     listen: config.listen,
     tls,
     tenants,
-    record: makeRecord({ write: (candidate) => recordCandidate(pool, candidate), clock: systemClock, log }),
+    record: makeRecord({ write: (candidates) => recordCandidates(pool, candidates), clock: systemClock, log }),
     log,
     observe: (answer) => metrics.admission(answer),
   });

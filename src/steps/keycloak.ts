@@ -34,12 +34,12 @@ async function up(context: UpContext, signal: AbortSignal): Promise<StepResult> 
 }
 
 async function ensure(
-  { row, desired, realm, adoption, allowedGroups, wrote }: UpContext,
+  { row, desired, realm, adoption, allowedGroups, newIn, wrote }: UpContext,
   signal: AbortSignal,
 ): Promise<EnsuredUser> {
   const policy: Adoption = adoption === "Never" ? { policy: "Never" } : { policy: "Unclaimed", allowedGroups };
   try {
-    const how = { ...policy, wrote: (action: string, target: string) => wrote({ action, target }) };
+    const how = { ...policy, newIn, wrote: (action: string, target: string) => wrote({ action, target }) };
     return await realm().ensureUser(desiredUser(row, desired), row.keycloakUserID, how, signal);
   } catch (error) {
     const next = error instanceof MarkedStranger && error.wrongAddress ? nextUUID(row) : undefined;

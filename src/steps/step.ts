@@ -44,6 +44,8 @@ export interface UpContext extends StepContext {
   readonly realmName: string;
   readonly adoption: "Never" | "Unclaimed";
   readonly allowedGroups: readonly string[];
+  /** The worker session that sees this person for the first time; undefined: something was begun for it before. */
+  readonly newIn: number | undefined;
 }
 
 /**

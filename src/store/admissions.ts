@@ -1,4 +1,4 @@
-/** What admission writes: one statement, one round trip. */
+/** What admission writes: one round trip for as many as came together. */
 import type { Pool } from "./pool.ts";
 
 /** What admission has seen of an object. */
@@ -11,7 +11,9 @@ export interface Candidate {
   readonly objectUID: string;
   readonly namespace: string;
   readonly name: string;
-  /** Give it to learn whether the tenant is full. */
+  /** The object is being made: nothing can be known of it yet. */
+  readonly isNew: boolean;
+  /** Of a new one: give it to learn whether the tenant is full. */
   readonly maxUsers: number | undefined;
 }
 
@@ -26,36 +28,60 @@ export interface CandidateRecord {
 // States in which no living object stands behind a row, or not for long.
 const GONE = "('deleting', 'deleted', 'retained', 'orphaned')";
 
-// A confirmed row of this object becomes due, unless it waits in backoff. An object without a row gets an unconfirmed one;
-// it is nothing to claim until the reconciler has seen the object, so it has no due_at. Any other row is left alone: a POST
-// of a name that exists comes by here with a fresh uid before the API server answers 409.
-const RECORD = `
-  with touched as (
-    update user_provision_state
-       set due_at = least(due_at, now()), touches = touches + 1
-     where object_uid = $2 and confirmed_at is not null and voided_at is null and state not in ('deleted', 'orphaned')
-       and (backoff_until is null or backoff_until <= now())
-    returning 1
-  ), inserted as (
+// Each look at the table is a subquery of one object, which only an index can answer: as a join the planner would read
+// the whole table, for it learned its numbers when it was small. For the same reason what was locked is updated by its
+// place. Rows are made in the order of their keys, so that two batches never wait for each other.
+const SEEN = `seen as (
+    select * from unnest($1::uuid[], $2::uuid[], $3::text[], $4::text[], $5::text[], $6::text[], $7::bigint[])
+      with ordinality as s (uuid, object_uid, tenant_id, email, namespace, name, max_users, n)
+  )`;
+
+// An object without a row gets an unconfirmed one; it is nothing to claim until the reconciler has seen the object, so it
+// has no due_at. Any other row is left alone: a POST of a name that exists comes by here with a fresh uid before the API
+// server answers 409.
+const inserted = (which: string): string => `inserted as (
     insert into user_provision_state (sme_user_uuid, sme_tenant_id, email, object_uid, object_namespace, object_name)
-    select $1, $3, $4, $2, $5, $6
-     where $1::uuid is not null
-       and not exists (select from user_provision_state where object_uid = $2 and voided_at is null)
+    select uuid, tenant_id, email, object_uid, namespace, name from seen where uuid is not null ${which} order by uuid
     on conflict (sme_user_uuid) do nothing
-    returning 1
+    returning object_uid
+  )`;
+
+const INSERTED = "seen.object_uid in (select object_uid from inserted) as inserted";
+const HELD_BY = `(select u.object_namespace || '/' || u.object_name from user_provision_state u
+           where u.sme_tenant_id = seen.tenant_id and u.email = seen.email and u.object_uid <> seen.object_uid
+             and u.confirmed_at is not null and u.voided_at is null and u.state not in ${GONE}
+           limit 1) as held_by`;
+
+/** Objects that are being made: nobody has a row of them. */
+const RECORD_NEW = `
+  with ${SEEN}, ${inserted("")}, tenant as materialized (
+    select id, (select count(*) from (select from user_provision_state u
+                 where u.sme_tenant_id = limited.id
+                   and u.confirmed_at is not null and u.voided_at is null and u.state not in ${GONE}
+                 limit limited.most) as those) as living
+      from (select tenant_id as id, max(max_users) as most from seen where max_users is not null group by 1) as limited
   )
-  select exists (select from touched) as touched,
-         exists (select from inserted) as inserted,
-         (select object_namespace || '/' || object_name from user_provision_state
-           where sme_tenant_id = $3 and email = $4 and object_uid <> $2
-             and confirmed_at is not null and voided_at is null and state not in ${GONE}
-           limit 1) as held_by,
-         case when $7::bigint is null then false
-              else (select count(*) from (select from user_provision_state
-                     where sme_tenant_id = $3 and object_uid <> $2
-                       and confirmed_at is not null and voided_at is null and state not in ${GONE}
-                     limit $7) as living) >= $7
-         end as full`;
+  select false as touched, ${INSERTED}, ${HELD_BY},
+         coalesce((select living >= seen.max_users from tenant where tenant.id = seen.tenant_id), false) as full
+    from seen order by n`;
+
+// A confirmed row of an object becomes due, unless it waits in backoff; one that somebody is writing right now is passed
+// over, for nobody here has time to wait, and the watch touches it too.
+const RECORD_CHANGED = `
+  with ${SEEN}, free as (
+    select (select u.ctid from user_provision_state u
+             where u.object_uid = seen.object_uid and u.confirmed_at is not null and u.voided_at is null
+               and u.state not in ('deleted', 'orphaned') and (u.backoff_until is null or u.backoff_until <= now())
+               for update skip locked) as place
+      from seen
+  ), touched as (
+    update user_provision_state u set due_at = least(u.due_at, now()), touches = u.touches + 1
+     where u.ctid = any (array(select place from free where place is not null))
+    returning u.object_uid
+  ), ${inserted(`and (select u.object_uid from user_provision_state u
+             where u.object_uid = seen.object_uid and u.voided_at is null limit 1) is null`)}
+  select seen.object_uid in (select object_uid from touched) as touched, ${INSERTED}, ${HELD_BY}, false as full
+    from seen order by n`;
 
 interface Answer {
   readonly touched: boolean;
@@ -64,22 +90,41 @@ interface Answer {
   readonly full: boolean;
 }
 
-/** Throws pg's errors; the caller decides what they mean for the one who waits. */
-export async function recordCandidate(pool: Pool, candidate: Candidate): Promise<CandidateRecord> {
+/** Records them all or, when it throws pg's error, perhaps some of them; answers in their order. May be repeated. */
+export async function recordCandidates(pool: Pool, candidates: readonly Candidate[]): Promise<CandidateRecord[]> {
+  const made = candidates.filter(({ isNew }) => isNew);
+  if (made.length === candidates.length) return write(pool, NEW, made);
+  if (made.length === 0) return write(pool, CHANGED, candidates);
+  const changed = candidates.filter(({ isNew }) => !isNew);
+  const [ofMade, ofChanged] = await Promise.all([write(pool, NEW, made), write(pool, CHANGED, changed)]);
+  const records = new Map([...made, ...changed].map((candidate, n) => [candidate, [...ofMade, ...ofChanged][n]]));
+  return candidates.map((candidate) => records.get(candidate) as CandidateRecord);
+}
+
+const NEW = { name: "record-new", text: RECORD_NEW };
+const CHANGED = { name: "record-changed", text: RECORD_CHANGED };
+
+async function write(
+  pool: Pool,
+  statement: { readonly name: string; readonly text: string },
+  candidates: readonly Candidate[],
+): Promise<CandidateRecord[]> {
   const { rows } = await pool.query<Answer>({
-    name: "record-candidate",
-    text: RECORD,
+    ...statement,
     values: [
-      candidate.uuid ?? null,
-      candidate.objectUID,
-      candidate.tenantID,
-      candidate.email,
-      candidate.namespace,
-      candidate.name,
-      candidate.maxUsers ?? null,
+      candidates.map(({ uuid }) => uuid ?? null),
+      candidates.map(({ objectUID }) => objectUID),
+      candidates.map(({ tenantID }) => tenantID),
+      candidates.map(({ email }) => email),
+      candidates.map(({ namespace }) => namespace),
+      candidates.map(({ name }) => name),
+      candidates.map(({ maxUsers }) => maxUsers ?? null),
     ],
   });
-  const [row] = rows;
-  if (row === undefined) throw new Error("the statement gave no row");
-  return { inserted: row.inserted, touched: row.touched, heldBy: row.held_by ?? undefined, full: row.full };
+  return rows.map((row) => ({
+    inserted: row.inserted,
+    touched: row.touched,
+    heldBy: row.held_by ?? undefined,
+    full: row.full,
+  }));
 }

@@ -141,10 +141,15 @@ export async function takeOver(
     if (other === undefined) {
       const moved = await client.query({
         name: "take-over",
-        text: `update user_provision_state set sme_user_uuid = $4, run = null, backoff_until = null, blocked_on = null,
+        text: `update user_provision_state set sme_user_uuid = $4, run = $5, backoff_until = null, blocked_on = null,
                  lease_owner = null, lease_until = null, due_at = now(), version = version + 1, updated_at = now()
                where sme_user_uuid = $1 and lease_owner = $2 and version = $3 and kc_user_id is null`,
-        values: [...fence, uuid],
+        // Somebody who was here before, and of whom only this database knows nothing.
+        values: [
+          ...fence,
+          uuid,
+          JSON.stringify({ reason: "create", generation: -1, step: "keycloak", attempt: 0, done: false }),
+        ],
       });
       if (moved.rowCount === 0) return false;
     } else {

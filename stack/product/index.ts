@@ -19,6 +19,7 @@ import { isFree } from "../ports.ts";
 import { httpOk, waitFor } from "../probe.ts";
 import { findMarked, launch, run, terminate } from "../process.ts";
 import { forgetProcess, recordProcess, runningProcess } from "../state.ts";
+import { nodeFlags } from "./flags.ts";
 import { type Container, containerOf, type Manifests, renderManifests, type Role } from "./manifests.ts";
 import type { NodeSettings } from "./node.ts";
 
@@ -281,7 +282,7 @@ function programOf(from: ProductOptions["from"]): string[] {
   const built = join(projectRoot, "dist", "main.js");
   const sources = join(projectRoot, "src");
   if (from === "dist" || (from === undefined && existsSync(built) && newest(sources) <= statSync(built).mtimeMs)) {
-    return ["--enable-source-maps", built];
+    return [...nodeFlags(), built];
   }
   return [join(sources, "main.ts")];
 }

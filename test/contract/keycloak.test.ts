@@ -253,6 +253,44 @@ describe("ensuring a user", () => {
   });
 });
 
+describe("a rush of newcomers", () => {
+  const searches = () => b.proxy.calls.filter(({ path }) => path.includes("q=sme_user_uuid")).length;
+  const lists = () => b.proxy.calls.filter(({ path }) => path.includes("q=sme_tenant_id")).length;
+  const come = (on: Realm, user: DesiredUser, newIn: number | undefined) =>
+    on.ensureUser(user, undefined, { ...NEVER, newIn }, never);
+
+  test("is held against one list, and one whose marks are there already is still found", async () => {
+    const rushed = b.fresh();
+    const old = person({ tenantID: "rush" });
+    const before = await come(rushed, old, undefined);
+    for (let n = 0; n < 25; n += 1) await come(rushed, person({ tenantID: "rush" }), 7);
+    b.proxy.calls.length = 0;
+    for (let n = 0; n < 3; n += 1) {
+      expect(await come(rushed, person({ tenantID: "rush" }), 7)).toMatchObject({ created: true });
+    }
+    expect([lists(), searches()]).toEqual([1, 0]);
+    // After a lost database: whoever carries the uuid is not made a second time, whatever the address is by now.
+    const moved = { ...old, email: `moved-${old.email}` };
+    expect(await come(rushed, moved, 7)).toMatchObject({ userID: before.userID, created: false });
+    expect(await come(rushed, moved, 7)).toMatchObject({ userID: before.userID, created: false });
+    expect(searches()).toBe(2);
+  }, 60_000);
+
+  test("is searched for where something was begun before, and after Keycloak was away", async () => {
+    const rushed = b.fresh();
+    for (let n = 0; n < 26; n += 1) await come(rushed, person({ tenantID: "rush2" }), 7);
+    b.proxy.calls.length = 0;
+    await come(rushed, person({ tenantID: "rush2" }), undefined);
+    expect(searches()).toBe(1);
+    b.proxy.interfere = (method, path) =>
+      method === "POST" && /\/users\/?$/.test(path) ? { status: 503, type: "text/plain", body: "away" } : undefined;
+    await refusal(come(rushed, person({ tenantID: "rush2" }), 7));
+    b.proxy.interfere = () => undefined;
+    await come(rushed, person({ tenantID: "rush2" }), 7);
+    expect(searches()).toBe(2);
+  }, 60_000);
+});
+
 describe("correcting a user", () => {
   test("changes what differs and keeps what others wrote", async () => {
     const wanted = person({ firstName: "Old", attributes: { team: ["x"] } });

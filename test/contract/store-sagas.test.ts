@@ -4,7 +4,7 @@ import { afterAll, afterEach, beforeAll, describe, expect, test } from "vitest";
 import { candidateUUID } from "../../src/api/names.ts";
 import { userEvent, type UserEvent } from "../../src/api/userEvent.ts";
 import type { Handled, RowPatch, SagaRow } from "../../src/saga/row.ts";
-import { recordCandidate } from "../../src/store/admissions.ts";
+import { recordCandidates } from "../../src/store/admissions.ts";
 import { appendAudit } from "../../src/store/audit.ts";
 import { type Applicant, bind, type Binding } from "../../src/store/bindings.ts";
 import { handOver, moveEmail, takeOver } from "../../src/store/moves.ts";
@@ -633,15 +633,18 @@ describe("the uuid of a person", () => {
 
   describe("that admission proposed", () => {
     const propose = (of: Applicant, uuid: string, email = of.email) =>
-      recordCandidate(pool, {
-        uuid,
-        tenantID: of.tenantID,
-        email,
-        objectUID: of.uid,
-        namespace: of.namespace,
-        name: of.name,
-        maxUsers: undefined,
-      });
+      recordCandidates(pool, [
+        {
+          uuid,
+          tenantID: of.tenantID,
+          email,
+          objectUID: of.uid,
+          namespace: of.namespace,
+          name: of.name,
+          isNew: true,
+          maxUsers: undefined,
+        },
+      ]);
 
     test("is confirmed by the same object", async () => {
       const ada = applicant();
@@ -860,6 +863,8 @@ describe("taking over the uuid that the account carries", () => {
       objectUID: row.objectUID,
       email: row.email,
       confirmed: true,
+      // Not new: somebody was here before under this uuid.
+      run: { step: "keycloak" },
     });
     expect(await claimDue(pool, owner, 1)).toHaveLength(1);
   });

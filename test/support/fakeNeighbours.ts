@@ -41,6 +41,8 @@ export interface FakeRealm extends Realm, Failing<keyof Realm> {
   /** By uuid. */
   readonly users: Map<string, FakeUser>;
   readonly mails: string[];
+  /** Of each `ensureUser`: the worker session in which the person was said to be new. */
+  readonly newIn: (number | undefined)[];
 }
 
 export function makeFakeRealm(): FakeRealm {
@@ -48,6 +50,7 @@ export function makeFakeRealm(): FakeRealm {
   const { plan, run } = failures(calls);
   const users = new Map<string, FakeUser>();
   const mails: string[] = [];
+  const newIn: (number | undefined)[] = [];
   let made = 0;
   const managed = (user: DesiredUser) => ({
     groups: [...user.defaultGroups, ...(user.groups ?? [])],
@@ -57,10 +60,12 @@ export function makeFakeRealm(): FakeRealm {
   return {
     users,
     mails,
+    newIn,
     calls,
     fail: plan,
-    ensureUser: (wanted, _hint, how, signal) =>
-      run("ensureUser", signal, () => {
+    ensureUser: (wanted, _hint, how, signal) => {
+      newIn.push(how.newIn);
+      return run("ensureUser", signal, () => {
         const known = users.get(wanted.uuid);
         const user = known ?? { id: `kc-${(made += 1)}`, enabled: wanted.enabled, adopted: false, wanted };
         const changed = known !== undefined && JSON.stringify(known.wanted) !== JSON.stringify(wanted);
@@ -81,7 +86,8 @@ export function makeFakeRealm(): FakeRealm {
           managed: managed(wanted),
           usernameKept: false,
         };
-      }),
+      });
+    },
     uuidByEmail: (email, _tenantID, signal) =>
       run("uuidByEmail", signal, () => [...users].find(([, user]) => user.wanted.email === email)?.[0]),
     findUser: (uuid, _tenantID, signal) => run("findUser", signal, () => users.get(uuid)?.id),

@@ -51,6 +51,7 @@ export function makeBench(gateway: FakeGateway = makeFakeGateway()): Bench {
       realmName: "acme",
       adoption: "Never",
       allowedGroups: [],
+      newIn: undefined,
       ...given,
     }),
   };

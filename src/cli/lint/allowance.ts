@@ -53,7 +53,7 @@ export function checkNumber(users: readonly Subject[], tenant: KnownTenant): Fin
 }
 
 /** For a sentence that speaks of the number alone. */
-const NOBODY = { uuid: undefined, email: "", objectUID: "", namespace: "", name: "" } as const;
+const NOBODY = { uuid: undefined, email: "", objectUID: "", namespace: "", name: "", isNew: true } as const;
 
 /** The list of the Tenant that the sentence speaks of, and the value that it quotes, lead to the field. */
 function pathOf(message: string, spec: Subject["spec"]): string {

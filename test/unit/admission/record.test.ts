@@ -10,6 +10,7 @@ const CANDIDATE: Candidate = {
   objectUID: "7b1f2c3d-0000-4000-8000-000000000001",
   namespace: "tenant-a",
   name: "ada",
+  isNew: true,
   maxUsers: undefined,
 };
 const RECORD: CandidateRecord = { inserted: true, touched: false, heldBy: undefined, full: false };
@@ -19,10 +20,10 @@ function setup(error?: Error) {
   const record = makeRecord({
     clock: { now: () => world.now },
     log: silentLog,
-    write: async () => {
+    write: async (candidates) => {
       world.writes++;
       if (world.error) throw world.error;
-      return RECORD;
+      return candidates.map(() => RECORD);
     },
   });
   return { world, record };
@@ -52,5 +53,25 @@ describe("record", () => {
     expect(await record(CANDIDATE)).toBeUndefined();
     world.error = undefined;
     expect(await record(CANDIDATE)).toEqual(RECORD);
+  });
+
+  test("whoever waits behind a statement that found no Postgres is answered with it", async () => {
+    const { world, record } = setup(withCode("ECONNREFUSED"));
+    expect(await Promise.all([record(CANDIDATE), record(CANDIDATE), record(CANDIDATE)])).toEqual([
+      undefined,
+      undefined,
+      undefined,
+    ]);
+    expect(world.writes).toBe(1);
+  });
+
+  test("those who come while a statement is under way share the next one", async () => {
+    const { world, record } = setup();
+    expect(await Promise.all([record(CANDIDATE), record(CANDIDATE), record(CANDIDATE)])).toEqual([
+      RECORD,
+      RECORD,
+      RECORD,
+    ]);
+    expect(world.writes).toBe(2);
   });
 });

@@ -139,6 +139,7 @@ describe("what is recorded", () => {
         objectUID: uid,
         namespace: "tenant-a",
         name: "ada",
+        isNew: true,
         maxUsers: 3,
       },
     ]);

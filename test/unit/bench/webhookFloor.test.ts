@@ -7,7 +7,7 @@ import { makeRecord, RECORD_POOL } from "../../../src/admission/record.ts";
 import { makeAdmissionServer } from "../../../src/admission/server.ts";
 import { systemClock } from "../../../src/lib/clock.ts";
 import { silentLog } from "../../../src/lib/log.ts";
-import { recordCandidate } from "../../../src/store/admissions.ts";
+import { recordCandidates } from "../../../src/store/admissions.ts";
 import { makePool } from "../../../src/store/pool.ts";
 import { type CertificateSet, makeCertificates } from "../../../src/tls/authority.ts";
 import { knownTenant, reviewOf, webhookClient } from "../../support/admission.ts";
@@ -49,7 +49,7 @@ async function ours(): Promise<Server> {
     },
     log: silentLog,
     tenants: { lookup: () => knownTenant(), loaded: true },
-    record: makeRecord({ write: (candidate) => recordCandidate(pool, candidate), clock: systemClock, log: silentLog }),
+    record: makeRecord({ write: (candidates) => recordCandidates(pool, candidates), clock: systemClock, log: silentLog }),
   });
   await server.start();
   cleanups.push(

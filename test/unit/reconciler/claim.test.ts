@@ -208,6 +208,29 @@ describe("a new person", () => {
     expect(at.condition("Reconciling")).toBeUndefined();
   });
 
+  test("is new at Keycloak for the first attempt alone: the next may find what that one made", async () => {
+    const at = await makeStage();
+    at.realm.fail("ensureUser", down());
+    await at.claim();
+    at.later(60);
+    await at.claim();
+    expect(at.realm.newIn).toEqual([OWNER, undefined]);
+  });
+
+  test.each<[string, Partial<SagaRow>]>([
+    [
+      "a step was under way before",
+      { run: { reason: "create", generation: -1, step: "keycloak", attempt: 0, done: false } },
+    ],
+    ["an id is known", { keycloakUserID: "kc-0" }],
+    ["the row has a past", { history: [{ at: NOW.toISOString(), state: "orphaned", reason: "Orphaned" }] }],
+    ["a step was reached", { reached: "kc_created" }],
+  ])("is not new at Keycloak where %s", async (_why, row) => {
+    const at = await makeStage({ row });
+    await at.claim();
+    expect(at.realm.newIn[0]).toBeUndefined();
+  });
+
   test("is held by our finalizer before the first outside call", async () => {
     const at = await makeStage();
     at.cluster.break("addFinalizer", new TransientError({ code: "NeighbourUnavailable", message: "x" }));
