@@ -18,7 +18,7 @@ export interface Sizes {
 export const SIZES = {
   full: {
     runs: 3,
-    admission: { warmSeconds: 2, seconds: 5, connections: 16 },
+    admission: { warmSeconds: 2, seconds: 4, connections: 16 },
     applies: 300,
     singles: 50,
     bursts: [1_000, 5_000],
@@ -27,9 +27,9 @@ export const SIZES = {
     crowds: [1_000, 10_000],
     rows: [10_000, 1_000_000],
     lookups: 200,
-    rest: { users: 1_000, settleSeconds: 20, seconds: 60 },
+    rest: { users: 1_000, settleSeconds: 20, seconds: 40 },
     namespaces: 1_000,
-    replicas: { users: 300, latencyMs: 100 },
+    replicas: { users: 200, latencyMs: 100 },
   },
   tiny: {
     runs: 1,

@@ -1,4 +1,4 @@
-/** Applies people as Flux would, so many at once; says when the first was sent and when the last was answered. */
+/** Applies people as Flux would, so many at once; says when the first was sent, when the last was answered, and how long one took in each place. */
 import pLimit from "p-limit";
 
 import { percentile } from "../figures.ts";
@@ -17,20 +17,26 @@ interface Task {
 
 const task = JSON.parse(process.argv[2] ?? "") as Task;
 const api = await connectApi(task.kubeconfig);
-const latencies: number[] = [];
+const latencies: number[][] = task.paths.map(() => []);
 const limit = pLimit(task.concurrency);
 
 async function apply(n: number): Promise<void> {
-  const path = task.paths[n % task.paths.length] ?? "";
+  const at = n % task.paths.length;
+  const path = task.paths[at] ?? "";
   const name = `${task.prefix}-${n}`;
   const began = performance.now();
   await api.send(applyRequest(path, name, `${name}@bench.example`, task.apiVersion, task.kind));
-  latencies.push(performance.now() - began);
+  latencies[at]?.push(performance.now() - began);
 }
 
 const beganAt = Date.now();
 await Promise.all(Array.from({ length: task.count }, (_, n) => limit(apply, n)));
 const endedAt = Date.now();
 api.close();
-const sorted = latencies.toSorted((a, b) => a - b);
-console.log(JSON.stringify({ beganAt, endedAt, p50: percentile(sorted, 0.5), p99: percentile(sorted, 0.99) }));
+const p50s = latencies.map((of) =>
+  percentile(
+    of.toSorted((a, b) => a - b),
+    0.5,
+  ),
+);
+console.log(JSON.stringify({ beganAt, endedAt, p50s }));

@@ -49,7 +49,11 @@ async function ours(): Promise<Server> {
     },
     log: silentLog,
     tenants: { lookup: () => knownTenant(), loaded: true },
-    record: makeRecord({ write: (candidates) => recordCandidates(pool, candidates), clock: systemClock, log: silentLog }),
+    record: makeRecord({
+      write: (candidates) => recordCandidates(pool, candidates),
+      clock: systemClock,
+      log: silentLog,
+    }),
   });
   await server.start();
   cleanups.push(
