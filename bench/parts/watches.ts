@@ -29,6 +29,8 @@ export const watches: Part = {
   title: "Tenant namespaces watched",
   async prepare(ground) {
     const place = await ground.place("watches");
+    // Its definitions and its namespace are there from here on.
+    await (await place.start()).stop();
     const namespaces = Array.from({ length: ground.sizes.namespaces }, (_, n) => `bench-watched-${n}`);
     ground.tell(`making ${namespaces.length} namespaces`);
     await applyText(ground.env, namespaces.map((name) => stringify(namespace(name))).join("---\n"));
