@@ -4,9 +4,7 @@ import { stringify } from "yaml";
 import * as z from "zod";
 
 import { FIELD_MANAGER, LABEL_MANAGED_BY } from "../../src/api/meta.ts";
-import { runningProcess } from "../../stack/state.ts";
 import { applyText, kubectl } from "../../stack/kube.ts";
-import { startPart, stopPart } from "../../stack/index.ts";
 import { startChild } from "../children.ts";
 import type { Ground, Place } from "../ground.ts";
 import { connectionsTo, residentMiB } from "../machine.ts";
@@ -57,7 +55,7 @@ export const watches: Part = {
             goal: { of: "ratio", atMost: 1.5 },
           },
           {
-            what: `${n} namespaces: the API server's memory, added`,
+            what: `${n} namespaces: the API server's memory in use, added`,
             unit: "MiB",
             ours: ours.apiserver,
             floor: floor.apiserver,
@@ -73,42 +71,35 @@ export const watches: Part = {
   },
 };
 
-/** Each begins with a fresh API server: Go gives memory back late. */
-async function freshApiserver({ env, api }: Ground): Promise<void> {
-  await stopPart(env.STACK_NAME, "apiserver");
-  await startPart(env.STACK_NAME, "apiserver");
-  for (let tries = 0; ; tries += 1) {
-    const answers = await api.send({ method: "GET", path: "/api/v1/namespaces/default" }).catch(() => undefined);
-    if (answers !== undefined) break;
-    if (tries === 100) throw new Error("the API server did not come back");
-    await sleep(200);
-  }
-  // Controllers come back and fill its caches.
-  await sleep(SETTLE_MS);
-}
+const IN_USE = /^go_memstats_(?:heap_alloc|stack_inuse)_bytes (\S+)$/gm;
 
-function apiserverMiB({ env }: Ground): number {
-  const identity = runningProcess(env.STACK_DIR, "apiserver");
-  if (identity === undefined) throw new Error("the API server does not run");
-  return residentMiB(identity.pid);
+/**
+ * What the API server has in use, objects and stacks, after a collection. Its resident memory says little: what a thousand
+ * watches take lies within what its own start has left behind, or does not, from one time to the next.
+ */
+async function apiserverMiB({ api }: Ground): Promise<number> {
+  // Twice: what is pooled outlives one.
+  for (let n = 0; n < 2; n += 1) await api.text("/debug/pprof/heap?gc=1&debug=1");
+  const found = [...(await api.text("/metrics")).matchAll(IN_USE)];
+  if (found.length !== 2) throw new Error("the API server does not tell what memory it has in use");
+  return found.reduce((sum, [, bytes]) => sum + Number(bytes), 0) / 2 ** 20;
 }
 
 const portOf = ({ env }: Ground): number => Number(new URL(env.KUBE_API_URL).port);
 
 async function floorCost(ground: Ground, namespaces: readonly string[]): Promise<Cost> {
-  await freshApiserver(ground);
   const labelSelector = `${LABEL_MANAGED_BY}=${FIELD_MANAGER}`;
   const child = startChild("floors/watches.ts", { kubeconfig: ground.env.KUBECONFIG, namespaces, labelSelector });
   try {
     await child.says(opened);
     await child.says(opened);
-    const before = { here: residentMiB(child.pid), apiserver: apiserverMiB(ground) };
+    const before = { here: residentMiB(child.pid), apiserver: await apiserverMiB(ground) };
     await child.says(opened);
     await sleep(SETTLE_MS);
     return {
       connections: connectionsTo(child.pid, portOf(ground)),
       here: residentMiB(child.pid) - before.here,
-      apiserver: apiserverMiB(ground) - before.apiserver,
+      apiserver: (await apiserverMiB(ground)) - before.apiserver,
     };
   } finally {
     await child.stop();
@@ -117,7 +108,6 @@ async function floorCost(ground: Ground, namespaces: readonly string[]): Promise
 
 /** Two starts, with few namespaces and with all: right after a start a process holds what the start left behind. */
 async function ourCost(ground: Ground, place: Place, namespaces: readonly string[]): Promise<Cost> {
-  await freshApiserver(ground);
   try {
     const first = await place.tenant();
     const before = await reconcilerAt(ground, place, 1);
@@ -145,7 +135,7 @@ async function reconcilerAt(ground: Ground, place: Place, watched: number): Prom
     return {
       connections: connectionsTo(pid, portOf(ground)),
       here: residentMiB(pid),
-      apiserver: apiserverMiB(ground),
+      apiserver: await apiserverMiB(ground),
     };
   } finally {
     await product.stop();
