@@ -32,7 +32,7 @@ export interface ApiRequest {
 
 export interface ApiStream {
   readonly status: number;
-  readonly headers: Headers;
+  readonly headers: () => Headers;
   /** Ends by throwing when the connection breaks, and by returning when the server has said all. */
   readonly chunks: AsyncIterable<Buffer>;
   /** Ends the stream, if it has not ended. */
@@ -104,9 +104,9 @@ export function makeConnection(
           async (credentials) => {
             const stream = open("call", request, credentials, cut);
             const parts: Buffer[] = [];
-            const head = await answered(stream);
+            const { status, head } = await answered(stream);
             for await (const chunk of chunksOf(stream)) parts.push(chunk);
-            return { ...head, text: Buffer.concat(parts).toString("utf8") };
+            return { status, headers: plainHeaders(head), text: Buffer.concat(parts).toString("utf8") };
           },
           () => undefined,
         ),
@@ -116,12 +116,18 @@ export function makeConnection(
       return twice(
         request,
         async (credentials) => {
-          const late = new AbortController();
-          const timer = setTimeout(() => late.abort(new DOMException("no answer in time", "TimeoutError")), deadlineMs);
-          const stream = open("watch", request, credentials, AbortSignal.any([signal, late.signal]));
+          // Of these there may be thousands, for hours: nothing is kept that only a refusal needs.
+          const stream = open("watch", request, credentials, signal);
+          const late = (): void => void stream.destroy(new DOMException("no answer in time", "TimeoutError"));
+          const timer = setTimeout(late, deadlineMs);
           try {
-            const head = await answered(stream);
-            return { ...head, chunks: chunksOf(stream), cancel: () => cancel(stream) };
+            const { status, head } = await answered(stream);
+            return {
+              status,
+              headers: () => plainHeaders(head),
+              chunks: chunksOf(stream),
+              cancel: () => cancel(stream),
+            };
           } finally {
             clearTimeout(timer);
           }
@@ -169,12 +175,12 @@ function headersOf(server: URL, request: ApiRequest): Record<string, string> {
   return headers;
 }
 
-function answered(stream: ClientHttp2Stream): Promise<{ status: number; headers: Headers }> {
+function answered(stream: ClientHttp2Stream): Promise<{ status: number; head: IncomingHttpHeaders }> {
   return new Promise((resolve, reject) => {
     // Stays for the stream's life: an error after the headers reaches the reader of the chunks as well.
     stream.on("error", (error) => reject(broken(stream, error)));
     stream.once("close", () => reject(broken(stream)));
-    stream.once("response", (head) => resolve({ status: head[":status"] ?? 0, headers: plainHeaders(head) }));
+    stream.once("response", (head) => resolve({ status: head[":status"] ?? 0, head }));
   });
 }
 

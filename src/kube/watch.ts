@@ -102,7 +102,8 @@ interface State {
 
 function startWatch(context: Context): Watch {
   const { deps, target, times } = context;
-  const log = deps.log.with({ path: target.path });
+  const { log } = deps;
+  const { path } = target;
   const state: State = { version: undefined, listAgainAt: 0, progress: deps.clock.now(), failures: 0 };
   const stopping = new AbortController();
   const synced = Promise.withResolvers<void>();
@@ -114,20 +115,26 @@ function startWatch(context: Context): Watch {
       await listOnce(context, state, stopping.signal);
       synced.resolve();
     }
-    await watchOnce(context, log, state, stopping.signal);
+    await watchOnce(context, state, stopping.signal);
   };
 
   const loop = async (): Promise<void> => {
     while (!stopping.signal.aborted) {
       try {
         await round();
-        succeeded(state, log);
+        succeeded(context, state);
       } catch (error) {
         if (stopping.signal.aborted) break;
         const pause = pauseAfter(error, state, times, deps.random);
         // A broken connection is everyday life; one line when it lasts, and what comes of it shows in lastProgress().
         const level = state.failures === LASTING_FAILURES ? "warn" : "debug";
-        log[level]("watch failed, trying again", { attempt: state.failures, outcome: "failed", ms: pause, error });
+        log[level]("watch failed, trying again", {
+          path,
+          attempt: state.failures,
+          outcome: "failed",
+          ms: pause,
+          error,
+        });
         if (isSilence(error)) await context.scouting.rest(pause, stopping.signal);
         else await sleep(pause, stopping.signal);
       }
@@ -147,8 +154,10 @@ function startWatch(context: Context): Watch {
   };
 }
 
-function succeeded(state: State, log: Log): void {
-  if (state.failures >= LASTING_FAILURES) log.info("watch goes on", { attempt: state.failures, outcome: "recovered" });
+function succeeded({ deps, target: { path } }: Context, state: State): void {
+  if (state.failures >= LASTING_FAILURES) {
+    deps.log.info("watch goes on", { path, attempt: state.failures, outcome: "recovered" });
+  }
   state.failures = 0;
 }
 
@@ -200,7 +209,7 @@ const bookmark = z.looseObject({ metadata: z.looseObject({ resourceVersion: z.st
 const errorObject = z.looseObject({ code: z.number().optional(), message: z.string().optional() });
 
 /** One watch request, until the server ends it or the list timer runs out; throws when something breaks. */
-async function watchOnce(context: Context, log: Log, state: State, signal: AbortSignal): Promise<void> {
+async function watchOnce(context: Context, state: State, signal: AbortSignal): Promise<void> {
   const { connection, deps, target, times } = context;
   const begun = deps.clock.now();
   const query = {
@@ -234,14 +243,14 @@ async function watchOnce(context: Context, log: Log, state: State, signal: Abort
       await deliver(context, state, line);
       signal.throwIfAborted();
       handled += 1;
-      succeeded(state, log);
+      succeeded(context, state);
       quiet.feed();
     }
   } catch (error) {
     if (listIsDue) return;
     if (error instanceof Expired) state.version = undefined;
     // One that broke after a long and happy life has no history of failures.
-    if (deps.clock.now() - begun >= times.healthyMs) succeeded(state, log);
+    if (deps.clock.now() - begun >= times.healthyMs) succeeded(context, state);
     throw error;
   } finally {
     clearTimeout(relist);
@@ -262,7 +271,7 @@ async function refusal(stream: ApiStream, { deps, target }: Context): Promise<Er
   if (stream.status === 410) return new Expired("the version is too old");
   const parts: Buffer[] = [];
   for await (const chunk of stream.chunks) parts.push(chunk);
-  const answer = { status: stream.status, headers: stream.headers, text: Buffer.concat(parts).toString("utf8") };
+  const answer = { status: stream.status, headers: stream.headers(), text: Buffer.concat(parts).toString("utf8") };
   return classify(answer, `watch ${target.path}`, deps.clock.now());
 }
 
