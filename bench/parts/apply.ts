@@ -1,4 +1,5 @@
 /** What both webhooks add to the apply of one person: none configured, two that only say yes, and ours. */
+import { randomUUID } from "node:crypto";
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
@@ -7,7 +8,8 @@ import * as z from "zod";
 import { API_VERSION } from "../../src/api/meta.ts";
 import { makeCertificates } from "../../src/tls/authority.ts";
 import { askChild } from "../children.ts";
-import type { Ground } from "../ground.ts";
+import { percentile } from "../figures.ts";
+import type { Ground, Place } from "../ground.ts";
 import type { Part } from "../part.ts";
 import { startFloor } from "./admission.ts";
 
@@ -92,6 +94,11 @@ export const apply: Part = {
             floor: withYes - none,
             goal: { of: "ratio", atMost: 1.5 },
           },
+          {
+            what: "of that: one row committed by Postgres alone, p50",
+            unit: "ms",
+            ours: await commitAlone(place, ground.sizes.applies),
+          },
         ];
       },
       async close() {
@@ -102,6 +109,25 @@ export const apply: Part = {
     };
   },
 };
+
+/** What the floor of /validate writes, one after the other. */
+async function commitAlone({ db }: Place, times: number): Promise<number> {
+  const all: number[] = [];
+  for (let n = 0; n < times; n += 1) {
+    const id = randomUUID();
+    const began = performance.now();
+    await db.query({ name: "commit-alone", text: INSERT, values: [id, "bench", `${id}@bench.example`, "none", id] });
+    all.push(performance.now() - began);
+  }
+  await db.query("delete from user_provision_state where object_namespace = 'none'");
+  return percentile(
+    all.toSorted((a, b) => a - b),
+    0.5,
+  );
+}
+
+const INSERT = `insert into user_provision_state (sme_user_uuid, sme_tenant_id, email, object_uid, object_namespace, object_name)
+                values ($1, $2, $3, $1, $4, $5)`;
 
 /** The port of the webhook's own process: the stack's stand-in for a Service would be a hop that nobody else has. */
 function webhookPort(ground: Ground, product: string): number {
