@@ -29,7 +29,7 @@ export const SIZES = {
     lookups: 200,
     rest: { users: 1_000, settleSeconds: 20, seconds: 40 },
     namespaces: 1_000,
-    replicas: { users: 200, latencyMs: 100 },
+    replicas: { users: 120, latencyMs: 100 },
   },
   tiny: {
     runs: 1,

@@ -2,8 +2,8 @@
 import type { Part } from "../part.ts";
 import { burst } from "../people.ts";
 
-/** As many as two cores can carry twice over: with more of them the machine would be measured, and not the replicas. */
-const FEW = { WORKERS: "8" };
+/** So few that two cores carry them twice over with ease: else the machine would be measured, and not the replicas. */
+const FEW = { WORKERS: "4" };
 
 export const replicas: Part = {
   name: "replicas",
