@@ -68,7 +68,7 @@ async function makeDue({ db }: Place, count: number): Promise<void> {
   await db.query("update user_provision_state set due_at = null where due_at is not null");
   await db.query(
     `update user_provision_state set due_at = now() - interval '1 second' where sme_user_uuid in
-       (select sme_user_uuid from user_provision_state order by object_name limit $1)`,
+       (select sme_user_uuid from user_provision_state order by sme_user_uuid limit $1)`,
     [count],
   );
   await db.query("vacuum user_provision_state");
@@ -80,9 +80,10 @@ async function claims({ db }: Place, times: number): Promise<number> {
     const claimed = await claimDue(db, OWNER, WORKERS);
     const ms = performance.now() - began;
     if (claimed.length > 0) {
-      await db.query("update user_provision_state set lease_owner = null, lease_until = null where lease_owner = $1", [
-        OWNER,
-      ]);
+      await db.query(
+        "update user_provision_state set lease_owner = null, lease_until = null where sme_user_uuid = any ($1::uuid[])",
+        [claimed.map(({ row }) => row.uuid)],
+      );
     }
     return ms;
   });

@@ -88,6 +88,7 @@ async function apiserverMiB({ api }: Ground): Promise<number> {
 const portOf = ({ env }: Ground): number => Number(new URL(env.KUBE_API_URL).port);
 
 async function floorCost(ground: Ground, namespaces: readonly string[]): Promise<Cost> {
+  await untilClosed(ground);
   const labelSelector = `${LABEL_MANAGED_BY}=${FIELD_MANAGER}`;
   const child = startChild("floors/watches.ts", { kubeconfig: ground.env.KUBECONFIG, namespaces, labelSelector });
   try {
@@ -109,6 +110,7 @@ async function floorCost(ground: Ground, namespaces: readonly string[]): Promise
 /** Two starts, with few namespaces and with all: right after a start a process holds what the start left behind. */
 async function ourCost(ground: Ground, place: Place, namespaces: readonly string[]): Promise<Cost> {
   try {
+    await untilClosed(ground);
     const first = await place.tenant();
     const before = await reconcilerAt(ground, place, 1);
     for (let from = 0; from < namespaces.length; from += NAMESPACES_A_TENANT) {
@@ -145,13 +147,25 @@ async function reconcilerAt(ground: Ground, place: Place, watched: number): Prom
 const WATCHES =
   /^apiserver_longrunning_requests\{[^}]*resource="secrets"[^}]*scope="namespace"[^}]*verb="WATCH"[^}]*\} (\d+)/gm;
 
-async function untilWatched({ api }: Ground, wanted: number): Promise<void> {
+async function openWatches({ api }: Ground): Promise<number> {
+  return [...(await api.text("/metrics")).matchAll(WATCHES)].reduce((sum, [, n]) => sum + Number(n), 0);
+}
+
+async function untilWatched(ground: Ground, wanted: number): Promise<void> {
   for (let tries = 0; tries < 300; tries += 1) {
-    const open = [...(await api.text("/metrics")).matchAll(WATCHES)].reduce((sum, [, n]) => sum + Number(n), 0);
-    if (open >= wanted) return;
+    if ((await openWatches(ground)) >= wanted) return;
     await sleep(500);
   }
   throw new Error(`the reconciler does not watch ${wanted} namespaces`);
+}
+
+/** What was open before is closed, and the API server has had time to let go of it. */
+async function untilClosed(ground: Ground): Promise<void> {
+  for (let tries = 0; (await openWatches(ground)) > 0; tries += 1) {
+    if (tries === 120) throw new Error("watches of an earlier measurement stay open");
+    await sleep(500);
+  }
+  await sleep(SETTLE_MS);
 }
 
 function namespace(name: string): object {
