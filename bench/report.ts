@@ -1,9 +1,10 @@
 /** The table, for the screen and for docs/performance.md; and the file of one run. */
-import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
+import { mkdirSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join, relative } from "node:path";
 import { format, resolveConfig } from "prettier";
 
 import { projectRoot } from "../stack/paths.ts";
+import { agreement } from "./agreement.ts";
 import type { Goal, Row, Spread, Unit } from "./figures.ts";
 import type { Machine } from "./machine.ts";
 
@@ -84,6 +85,26 @@ export function writeResults(results: Results): string {
   return relative(projectRoot, file);
 }
 
+/** The newest whole run of an earlier day, if its file is still there. */
+export function lastOfAnotherDay(at: string): Results | undefined {
+  const file = readdirSync(FOLDER)
+    .filter((name) => name.endsWith("-full.json") && name.slice(0, 10) < at.slice(0, 10))
+    .toSorted()
+    .at(-1);
+  return file === undefined ? undefined : (JSON.parse(readFileSync(join(FOLDER, file), "utf8")) as Results);
+}
+
+/** Markdown: how far a whole run says what one of another day said. */
+export function comparison(before: Results, now: Results): string[] {
+  const { compared, apart, verdicts } = agreement(before.rows, now.rows);
+  const whose = `the run of ${before.at.slice(0, 10)} (commit ${before.versions["commit"] ?? "unknown"})`;
+  return [
+    `Beside ${whose}: of ${compared} rows that both measured several times, ${compared - apart.length} agree within the spreads printed.`,
+    ...(verdicts.length === 0 ? [] : [`Another verdict: ${verdicts.join("; ")}.`]),
+    ...apart.map((each) => `\n- ${each.what}: ${shown(each.now, each.unit)}, before ${shown(each.before, each.unit)}`),
+  ];
+}
+
 /** Puts the table of a whole run between the markers of the page. */
 export async function writePage(results: Results, file: string): Promise<void> {
   const page = readFileSync(PAGE, "utf8");
@@ -91,7 +112,9 @@ export async function writePage(results: Results, file: string): Promise<void> {
   const tail = rest?.split(END)[1];
   if (head === undefined || tail === undefined) throw new Error(`${PAGE} has lost its markers ${BEGIN} ... ${END}`);
   const style = await resolveConfig(PAGE);
-  const text = [BEGIN, "", ...sentences(results, file), "", await table(results.rows), "", END].join("\n");
+  const before = lastOfAnotherDay(results.at);
+  const compared = before === undefined ? [] : ["", ...comparison(before, results)];
+  const text = [BEGIN, "", ...sentences(results, file), "", await table(results.rows), ...compared, "", END].join("\n");
   writeFileSync(PAGE, await format(`${head}${text}${tail}`, { ...style, parser: "markdown" }));
 }
 

@@ -31,9 +31,13 @@ const GONE = "('deleting', 'deleted', 'retained', 'orphaned')";
 // Each look at the table is a subquery of one object, which only an index can answer: as a join the planner would read
 // the whole table, for it learned its numbers when it was small. For the same reason what was locked is updated by its
 // place. Rows are made in the order of their keys, so that two batches never wait for each other.
-const SEEN = `seen as (
+const COLUMNS = "(uuid, object_uid, tenant_id, email, namespace, name, max_users, n)";
+const MANY = `seen as (
     select * from unnest($1::uuid[], $2::uuid[], $3::text[], $4::text[], $5::text[], $6::text[], $7::bigint[])
-      with ordinality as s (uuid, object_uid, tenant_id, email, namespace, name, max_users, n)
+      with ordinality as s ${COLUMNS}
+  )`;
+const ONE = `seen ${COLUMNS} as not materialized (
+    select $1::uuid, $2::uuid, $3::text, $4::text, $5::text, $6::text, null::bigint, 1
   )`;
 
 // An object without a row gets an unconfirmed one; it is nothing to claim until the reconciler has seen the object, so it
@@ -47,14 +51,23 @@ const inserted = (which: string): string => `inserted as (
   )`;
 
 const INSERTED = "seen.object_uid in (select object_uid from inserted) as inserted";
+// `is distinct from`: an index of the objects, which a plain comparison could be answered from, would be read whole.
 const HELD_BY = `(select u.object_namespace || '/' || u.object_name from user_provision_state u
-           where u.sme_tenant_id = seen.tenant_id and u.email = seen.email and u.object_uid <> seen.object_uid
+           where u.sme_tenant_id = seen.tenant_id and u.email = seen.email and u.object_uid is distinct from seen.object_uid
              and u.confirmed_at is not null and u.voided_at is null and u.state not in ${GONE}
            limit 1) as held_by`;
 
+/**
+ * One object that is being made, of a tenant without a limit. Who comes alone waits for nothing else, and arrays are planned
+ * anew each time, which takes as long as the rest: this is planned once a connection.
+ */
+const RECORD_ONE = `
+  with ${ONE}, ${inserted("")}
+  select false as touched, ${INSERTED}, ${HELD_BY}, false as full from seen`;
+
 /** Objects that are being made: nobody has a row of them. */
 const RECORD_NEW = `
-  with ${SEEN}, ${inserted("")}, tenant as materialized (
+  with ${MANY}, ${inserted("")}, tenant as materialized (
     select id, (select count(*) from (select from user_provision_state u
                  where u.sme_tenant_id = limited.id
                    and u.confirmed_at is not null and u.voided_at is null and u.state not in ${GONE}
@@ -68,7 +81,7 @@ const RECORD_NEW = `
 // A confirmed row of an object becomes due, unless it waits in backoff; one that somebody is writing right now is passed
 // over, for nobody here has time to wait, and the watch touches it too.
 const RECORD_CHANGED = `
-  with ${SEEN}, free as (
+  with ${MANY}, free as (
     select (select u.ctid from user_provision_state u
              where u.object_uid = seen.object_uid and u.confirmed_at is not null and u.voided_at is null
                and u.state not in ('deleted', 'orphaned') and (u.backoff_until is null or u.backoff_until <= now())
@@ -93,34 +106,36 @@ interface Answer {
 /** Records them all or, when it throws pg's error, perhaps some of them; answers in their order. May be repeated. */
 export async function recordCandidates(pool: Pool, candidates: readonly Candidate[]): Promise<CandidateRecord[]> {
   const made = candidates.filter(({ isNew }) => isNew);
-  if (made.length === candidates.length) return write(pool, NEW, made);
-  if (made.length === 0) return write(pool, CHANGED, candidates);
   const changed = candidates.filter(({ isNew }) => !isNew);
-  const [ofMade, ofChanged] = await Promise.all([write(pool, NEW, made), write(pool, CHANGED, changed)]);
+  if (made.length === 0 || changed.length === 0) return write(pool, candidates);
+  const [ofMade, ofChanged] = await Promise.all([write(pool, made), write(pool, changed)]);
   const records = new Map([...made, ...changed].map((candidate, n) => [candidate, [...ofMade, ...ofChanged][n]]));
   return candidates.map((candidate) => records.get(candidate) as CandidateRecord);
 }
 
-const NEW = { name: "record-new", text: RECORD_NEW };
-const CHANGED = { name: "record-changed", text: RECORD_CHANGED };
+/** All of them new, or none. */
+async function write(pool: Pool, alike: readonly Candidate[]): Promise<CandidateRecord[]> {
+  const [first] = alike;
+  if (first === undefined) return [];
+  if (alike.length === 1 && first.isNew && first.maxUsers === undefined) {
+    return answers(
+      await pool.query<Answer>({ name: "record-one", text: RECORD_ONE, values: valuesOf(first).slice(0, 6) }),
+    );
+  }
+  const statement = first.isNew
+    ? { name: "record-new", text: RECORD_NEW }
+    : { name: "record-changed", text: RECORD_CHANGED };
+  const all = alike.map(valuesOf);
+  const values = valuesOf(first).map((_, at) => all.map((of) => of[at]));
+  return answers(await pool.query<Answer>({ ...statement, values }));
+}
 
-async function write(
-  pool: Pool,
-  statement: { readonly name: string; readonly text: string },
-  candidates: readonly Candidate[],
-): Promise<CandidateRecord[]> {
-  const { rows } = await pool.query<Answer>({
-    ...statement,
-    values: [
-      candidates.map(({ uuid }) => uuid ?? null),
-      candidates.map(({ objectUID }) => objectUID),
-      candidates.map(({ tenantID }) => tenantID),
-      candidates.map(({ email }) => email),
-      candidates.map(({ namespace }) => namespace),
-      candidates.map(({ name }) => name),
-      candidates.map(({ maxUsers }) => maxUsers ?? null),
-    ],
-  });
+/** In the order of `seen`. */
+function valuesOf({ uuid, objectUID, tenantID, email, namespace, name, maxUsers }: Candidate): unknown[] {
+  return [uuid ?? null, objectUID, tenantID, email, namespace, name, maxUsers ?? null];
+}
+
+function answers({ rows }: { readonly rows: readonly Answer[] }): CandidateRecord[] {
   return rows.map((row) => ({
     inserted: row.inserted,
     touched: row.touched,

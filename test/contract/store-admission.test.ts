@@ -194,6 +194,55 @@ describe("recordCandidate", () => {
   });
 });
 
+describe("a new object that comes alone", () => {
+  const old = candidate({ name: "ada-old" });
+  test.each([
+    ["with nobody there", {}, undefined],
+    ["whose uuid has a row", { uuid: old.uuid }, {}],
+    ["whose email somebody holds", {}, {}],
+    ["whose email somebody has let go of", {}, { state: "retained" }],
+    ["whose email stands in a void row", {}, { voided_at: new Date() }],
+    ["whose email stands in a row of nobody", {}, { confirmed_at: null }],
+    ["for whom no uuid is to be had", { uuid: undefined }, {}],
+    ["of another tenant", { tenantID: "globex" }, {}],
+    ["that was recorded before", { objectUID: old.objectUID, uuid: old.uuid }, { confirmed_at: null }],
+  ])("%s is recorded like one among several", async (_what, given, standing) => {
+    const seen = candidate({ isNew: true, ...given });
+    const told: CandidateRecord[] = [];
+    const left: unknown[] = [];
+    for (const others of [[], [candidate({ isNew: true, email: "else@example.com", tenantID: "initech" })]]) {
+      await pool.query("truncate user_provision_state");
+      if (standing !== undefined)
+        await confirmed(old, { created_at: new Date(0), confirmed_at: new Date(0), ...standing });
+      const [first] = await recordCandidates(pool, [seen, ...others]);
+      if (first !== undefined) told.push(first);
+      const mine = (await rows()).filter((row) => row["sme_tenant_id"] !== "initech");
+      left.push(mine.map(({ created_at: _created, updated_at: _updated, ...row }) => row));
+    }
+    expect(told).toHaveLength(2);
+    expect(told[0]).toEqual(told[1]);
+    expect(left[0]).toEqual(left[1]);
+  });
+
+  test("is planned once a connection, however large the table was when it was planned", async () => {
+    const alone = makePool({ url: database.url, max: 1, applicationName: "test" });
+    for (let n = 0; n < 10; n += 1) await recordCandidate(alone, candidate({ isNew: true, email: `${n}@example.com` }));
+    const { rows: plans } = await alone.query<{ custom_plans: number; generic_plans: number }>(
+      "select custom_plans, generic_plans from pg_prepared_statements where name = 'record-one'",
+    );
+    const { rows: lines } = await alone.query<{ "QUERY PLAN": string }>(
+      `explain (costs off) execute "record-one" (gen_random_uuid(), gen_random_uuid(), 'acme', 'a@example.com', 'n', 'a')`,
+    );
+    await alone.end();
+    // Postgres tries five times whether it pays to plan for each time's values.
+    expect(plans).toEqual([{ custom_plans: 5, generic_plans: 5 }]);
+    const looks = lines
+      .map((line) => line["QUERY PLAN"].trim())
+      .filter((line) => line.endsWith(" on user_provision_state u"));
+    expect(looks).toEqual(["->  Index Scan using user_provision_state_email on user_provision_state u"]);
+  });
+});
+
 describe("several together", () => {
   test("are answered each for itself, in their order, whatever they are", async () => {
     const living = candidate({ email: "a@example.com" });
