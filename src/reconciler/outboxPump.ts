@@ -4,9 +4,12 @@ import type { Clock } from "../lib/clock.ts";
 import type { Part } from "../lib/lifecycle.ts";
 import type { Log } from "../lib/log.ts";
 import { drainOutbox, forgetSentEvents } from "../store/outbox.ts";
+import { makeAlarm } from "./alarm.ts";
 
 const BATCH = 100;
 const IDLE_MS = 5_000;
+/** In a rush the events of some people leave together: nobody waits for one, and each look is a transaction. */
+const REST_MS = 25;
 const AFTER_FAILURE_MS = 2_000;
 const KEEP_SENT_DAYS = 30;
 
@@ -25,8 +28,7 @@ export function makeOutboxPump(deps: {
 }): OutboxPump {
   const { pool, clock, log } = deps;
   const stopping = new AbortController();
-  let wake = (): void => {};
-  let asked = false;
+  const alarm = makeAlarm();
   let progress = clock.now();
   let failing = false;
   let loop: Promise<void> = Promise.resolve();
@@ -34,11 +36,12 @@ export function makeOutboxPump(deps: {
   async function run(): Promise<void> {
     let forgottenAt = 0;
     while (!stopping.signal.aborted) {
-      asked = false;
+      alarm.takeRing();
       let pause = IDLE_MS;
+      let rest = REST_MS;
       try {
         const sent = await drainOutbox(pool, BATCH, (event) => deps.publish(event, stopping.signal));
-        if (sent === BATCH) pause = 0;
+        if (sent === BATCH) pause = rest = 0;
         if (failing) log.info("Events leave again.");
         failing = false;
         if (clock.now() - forgottenAt > 3_600_000) {
@@ -48,35 +51,17 @@ export function makeOutboxPump(deps: {
       } catch (error) {
         if (!failing && !stopping.signal.aborted) log.warn("Events cannot leave; they are kept.", { error });
         failing = true;
-        pause = AFTER_FAILURE_MS;
+        // A failing neighbour is not asked more often because there is more to say.
+        pause = rest = AFTER_FAILURE_MS;
       }
       progress = clock.now();
-      if (!asked || failing) await sleep(pause);
+      await alarm.sleep(pause, rest, stopping.signal);
     }
-  }
-
-  function sleep(ms: number): Promise<void> {
-    return new Promise((resolve) => {
-      const timer = setTimeout(resolve, ms);
-      wake = () => {
-        // A failing neighbour is not asked more often because there is more to say.
-        if (failing) return;
-        clearTimeout(timer);
-        resolve();
-      };
-      stopping.signal.addEventListener("abort", () => {
-        clearTimeout(timer);
-        resolve();
-      });
-    });
   }
 
   return {
     name: "outbox",
-    look: () => {
-      asked = true;
-      wake();
-    },
+    look: () => alarm.ring(),
     lastProgress: () => progress,
     start: () => {
       loop = run();
