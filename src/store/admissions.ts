@@ -40,6 +40,10 @@ const ONE = `seen ${COLUMNS} as not materialized (
     select $1::uuid, $2::uuid, $3::text, $4::text, $5::text, $6::text, null::bigint, 1
   )`;
 
+// Nobody waits for the disk: what a crash of Postgres makes it forget the watch records again (docs/adr/0011). Said in the
+// statement, for it is true of these alone, and needs no round trip here.
+const UNFLUSHED = "unflushed as materialized (select set_config('synchronous_commit', 'off', true))";
+
 // An object without a row gets an unconfirmed one; it is nothing to claim until the reconciler has seen the object, so it
 // has no due_at. Any other row is left alone: a POST of a name that exists comes by here with a fresh uid before the API
 // server answers 409.
@@ -62,12 +66,12 @@ const HELD_BY = `(select u.object_namespace || '/' || u.object_name from user_pr
  * anew each time, which takes as long as the rest: this is planned once a connection.
  */
 const RECORD_ONE = `
-  with ${ONE}, ${inserted("")}
-  select false as touched, ${INSERTED}, ${HELD_BY}, false as full from seen`;
+  with ${UNFLUSHED}, ${ONE}, ${inserted("")}
+  select false as touched, ${INSERTED}, ${HELD_BY}, false as full from seen, unflushed`;
 
 /** Objects that are being made: nobody has a row of them. */
 const RECORD_NEW = `
-  with ${MANY}, ${inserted("")}, tenant as materialized (
+  with ${UNFLUSHED}, ${MANY}, ${inserted("")}, tenant as materialized (
     select id, (select count(*) from (select from user_provision_state u
                  where u.sme_tenant_id = limited.id
                    and u.confirmed_at is not null and u.voided_at is null and u.state not in ${GONE}
@@ -76,12 +80,12 @@ const RECORD_NEW = `
   )
   select false as touched, ${INSERTED}, ${HELD_BY},
          coalesce((select living >= seen.max_users from tenant where tenant.id = seen.tenant_id), false) as full
-    from seen order by n`;
+    from seen, unflushed order by n`;
 
 // A confirmed row of an object becomes due, unless it waits in backoff; one that somebody is writing right now is passed
 // over, for nobody here has time to wait, and the watch touches it too.
 const RECORD_CHANGED = `
-  with ${MANY}, free as (
+  with ${UNFLUSHED}, ${MANY}, free as (
     select (select u.ctid from user_provision_state u
              where u.object_uid = seen.object_uid and u.confirmed_at is not null and u.voided_at is null
                and u.state not in ('deleted', 'orphaned') and (u.backoff_until is null or u.backoff_until <= now())
@@ -94,7 +98,7 @@ const RECORD_CHANGED = `
   ), ${inserted(`and (select u.object_uid from user_provision_state u
              where u.object_uid = seen.object_uid and u.voided_at is null limit 1) is null`)}
   select seen.object_uid in (select object_uid from touched) as touched, ${INSERTED}, ${HELD_BY}, false as full
-    from seen order by n`;
+    from seen, unflushed order by n`;
 
 interface Answer {
   readonly touched: boolean;

@@ -17,6 +17,8 @@ export interface PostgresServer {
   stop(): Promise<void>;
   /** Ends the server and keeps its data: the neighbour is down. */
   pause(): Promise<void>;
+  /** As `pause`, but like a machine that loses its power: what was not flushed yet is lost. */
+  crash(): Promise<void>;
   /** Starts it again on the same port. */
   resume(): Promise<void>;
 }
@@ -57,7 +59,7 @@ export async function startPostgres(options: PostgresServerOptions = {}): Promis
   const flags = Object.entries(settings).flatMap(([name, value]) => ["-c", `${name}=${value}`]);
 
   let running: ChildProcess | undefined;
-  const end = async (word: "keep" | "") => {
+  const end = async (word: "keep" | "crash" | "") => {
     const child = running;
     running = undefined;
     if (child === undefined || child.exitCode !== null) return;
@@ -68,7 +70,7 @@ export async function startPostgres(options: PostgresServerOptions = {}): Promis
   const resume = async () => {
     // The shell is there so that nothing outlives us: when our end of its stdin closes, be it that we were killed,
     // Postgres ends and its data goes.
-    const script = `trap '' INT; "$@" & pid=$!; read -r word; kill -INT $pid; wait $pid; [ "$word" = keep ] || rm -rf "${home}"`;
+    const script = `trap '' INT; "$@" & pid=$!; read -r word; if [ "$word" = crash ]; then kill -QUIT $pid; else kill -INT $pid; fi; wait $pid; [ -n "$word" ] || rm -rf "${home}"`;
     running = spawn("/bin/sh", ["-c", script, "sh", join(bin, "postgres"), "-D", data, ...flags], {
       ...dropTo,
       cwd: home,
@@ -82,6 +84,7 @@ export async function startPostgres(options: PostgresServerOptions = {}): Promis
   return {
     url,
     pause: () => end("keep"),
+    crash: () => end("crash"),
     resume,
     stop: async () => {
       await end("");
