@@ -40,13 +40,10 @@ afterEach(async () => {
   await database.drop();
 });
 
-/** The parts that a person passes through, with all neighbours but Postgres in memory. */
-async function startReconciler() {
-  const [pool, session] = [makePool({ url: journal.url, max: 8, applicationName: "test" }), new AbortController()];
+/** All neighbours but Postgres, in memory. */
+function makeTown() {
   const cluster = makeFakeCluster();
   cluster.createNamespace("tenant-a");
-  const id = await cluster.clusterID(session.signal);
-  const clusterID = () => Promise.resolve(id);
   const access: TenantAccess = {
     tenantID: "acme",
     name: "acme",
@@ -58,6 +55,30 @@ async function startReconciler() {
     realm: makeFakeRealm(),
     gateway: makeFakeGateway(),
   };
+  const published: string[] = [];
+  const isThere = (name: string): boolean =>
+    isReady(cluster.user("tenant-a", name)) && published.includes(`${name}@example.com`);
+  return {
+    cluster,
+    access,
+    publish: async ({ data }: UserEvent): Promise<void> => void published.push(data.email),
+    /** Resolves when all of them are Ready, told of, and nobody looks for more. */
+    async commit(names: readonly string[]): Promise<void> {
+      for (const name of names) {
+        const finalizers = [FINALIZER];
+        cluster.applyUser("tenant-a", name, { email: `${name}@example.com` }, { finalizers });
+      }
+      await expect.poll(() => names.every(isThere)).toBe(true);
+      // The last look, and the pump's pause.
+      await sleep(600);
+    },
+  };
+}
+
+/** The parts that a person passes through. */
+function startReconciler({ cluster, access, publish }: ReturnType<typeof makeTown>): void {
+  const pool = makePool({ url: journal.url, max: 8, applicationName: "test" });
+  const clusterID = () => cluster.clusterID(AbortSignal.timeout(1000));
   const tenants = {
     get: () => access,
     byNamespace: () => access,
@@ -67,8 +88,6 @@ async function startReconciler() {
   const [clock, random, log] = [systemClock, () => 0, silentLog];
   const breakers = makeBreakers({ clock, random, probe: () => Promise.resolve(true), recovered: () => {} });
   const tenantBreakers = makeTenantBreakers({ clock, suspect: () => {}, recovered: () => {} });
-  const published: UserEvent[] = [];
-  const publish = async (event: UserEvent): Promise<void> => void published.push(event);
   const outbox = makeOutboxPump({ pool, publish, clock, log });
   const engine = makeEngine({
     pool,
@@ -119,20 +138,6 @@ async function startReconciler() {
     () => breakers.stop(),
     () => tenantBreakers.stop(),
   );
-  return {
-    /** Resolves when all of them are Ready, told of, and nobody looks for more. */
-    async commit(names: readonly string[]): Promise<void> {
-      for (const name of names) {
-        const finalizers = [FINALIZER];
-        cluster.applyUser("tenant-a", name, { email: `${name}@example.com` }, { finalizers });
-      }
-      const isThere = (name: string): boolean =>
-        isReady(cluster.user("tenant-a", name)) && published.some(({ data }) => data.email === `${name}@example.com`);
-      await expect.poll(() => names.every(isThere)).toBe(true);
-      // The last look, and the pump's pause.
-      await sleep(600);
-    },
-  };
 }
 
 async function never(): Promise<never> {
@@ -157,12 +162,13 @@ const PURPOSES: readonly (readonly [RegExp, string])[] = [
 ];
 
 test("one new person is 13 round trips: bound, claimed, recorded five times, told of, and looked for once more", async () => {
-  const reconciler = await startReconciler();
-  await reconciler.commit(["first"]);
+  const town = makeTown();
+  startReconciler(town);
+  await town.commit(["first"]);
   const spent: (readonly string[])[] = [];
   for (const name of ["ada", "ida", "eve"]) {
     const [before, already] = [journal.syncs(), journal.texts.length];
-    await reconciler.commit([name]);
+    await town.commit([name]);
     const texts = journal.texts.slice(already);
     expect(texts).toHaveLength(journal.syncs() - before);
     spent.push(purposes(texts));
@@ -180,10 +186,27 @@ test("one new person is 13 round trips: bound, claimed, recorded five times, tol
 });
 
 test("of those who come together each costs fewer than nine", async () => {
-  const reconciler = await startReconciler();
-  await reconciler.commit(["first"]);
+  const town = makeTown();
+  startReconciler(town);
+  await town.commit(["first"]);
   const before = journal.syncs();
   const crowd = Array.from({ length: 40 }, (_, n) => `p${n}`);
-  await reconciler.commit(crowd);
+  await town.commit(crowd);
   expect((journal.syncs() - before) / crowd.length).toBeLessThan(9);
+});
+
+test("of two replicas one binds whoever comes, and the other leaves it at that", async () => {
+  const town = makeTown();
+  startReconciler(town);
+  startReconciler(town);
+  await town.commit(["first"]);
+  const already = journal.texts.length;
+  await town.commit(Array.from({ length: 20 }, (_, n) => `p${n}`));
+  expect(purposes(journal.texts.slice(already)).filter((purpose) => purpose === "bind")).toHaveLength(40);
+  const pool = makePool({ url: database.url, max: 1, applicationName: "test" });
+  opened.push(() => pool.end());
+  const { rows } = await pool.query(
+    "select count(*)::int as people, max(touches)::int as touches from user_provision_state",
+  );
+  expect(rows).toEqual([{ people: 21, touches: 0 }]);
 });
