@@ -53,7 +53,13 @@ export function watchUsers(deps: UserWatchDeps): Watch {
         if (seen.get(uid) === now) return;
         seen.set(uid, now);
         const sight = sighting(event.object);
-        const take = () => retries.run(uid, (signal) => sighted(sight, signal));
+        // One that has only just come has no row, or another replica gave it one since, which is due then: it need not be
+        // touched first.
+        const isNew = event.kind === "added";
+        const take = () =>
+          retries.run(uid, (signal) =>
+            isNew ? intake.consider(sight.namespace, sight.name, signal) : sighted(sight, signal),
+          );
         // Who came before this deletion may be waiting for what it gives up (a rename is a new object, then a
         // deletion): let them be noted first, so that the person is handed over and not undone.
         if (sight.deleting) void retries.settled().then(take);

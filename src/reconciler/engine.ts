@@ -44,6 +44,9 @@ export interface Engine {
   stop(): Promise<void>;
 }
 
+/** Somebody has called, or nobody has for as long as the last look said. */
+type Why = "called" | "slept";
+
 interface LiveSession extends WorkerSession {
   /** Ends the work under it: it is lost, or the process stops. */
   readonly signal: AbortSignal;
@@ -67,14 +70,16 @@ export function makeEngine(deps: EngineDeps): Engine {
   let timer: NodeJS.Timeout | undefined;
   let progress = clock.now();
 
-  function look(): void {
+  const look = (): void => lookBecause("called");
+
+  function lookBecause(why: Why): void {
     if (stopping.signal.aborted) return;
     if (looking !== undefined) {
       again = true;
       return;
     }
     clearTimeout(timer);
-    looking = lookOnce()
+    looking = lookOnce(why)
       .then((sleepMs) => arm(sleepMs))
       .catch((error: unknown) => {
         uncertain = true;
@@ -95,11 +100,11 @@ export function makeEngine(deps: EngineDeps): Engine {
   function arm(sleepMs: number): void {
     if (stopping.signal.aborted) return;
     clearTimeout(timer);
-    timer = setTimeout(look, Math.min(LONGEST_SLEEP_MS, Math.max(5, sleepMs)));
+    timer = setTimeout(() => lookBecause("slept"), Math.min(LONGEST_SLEEP_MS, Math.max(5, sleepMs)));
   }
 
   /** Returns how long to sleep. */
-  async function lookOnce(): Promise<number> {
+  async function lookOnce(why: Why): Promise<number> {
     if (!deps.ready()) return UNTIL_READY_MS;
     const free = workers - working.size;
     // A full house looks again when somebody leaves.
@@ -124,6 +129,8 @@ export function makeEngine(deps: EngineDeps): Engine {
     for (const claim of claims) work(claim, current, clusterID);
     // Somebody who leaves looks again.
     if (claims.length === free) return LONGEST_SLEEP_MS;
+    // And most leave soon: only when nobody has for a while is it worth asking how long that while may be.
+    if (working.size > 0 && why === "called") return CROWDED_MS;
     // With work in hand, what is due may be held back for its tenant: again when somebody leaves, or soon.
     const earliest = (await earliestDueMs(pool)) ?? LONGEST_SLEEP_MS;
     return working.size > 0 ? Math.max(CROWDED_MS, earliest) : earliest;

@@ -1,6 +1,8 @@
 import type { Pool, PoolClient } from "pg";
 import { candidateUUID, isUUIDv4 } from "../api/names.ts";
 import { REASON, type Reason } from "../api/reasons.ts";
+import { bindNew, bindTo } from "./boundRows.ts";
+import { bindNewcomer } from "./newcomers.ts";
 import { type RawRow, type Queryable, sagaRow } from "./sagas.ts";
 import { inTransaction } from "./transaction.ts";
 import { putWaiting } from "./waiting.ts";
@@ -29,9 +31,19 @@ export type Binding =
  * Chooses the uuid of an object, once, and binds the row to it. First match: this object's row; the pin; a row of
  * (tenant, email) that no living object holds; the derived uuid, "/2", "/3" only past rows whose email is another by now.
  * `upstream` is asked only for a pin that nobody here knows: one that a user of this tenant carries there is its own
- * (the database was lost). One transaction, serialised per tenant.
+ * (the database was lost). Serialised per tenant: one statement where there is nothing to choose, else one transaction.
  */
 export async function bind(
+  pool: Pool,
+  applicant: Applicant,
+  upstream: (pin: string) => Promise<string | undefined>,
+): Promise<Binding> {
+  const row = await bindNewcomer(pool, applicant);
+  return row === undefined ? chooseAndBind(pool, applicant, upstream) : { kind: "bound", row, returned: false };
+}
+
+/** The same for whatever there is to choose, one look after the other. */
+export async function chooseAndBind(
   pool: Pool,
   applicant: Applicant,
   upstream: (pin: string) => Promise<string | undefined>,
@@ -98,7 +110,7 @@ async function choose(client: PoolClient, applicant: Applicant, carried: string 
   const full = await quotaFull(client, applicant);
   if (full !== undefined) return full;
   if (pinned?.kind === "row") return bindTo(client, applicant, pinned.row);
-  if (pinned?.kind === "fresh") return insert(client, applicant, applicant.pin as string);
+  if (pinned?.kind === "fresh") return bindNew(client, applicant, applicant.pin as string);
   const free = known.toSorted((a, b) => rank(a) - rank(b))[0];
   if (free !== undefined) return bindTo(client, applicant, free);
   return derived(client, applicant);
@@ -168,7 +180,7 @@ async function derived(client: PoolClient, applicant: Applicant): Promise<Bindin
   for (let n = 1; ; n += 1) {
     const uuid = candidateUUID(applicant.tenantID, applicant.email, n === 1 ? undefined : n);
     const row = await rowForUpdate(client, uuid);
-    if (row === undefined) return insert(client, applicant, uuid);
+    if (row === undefined) return bindNew(client, applicant, uuid);
     const free = !row.confirmed || row.voided || (row.email === applicant.email && !holds(row));
     if (free) return bindTo(client, applicant, row);
   }
@@ -183,74 +195,3 @@ export async function rowForUpdate(client: PoolClient, uuid: string): Promise<Sa
   });
   return rows[0] === undefined ? undefined : sagaRow(rows[0]);
 }
-
-async function insert(client: PoolClient, applicant: Applicant, uuid: string): Promise<Binding> {
-  const { rows } = await client.query<RawRow>({
-    name: "insert-bound",
-    text: `with ${otherwise("$5", "$1")}
-           insert into user_provision_state (sme_user_uuid, sme_tenant_id, email, cluster_id, object_uid,
-             object_namespace, object_name, object_created_at, confirmed_at, due_at)
-           values ($1, $2, $3, $4, $5, $6, $7, $8, now(), now()) returning *`,
-    values: [
-      uuid,
-      applicant.tenantID,
-      applicant.email,
-      applicant.clusterID,
-      applicant.uid,
-      applicant.namespace,
-      applicant.name,
-      applicant.createdAt,
-    ],
-  });
-  return { kind: "bound", row: sagaRow(rows[0] as RawRow), returned: false };
-}
-
-/**
- * Gives a row to the object. A row with a past begins a run that finds what is there and mends what is not; after a
- * finished deletion the accounts are new or enabled again, and the key that was let go of is never handed out again.
- */
-export async function bindTo(client: PoolClient, applicant: Applicant, row: SagaRow): Promise<Binding> {
-  const past = row.confirmed && !row.voided;
-  const ended = row.state === "deleted";
-  const purged = ended || (row.deleting?.undone.includes("keycloak") ?? false);
-  const { rows } = await client.query<RawRow>({
-    name: "bind-row",
-    text: `with ${otherwise("$5", "$1")}
-      update user_provision_state set
-        email = $3, sme_tenant_id = $2, cluster_id = $4, object_uid = $5, object_namespace = $6, object_name = $7,
-        object_created_at = $8, confirmed_at = now(), voided_at = null, due_at = now(), backoff_until = null,
-        blocked_on = null, retry_count = 0, failed_since = null, deleting = null, touches = touches + 1,
-        version = version + 1, lease_owner = null, lease_until = null, updated_at = now(),
-        run = $9, handled = null, reached = case when $10 then 'pending' else reached end,
-        state = case when $10 then 'pending' else reached end,
-        kc_user_id = case when $10 then null else kc_user_id end,
-        adopted = case when $10 then false else adopted end,
-        invited_kc_user_id = case when $10 then null else invited_kc_user_id end,
-        rotation = case when $11 then jsonb_build_object('toGeneration', key_generation, 'at', to_jsonb(now())) else rotation end
-      where sme_user_uuid = $1 returning *`,
-    values: [
-      row.uuid,
-      applicant.tenantID,
-      applicant.email,
-      applicant.clusterID,
-      applicant.uid,
-      applicant.namespace,
-      applicant.name,
-      applicant.createdAt,
-      past ? JSON.stringify({ reason: "recovered", generation: -1, step: "keycloak", attempt: 0, done: false }) : null,
-      purged,
-      purged && row.newapiUserID !== undefined,
-    ],
-  });
-  return { kind: "bound", row: sagaRow(rows[0] as RawRow), returned: past };
-}
-
-/**
- * What binding `object` to `chosen` (both SQL) ends, in the same statement: it waits no more, and candidates that admission
- * wrote for it under another uuid hold nothing and never will.
- */
-const otherwise = (object: string, chosen: string): string => `
-  waited as (delete from waiting where object_uid = ${object}),
-  voided as (
-    update user_provision_state set voided_at = now(), due_at = null, updated_at = now()
-    where object_uid = ${object} and sme_user_uuid <> ${chosen} and confirmed_at is null and voided_at is null)`;

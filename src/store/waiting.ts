@@ -65,7 +65,7 @@ export async function forgetApplicant(db: Queryable, uid: string): Promise<void>
     name: "forget-applicant",
     text: `with gone as (delete from waiting where object_uid = $1)
            update user_provision_state set voided_at = now(), due_at = null, updated_at = now()
-           where object_uid = $1 and confirmed_at is null and voided_at is null`,
+           where object_uid = $1 and coalesce(confirmed_at, voided_at) is null`,
     values: [uid],
   });
 }

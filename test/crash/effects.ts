@@ -196,7 +196,7 @@ function keycloakWrite(method: string, path: string, body: string): Effect | und
 /** Statements by their names; those without one by their beginnings. */
 const STATEMENTS: readonly (readonly [RegExp, Happening | "background"])[] = [
   [/^claim-due$/, "postgres.claim"],
-  [/^insert-bound$/, "postgres.bind"],
+  [/^(bind-newcomer|insert-bound)$/, "postgres.bind"],
   [/^bind-row$/, "postgres.rebind"],
   [/^(put-waiting|wait-for-email|wait-for-tenant)$/, "postgres.wait"],
   [/^(touch-object|touch-secret)$/, "postgres.touch"],
