@@ -30,7 +30,7 @@ export interface Sessions {
     use: "call" | "watch",
     credentials: Credentials,
     headers: OutgoingHttpHeaders,
-    options: { readonly endStream: boolean; readonly signal: AbortSignal },
+    options: { readonly endStream: boolean },
   ): ClientHttp2Stream;
   /** Connections open now. */
   count(): number;
@@ -97,9 +97,9 @@ export function makeSessions(server: URL, timing: Partial<SessionTiming> = {}): 
       if (use === "watch") chosen.watches += 1;
       const stream = chosen.session.request(
         { [constants.HTTP2_HEADER_AUTHORITY]: server.host, ...headers, ...credentials.headers },
-        { endStream: options.endStream, signal: options.signal },
+        options,
       );
-      stream.once("close", () => {
+      stream.on("close", () => {
         chosen.streams -= 1;
         if (use === "watch") chosen.watches -= 1;
         if (chosen.streams > 0 || chosen.session.destroyed) return;

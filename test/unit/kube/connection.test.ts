@@ -122,6 +122,63 @@ describe("calls", () => {
   });
 });
 
+function open(stop: AbortSignal = signal): ReturnType<Connection["stream"]> {
+  return connection.stream(GET, () => undefined, stop);
+}
+
+describe("streams", () => {
+  it("go on beyond the deadline and the signal of their opening, until they are cancelled", async () => {
+    connect({ deadlineMs: 50 });
+    const stop = new AbortController();
+    const closed = Promise.withResolvers<void>();
+    server.next.push((stream) => {
+      stream.respond({ ":status": 200 });
+      stream.on("close", () => closed.resolve());
+      setTimeout(() => stream.write("late\n"), 120);
+    });
+    const opened = await open(stop.signal);
+    if ("text" in opened) throw new Error("it was refused");
+    stop.abort();
+    expect(await opened.next()).toBe("late");
+    const last = opened.next();
+    opened.cancel();
+    await expect(last).rejects.toThrow("HTTP/2 code 8");
+    await closed.promise;
+  });
+
+  it("end with the signal, and with the deadline, while they are being opened", async () => {
+    connect({ deadlineMs: 50 });
+    server.next.push(
+      () => undefined,
+      () => undefined,
+    );
+    await expect(open()).rejects.toThrow("kubernetes did not answer within 0.05 s.");
+    const stop = new AbortController();
+    const failure = open(stop.signal);
+    stop.abort(new Error("shutting down"));
+    await expect(failure).rejects.toThrow("could not be reached (shutting down)");
+  });
+
+  it("that are refused are a whole answer, for which there is a deadline too", async () => {
+    connect({ deadlineMs: 200 });
+    server.next.push(answer(403, status(403, "Forbidden"), { "retry-after": "7" }));
+    const refused = await open();
+    expect("text" in refused && [refused.status, refused.headers.get("retry-after")]).toEqual([403, "7"]);
+    server.next.push((stream) => {
+      stream.respond({ ":status": 403 });
+      stream.write("{");
+    });
+    await expect(open()).rejects.toThrow("did not answer within");
+  });
+
+  it("that end with their head have no lines", async () => {
+    connect();
+    server.next.push(answer(200, ""));
+    const opened = await open();
+    expect("next" in opened && (await opened.next())).toBeUndefined();
+  });
+});
+
 const dirs: string[] = [];
 function dir(): string {
   const made = mkdtempSync(join(tmpdir(), "unified-rbac-kube-"));
