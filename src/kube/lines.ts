@@ -15,7 +15,7 @@ export function makeLines<S extends Readable>(
   onBytes: () => void,
   fault: (stream: S) => Error | undefined,
 ): NextLine {
-  let asked: PromiseWithResolvers<string | undefined> | undefined;
+  let asked: ((line: string | undefined | Promise<never>) => void) | undefined;
   /** What was read and not given yet. */
   let rest: Buffer | undefined;
 
@@ -27,7 +27,7 @@ export function makeLines<S extends Readable>(
         const line = rest.toString("utf8", 0, at);
         rest = at + 1 < rest.length ? rest.subarray(at + 1) : undefined;
         if (line.trim() === "") continue;
-        asked.resolve(line);
+        asked(line);
         break;
       }
       const chunk: unknown = stream.destroyed ? null : stream.read();
@@ -38,18 +38,16 @@ export function makeLines<S extends Readable>(
       }
       if (!stream.destroyed) return;
       const cut = fault(stream);
-      if (cut === undefined) asked.resolve(undefined);
-      else asked.reject(cut);
+      asked(cut && Promise.reject(cut));
       break;
     }
     asked = undefined;
   };
   stream.on("readable", look).on("close", look);
 
-  return () => {
-    asked = Promise.withResolvers();
-    const { promise } = asked;
-    look();
-    return promise;
-  };
+  return () =>
+    new Promise((resolve) => {
+      asked = resolve;
+      look();
+    });
 }

@@ -67,16 +67,12 @@ export function makeOpenWatch(connection: Connection, deps: WatchDeps, timing: P
     listing: pLimit(LISTS),
     scouting: makeScouting({ random: deps.random, recovered: deps.recovered }),
     rounds: makeRounds((state) => look(state, times, lookMs), lookMs),
+    watches: new Set(),
   };
-  const watches = new Set<Watch>();
   return {
-    open(target, onEvent) {
-      const watch = startWatch(context, target, onEvent, () => watches.delete(watch));
-      watches.add(watch);
-      return watch;
-    },
+    open: (target, onEvent) => startWatch(context, target, onEvent),
     async close() {
-      await Promise.all([...watches].map((watch) => watch.stop()));
+      await Promise.all([...context.watches].map((watch) => watch.stop()));
     },
   };
 }
@@ -88,77 +84,91 @@ interface Context {
   readonly listing: ReturnType<typeof pLimit>;
   readonly scouting: Scouting;
   readonly rounds: Rounds<State>;
+  readonly watches: Set<Watch>;
 }
 
-/** What one watch is and knows; changed by its own loop, and by the rounds alone. */
+/** What one watch is and knows; changed by its own loop, and by the rounds alone. There are a thousand: it holds what it needs. */
 interface State {
   readonly target: WatchTarget;
   readonly onEvent: (event: WatchEvent) => Promise<void> | void;
   /** Where to go on; undefined: list first. */
   version: string | undefined;
+  /** Who waits for the first list. */
+  untilListed: Pick<PromiseWithResolvers<void>, "resolve" | "reject"> | undefined;
   /** Until the next list, and since the last byte. Milliseconds, counted by the rounds. */
   listIn: number;
   quietFor: number;
   /** The handler works: no byte is read, which is not the server's silence. */
   handling: boolean;
+  /** What it is at beside reading its stream: a list, the opening of the stream, a pause. */
+  busy: AbortController | undefined;
   stream: ApiStream | undefined;
+  isStopped: boolean;
   progress: number;
   failures: number;
 }
 
-function startWatch(context: Context, target: WatchTarget, onEvent: State["onEvent"], stopped: () => void): Watch {
+function startWatch(context: Context, target: WatchTarget, onEvent: State["onEvent"]): Watch {
+  const synced = Promise.withResolvers<void>();
   const state: State = {
     target,
     onEvent,
     version: undefined,
+    untilListed: synced,
     listIn: 0,
     quietFor: 0,
     handling: false,
+    busy: undefined,
     stream: undefined,
+    isStopped: false,
     progress: context.deps.clock.now(),
     failures: 0,
   };
-  const stopping = new AbortController();
-  const synced = Promise.withResolvers<void>();
   // Nobody may be waiting for it.
   synced.promise.catch(() => undefined);
   context.rounds.join(state);
-  const ended = loop(context, state, synced, stopping.signal);
+  const ended = loop(context, state);
 
-  return {
+  const watch: Watch = {
     lastProgress: () => state.progress,
     synced: synced.promise,
     // Waits for the handler at work, so it must not be awaited inside one.
     async stop() {
-      stopped();
-      stopping.abort(new Error("the watch was stopped"));
+      context.watches.delete(watch);
+      state.isStopped = true;
+      state.busy?.abort(new Error("the watch was stopped"));
       state.stream?.cancel();
       await ended;
       context.rounds.leave(state);
     },
   };
+  context.watches.add(watch);
+  return watch;
 }
 
-async function loop(
-  context: Context,
-  state: State,
-  synced: PromiseWithResolvers<void>,
-  signal: AbortSignal,
-): Promise<void> {
-  while (!signal.aborted) {
+/** Work that a stop cuts. */
+async function cuttable<T>(state: State, work: (signal: AbortSignal) => Promise<T>): Promise<T> {
+  state.busy = new AbortController();
+  if (state.isStopped) state.busy.abort(new Error("the watch was stopped"));
+  try {
+    return await work(state.busy.signal);
+  } finally {
+    state.busy = undefined;
+  }
+}
+
+async function loop(context: Context, state: State): Promise<void> {
+  while (!state.isStopped) {
     try {
-      if (state.version === undefined || state.listIn <= 0) {
-        await listOnce(context, state, signal);
-        synced.resolve();
-      }
-      await watchOnce(context, state, signal);
+      if (state.version === undefined || state.listIn <= 0) await listOnce(context, state);
+      await watchOnce(context, state);
       succeeded(context, state);
     } catch (error) {
-      if (signal.aborted) break;
-      await pause(context, state, error, signal);
+      if (state.isStopped) break;
+      await cuttable(state, (signal) => pause(context, state, error, signal));
     }
   }
-  synced.reject(new Error("the watch was stopped before its first list"));
+  state.untilListed?.reject(new Error("the watch was stopped before its first list"));
 }
 
 async function pause({ deps, times, scouting }: Context, state: State, error: unknown, signal: AbortSignal) {
@@ -189,16 +199,20 @@ function succeeded({ deps }: Context, state: State): void {
 class Expired extends Error {}
 
 /** Lists the whole collection and delivers it. */
-async function listOnce(context: Context, state: State, signal: AbortSignal): Promise<void> {
+async function listOnce(context: Context, state: State): Promise<void> {
   const { connection, deps, listing, scouting, times } = context;
   const onPage = (): void => {
     state.progress = deps.clock.now();
     scouting.answered();
   };
-  const { items, version } = await listing(() => listMetadata({ connection, onPage }, state.target, signal));
+  const { items, version } = await listing(() =>
+    cuttable(state, (signal) => listMetadata({ connection, onPage }, state.target, signal)),
+  );
   await state.onEvent({ kind: "listed", items });
   state.version = version;
   state.listIn = Math.ceil(times.relistMs * (1 - deps.random() * 0.2));
+  state.untilListed?.resolve();
+  state.untilListed = undefined;
 }
 
 const watchLine = z.object({ type: z.string(), object: z.unknown() });
@@ -206,17 +220,17 @@ const bookmark = z.looseObject({ metadata: z.looseObject({ resourceVersion: z.st
 const errorObject = z.looseObject({ code: z.number().optional(), message: z.string().optional() });
 
 /** One watch request, until the server ends it or a list is due; throws when something breaks. */
-async function watchOnce(context: Context, state: State, signal: AbortSignal): Promise<void> {
+async function watchOnce(context: Context, state: State): Promise<void> {
   const { deps, times } = context;
   const begun = deps.clock.now();
   let handled = 0;
   try {
-    const stream = await open(context, state, signal);
+    const stream = await cuttable(state, (signal) => open(context, state, signal));
     for (let line = await stream.next(); line !== undefined; line = await stream.next()) {
       state.progress = deps.clock.now();
       state.handling = true;
       await deliver(state, line);
-      signal.throwIfAborted();
+      if (state.isStopped) return;
       handled += 1;
       succeeded(context, state);
       state.handling = false;
