@@ -75,7 +75,7 @@ export function makeConnection(
   ): Promise<T> => {
     cut.throwIfAborted();
     const body = request.body === undefined ? undefined : JSON.stringify(request.body);
-    const stream = sessions.open(use, credentials, headersOf(access.server, request), {
+    const stream = sessions.open(use, credentials, headersOf(access.server, request, credentials), {
       endStream: body === undefined,
     });
     // Whoever waits for the stream learns of it from its end.
@@ -153,22 +153,26 @@ export function json(answer: HttpAnswer): unknown {
 /** The server's word (RST_STREAM with REFUSED_STREAM) that it has not acted on the request. */
 class RefusedStream extends Error {}
 
-function headersOf(server: URL, request: ApiRequest): Record<string, string> {
+/** Names and values in turn: each stream keeps its headers, and an object of them is three times as large. */
+function headersOf(server: URL, request: ApiRequest, credentials: Credentials): string[] {
   const query = new URLSearchParams(request.query).toString();
   const prefix = server.pathname.replace(/\/$/, "");
   const headers: Record<string, string> = {
     [constants.HTTP2_HEADER_METHOD]: request.method,
     // Joined, for a string that is added up is kept in all its pieces, and the stream keeps its headers.
     [constants.HTTP2_HEADER_PATH]: [prefix, request.path, query === "" ? "" : "?", query].join(""),
+    [constants.HTTP2_HEADER_SCHEME]: server.protocol.slice(0, -1),
+    [constants.HTTP2_HEADER_AUTHORITY]: server.host,
     ...request.headers,
     accept: request.accept ?? "application/json",
     "user-agent": "unified-rbac",
+    ...credentials.headers,
   };
   if (request.body !== undefined) {
     if (request.method === "PATCH" && request.patchType === undefined) throw new TypeError("a PATCH without its type");
     headers["content-type"] = request.patchType === undefined ? "application/json" : PATCH_TYPES[request.patchType];
   }
-  return headers;
+  return Object.entries(headers).flat();
 }
 
 type Head = IncomingHttpHeaders & IncomingHttpStatusHeader;

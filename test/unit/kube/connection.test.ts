@@ -1,4 +1,5 @@
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { constants } from "node:http2";
@@ -64,6 +65,19 @@ describe("calls", () => {
       stream.write("{");
     });
     await expect(connection.send(GET, signal)).rejects.toThrow("did not answer within");
+  });
+
+  it("have a deadline for the way there too", async () => {
+    const mute = createServer((socket) => socket.on("error", () => undefined).resume());
+    await new Promise<void>((resolve) => mute.listen(0, "127.0.0.1", resolve));
+    const address = mute.address();
+    const port = typeof address === "object" ? address?.port : undefined;
+    const access = { ...server.access, server: new URL(`https://127.0.0.1:${port}`) };
+    connection = makeConnection(access, { clock: systemClock }, { deadlineMs: 50 });
+    await expect(connection.send(GET, signal)).rejects.toThrow("did not answer within");
+    await expect(open()).rejects.toThrow("did not answer within");
+    connection.close();
+    await new Promise((resolve) => mute.close(resolve));
   });
 
   it("end with the given signal", async () => {

@@ -268,7 +268,8 @@ describe("a watch survives", () => {
     const silent = watches.open({ path: COLLECTION }, () => undefined);
     await silent.synced;
     await vi.waitFor(() => expect(server.watching()).toBe(2), 5_000);
-    await new Promise((resolve) => setTimeout(resolve, 500));
+    await vi.waitFor(() => expect(watchRequests()).toHaveLength(3), 5_000);
+    await new Promise((resolve) => setTimeout(resolve, 300));
     clearInterval(bookmarks);
     expect(watchRequests()).toHaveLength(3);
   });
