@@ -6,7 +6,6 @@ import * as z from "zod";
 
 import { fromKubeconfig } from "../src/kube/access.ts";
 import { type ApiRequest, makeConnection } from "../src/kube/connection.ts";
-import { lines } from "../src/kube/lines.ts";
 import { systemClock } from "../src/lib/clock.ts";
 import type { StackEnv } from "./env.ts";
 
@@ -62,8 +61,10 @@ export async function connectKube(env: Pick<StackEnv, "KUBECONFIG">): Promise<Ku
     const list = listAnswer.parse(await send({ method: "GET", path }, signal));
     for (const object of list.items) onSight({ gone: false, object, at: Date.now() });
     const query = { watch: "true", resourceVersion: list.metadata.resourceVersion };
-    const stream = await connection.stream({ method: "GET", path, query }, signal);
-    for await (const line of lines(stream.chunks, () => {})) {
+    const stream = await connection.stream({ method: "GET", path, query }, () => {}, signal);
+    if ("text" in stream) throw new Error(`watch ${path}: ${stream.text.slice(0, 300)}`);
+    signal.addEventListener("abort", () => stream.cancel(), { once: true });
+    for (let line = await stream.next(); line !== undefined; line = await stream.next()) {
       const { type, object } = watchLine.parse(JSON.parse(line));
       if (type !== "ADDED" && type !== "MODIFIED" && type !== "DELETED") return;
       onSight({ gone: type === "DELETED", object: anyObject.parse(object), at: Date.now() });

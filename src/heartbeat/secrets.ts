@@ -19,6 +19,8 @@ export interface SecretWatches {
   shareWith(living: readonly number[], own: number | undefined): void;
 }
 
+const OURS = `${LABEL_MANAGED_BY}=${FIELD_MANAGER}`;
+
 /**
  * Watches our Secrets in the tenants' namespaces, metadata only, by label: one that was changed, lost its label or went
  * makes its person's Secret step due. What only came is ours, just made. The namespaces are split over the replicas;
@@ -56,10 +58,7 @@ export function watchSecrets(deps: SecretWatchDeps): SecretWatches {
     }
     for (const namespace of ours) {
       if (watches.has(namespace)) continue;
-      const target = {
-        path: `/api/v1/namespaces/${namespace}/secrets`,
-        labelSelector: `${LABEL_MANAGED_BY}=${FIELD_MANAGER}`,
-      };
+      const target = { path: `/api/v1/namespaces/${namespace}/secrets`, labelSelector: OURS };
       watches.set(
         namespace,
         deps.openWatch(target, (event) => onEvent(namespace, event)),

@@ -1,10 +1,11 @@
 /** The way to the API server: one call at a time with a deadline, or a stream of lines for a watch. */
-import { type ClientHttp2Stream, constants, type IncomingHttpHeaders } from "node:http2";
+import { type ClientHttp2Stream, constants, type IncomingHttpHeaders, type IncomingHttpStatusHeader } from "node:http2";
 import type { Clock } from "../lib/clock.ts";
 import { redact, SagaError, TransientError } from "../lib/errors.ts";
 import { withDeadline } from "../lib/deadline.ts";
 import { CALL_DEADLINE_MS, type HttpAnswer } from "../lib/http.ts";
 import type { Access, Credentials } from "./access.ts";
+import { makeLines, type NextLine } from "./lines.ts";
 import { makeSessions, type SessionTiming } from "./sessions.ts";
 
 export const PATCH_TYPES = {
@@ -31,10 +32,9 @@ export interface ApiRequest {
 }
 
 export interface ApiStream {
-  readonly status: number;
-  readonly headers: () => Headers;
-  /** Ends by throwing when the connection breaks, and by returning when the server has said all. */
-  readonly chunks: AsyncIterable<Buffer>;
+  readonly status: 200;
+  /** Throws when the connection breaks; undefined: the server has said all. */
+  readonly next: NextLine;
   /** Ends the stream, if it has not ended. */
   cancel(): void;
 }
@@ -43,8 +43,11 @@ export interface Connection {
   readonly clock: Clock;
   /** One exchange within CALL_DEADLINE_MS; every status is returned. Throws TransientError when no answer came. */
   send(request: ApiRequest, signal: AbortSignal): Promise<HttpAnswer>;
-  /** A long GET. Only the time to the answer's headers has a deadline. Throws TransientError like `send`. */
-  stream(request: ApiRequest, signal: AbortSignal): Promise<ApiStream>;
+  /**
+   * A long GET, or the whole answer when that is not 200. Deadline and signal hold until then; an open stream ends with its
+   * `cancel`. `onBytes` hears of all that comes. Throws TransientError like `send`.
+   */
+  stream(request: ApiRequest, onBytes: () => void, signal: AbortSignal): Promise<ApiStream | HttpAnswer>;
   /** Open connections: a number for metrics. */
   sessions(): number;
   close(): void;
@@ -63,14 +66,32 @@ export function makeConnection(
   const deadlineMs = options.deadlineMs ?? CALL_DEADLINE_MS;
   const sessions = makeSessions(access.server, options.timing);
 
-  const open = (use: "call" | "watch", request: ApiRequest, credentials: Credentials, signal: AbortSignal) => {
+  /** One request; `work` gets the stream once its head is there. Both end with `cut`, and what is open after them does not. */
+  const exchange = async <T>(
+    use: "call" | "watch",
+    { request, credentials }: { readonly request: ApiRequest; readonly credentials: Credentials },
+    work: (stream: ClientHttp2Stream, head: Head) => Promise<T>,
+    cut: AbortSignal,
+  ): Promise<T> => {
+    cut.throwIfAborted();
     const body = request.body === undefined ? undefined : JSON.stringify(request.body);
-    const stream = sessions.open(use, credentials, headersOf(access.server, request), {
+    const stream = sessions.open(use, credentials, headersOf(access.server, request, credentials), {
       endStream: body === undefined,
-      signal,
     });
-    if (body !== undefined) stream.end(body);
-    return stream;
+    // Whoever waits for the stream learns of it from its end.
+    stream.on("error", ignore);
+    // By hand, for what the stream's own option `signal` leaves on both of them stays as long as the stream.
+    const end = (): void => cancel(stream);
+    cut.addEventListener("abort", end, { once: true });
+    try {
+      if (body !== undefined) stream.end(body);
+      return await work(stream, await answered(stream));
+    } catch (error) {
+      cut.throwIfAborted();
+      throw error;
+    } finally {
+      cut.removeEventListener("abort", end);
+    }
   };
 
   /**
@@ -80,7 +101,6 @@ export function makeConnection(
   const twice = async <T extends { readonly status: number }>(
     request: ApiRequest,
     once: (credentials: Credentials) => Promise<T>,
-    discard: (answer: T) => void,
   ): Promise<T> => {
     try {
       const answer = await once(await access.credentials()).catch(async (error: unknown) => {
@@ -88,7 +108,6 @@ export function makeConnection(
         throw error;
       });
       if (answer.status !== 401 || !(await access.renew())) return answer;
-      discard(answer);
       return await once(await access.credentials());
     } catch (error) {
       throw unreachable(error, request, deadlineMs);
@@ -99,40 +118,16 @@ export function makeConnection(
     clock: deps.clock,
     send(request, signal) {
       return withDeadline(signal, deadlineMs, (cut) =>
-        twice(
-          request,
-          async (credentials) => {
-            const stream = open("call", request, credentials, cut);
-            const parts: Buffer[] = [];
-            const { status, head } = await answered(stream);
-            for await (const chunk of chunksOf(stream)) parts.push(chunk);
-            return { status, headers: plainHeaders(head), text: Buffer.concat(parts).toString("utf8") };
-          },
-          () => undefined,
-        ),
+        twice(request, (credentials) => exchange("call", { request, credentials }, wholeAnswer, cut)),
       );
     },
-    stream(request, signal) {
-      return twice(
-        request,
-        async (credentials) => {
-          // Of these there may be thousands, for hours: nothing is kept that only a refusal needs.
-          const stream = open("watch", request, credentials, signal);
-          const late = (): void => void stream.destroy(new DOMException("no answer in time", "TimeoutError"));
-          const timer = setTimeout(late, deadlineMs);
-          try {
-            const { status, head } = await answered(stream);
-            return {
-              status,
-              headers: () => plainHeaders(head),
-              chunks: chunksOf(stream),
-              cancel: () => cancel(stream),
-            };
-          } finally {
-            clearTimeout(timer);
-          }
-        },
-        (answer) => answer.cancel(),
+    stream(request, onBytes, signal) {
+      const begun = (stream: ClientHttp2Stream, head: Head) =>
+        head[":status"] === 200 ? Promise.resolve(openStream(stream, onBytes)) : wholeAnswer(stream, head);
+      return withDeadline(signal, deadlineMs, (cut) =>
+        twice(request, (credentials) =>
+          exchange<ApiStream | HttpAnswer>("watch", { request, credentials }, begun, cut),
+        ),
       );
     },
     sessions: () => sessions.count(),
@@ -158,54 +153,83 @@ export function json(answer: HttpAnswer): unknown {
 /** The server's word (RST_STREAM with REFUSED_STREAM) that it has not acted on the request. */
 class RefusedStream extends Error {}
 
-function headersOf(server: URL, request: ApiRequest): Record<string, string> {
+/** Names and values in turn: each stream keeps its headers, and an object of them is three times as large. */
+function headersOf(server: URL, request: ApiRequest, credentials: Credentials): string[] {
   const query = new URLSearchParams(request.query).toString();
   const prefix = server.pathname.replace(/\/$/, "");
   const headers: Record<string, string> = {
     [constants.HTTP2_HEADER_METHOD]: request.method,
-    [constants.HTTP2_HEADER_PATH]: `${prefix}${request.path}${query === "" ? "" : `?${query}`}`,
+    // Joined, for a string that is added up is kept in all its pieces, and the stream keeps its headers.
+    [constants.HTTP2_HEADER_PATH]: [prefix, request.path, query === "" ? "" : "?", query].join(""),
+    [constants.HTTP2_HEADER_SCHEME]: server.protocol.slice(0, -1),
+    [constants.HTTP2_HEADER_AUTHORITY]: server.host,
     ...request.headers,
     accept: request.accept ?? "application/json",
     "user-agent": "unified-rbac",
+    ...credentials.headers,
   };
   if (request.body !== undefined) {
     if (request.method === "PATCH" && request.patchType === undefined) throw new TypeError("a PATCH without its type");
     headers["content-type"] = request.patchType === undefined ? "application/json" : PATCH_TYPES[request.patchType];
   }
-  return headers;
+  return Object.entries(headers).flat();
 }
 
-function answered(stream: ClientHttp2Stream): Promise<{ status: number; head: IncomingHttpHeaders }> {
-  return new Promise((resolve, reject) => {
-    // Stays for the stream's life: an error after the headers reaches the reader of the chunks as well.
-    stream.on("error", (error) => reject(broken(stream, error)));
-    stream.once("close", () => reject(broken(stream)));
-    stream.once("response", (head) => resolve({ status: head[":status"] ?? 0, head }));
+type Head = IncomingHttpHeaders & IncomingHttpStatusHeader;
+
+function answered(stream: ClientHttp2Stream): Promise<Head> {
+  const { promise, resolve, reject } = Promise.withResolvers<Head>();
+  const closed = (): void => reject(broken(stream));
+  stream.once("close", closed);
+  stream.once("response", (head) => {
+    stream.off("close", closed);
+    resolve(head);
   });
+  return promise;
 }
 
-async function* chunksOf(stream: ClientHttp2Stream): AsyncGenerator<Buffer> {
+async function wholeAnswer(stream: ClientHttp2Stream, head: Head): Promise<HttpAnswer> {
+  const parts: Buffer[] = [];
   try {
     for await (const chunk of stream) {
-      if (Buffer.isBuffer(chunk)) yield chunk;
+      if (Buffer.isBuffer(chunk)) parts.push(chunk);
     }
   } catch (error) {
     throw broken(stream, error);
   }
-  // Node ends a stream that was cut like one that is complete.
-  if (stream.aborted || stream.rstCode !== constants.NGHTTP2_NO_ERROR) throw broken(stream);
+  if (wasCut(stream)) throw broken(stream);
+  return { status: head[":status"] ?? 0, headers: plainHeaders(head), text: Buffer.concat(parts).toString("utf8") };
 }
+
+/** Of these there may be thousands, for hours: nothing of the request or of the answer's head is kept. */
+function openStream(stream: ClientHttp2Stream, onBytes: () => void): ApiStream {
+  return { status: 200, next: makeLines(stream, onBytes, fault), cancel: () => cancel(stream) };
+}
+
+/** Node ends a stream that was cut like one that is complete. */
+function wasCut(stream: ClientHttp2Stream): boolean {
+  return !stream.readableEnded || stream.aborted || stream.rstCode !== constants.NGHTTP2_NO_ERROR;
+}
+
+function fault(stream: ClientHttp2Stream): Error | undefined {
+  return wasCut(stream) ? broken(stream) : undefined;
+}
+
+function ignore(): void {}
 
 function cancel(stream: ClientHttp2Stream): void {
-  if (!stream.destroyed) stream.close(constants.NGHTTP2_CANCEL);
+  if (stream.destroyed) return;
+  stream.close(constants.NGHTTP2_CANCEL);
+  // At once, even where nothing can be written any more.
+  stream.destroy();
 }
 
-function broken(stream: ClientHttp2Stream, cause?: unknown): Error {
+function broken(stream: ClientHttp2Stream, cause: unknown = stream.errored): Error {
   if (stream.rstCode === constants.NGHTTP2_REFUSED_STREAM) return new RefusedStream("the server refused the stream");
   return cause instanceof Error ? cause : new Error(`the connection broke (HTTP/2 code ${stream.rstCode})`);
 }
 
-function plainHeaders(head: IncomingHttpHeaders): Headers {
+function plainHeaders(head: Head): Headers {
   const headers = new Headers();
   for (const [name, value] of Object.entries(head)) {
     if (typeof value === "string" && !name.startsWith(":")) headers.set(name, value);

@@ -1,11 +1,5 @@
 /** Few HTTP/2 connections for everything: calls and watches are streams on them, never connections of their own. */
-import {
-  type ClientHttp2Session,
-  type ClientHttp2Stream,
-  connect,
-  constants,
-  type OutgoingHttpHeaders,
-} from "node:http2";
+import { type ClientHttp2Session, type ClientHttp2Stream, connect } from "node:http2";
 import type { Credentials } from "./access.ts";
 
 export interface SessionTiming {
@@ -29,8 +23,8 @@ export interface Sessions {
   open(
     use: "call" | "watch",
     credentials: Credentials,
-    headers: OutgoingHttpHeaders,
-    options: { readonly endStream: boolean; readonly signal: AbortSignal },
+    headers: readonly string[],
+    options: { readonly endStream: boolean },
   ): ClientHttp2Stream;
   /** Connections open now. */
   count(): number;
@@ -95,11 +89,8 @@ export function makeSessions(server: URL, timing: Partial<SessionTiming> = {}): 
       clearTimeout(chosen.idle);
       chosen.streams += 1;
       if (use === "watch") chosen.watches += 1;
-      const stream = chosen.session.request(
-        { [constants.HTTP2_HEADER_AUTHORITY]: server.host, ...headers, ...credentials.headers },
-        { endStream: options.endStream, signal: options.signal },
-      );
-      stream.once("close", () => {
+      const stream = chosen.session.request(headers, options);
+      stream.on("close", () => {
         chosen.streams -= 1;
         if (use === "watch") chosen.watches -= 1;
         if (chosen.streams > 0 || chosen.session.destroyed) return;

@@ -4,14 +4,14 @@
  */
 import pLimit from "p-limit";
 import * as z from "zod";
-import { type ObjectMeta, objectMeta } from "../api/meta.ts";
 import type { Clock, Random } from "../lib/clock.ts";
 import { TransientError } from "../lib/errors.ts";
 import type { Log } from "../lib/log.ts";
 import { classify } from "./classify.ts";
 import type { OpenWatch, Watch, WatchEvent, WatchTarget } from "./cluster.ts";
-import { type ApiStream, type Connection, json, METADATA_ONLY } from "./connection.ts";
-import { lines } from "./lines.ts";
+import { type ApiStream, type Connection, METADATA_ONLY } from "./connection.ts";
+import { listMetadata, metadataOf, selector } from "./metadata.ts";
+import { makeRounds, type Rounds } from "./rounds.ts";
 import { makeScouting, type Scouting, sleep } from "./scouting.ts";
 
 export interface WatchTiming {
@@ -37,11 +37,11 @@ const DEFAULT_TIMING: WatchTiming = {
 /** So many failures in a row (some seconds) are worth a line in the log. */
 const LASTING_FAILURES = 5;
 
-const PAGE = 500;
+/** All watches are looked at this often, for silence and for a list that is due; oftener where these come sooner. */
+const LOOK_MS = 1_000;
+
 /** Lists at the same moment: a start with a thousand watches is no storm. */
 const LISTS = 8;
-
-const ACCEPT_LIST = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1";
 
 export interface WatchDeps {
   readonly log: Log;
@@ -59,24 +59,20 @@ export interface Watches {
 
 export function makeOpenWatch(connection: Connection, deps: WatchDeps, timing: Partial<WatchTiming> = {}): Watches {
   const times = { ...DEFAULT_TIMING, ...timing };
-  const listing = pLimit(LISTS);
-  const scouting = makeScouting({ random: deps.random, recovered: deps.recovered });
-  const watches = new Set<Watch>();
+  const lookMs = Math.ceil(Math.min(LOOK_MS, times.quietMs / 20, times.relistMs / 20));
+  const context: Context = {
+    connection,
+    deps,
+    times,
+    listing: pLimit(LISTS),
+    scouting: makeScouting({ random: deps.random, recovered: deps.recovered }),
+    rounds: makeRounds((state) => look(state, times, lookMs), lookMs),
+    watches: new Set(),
+  };
   return {
-    open(target, onEvent) {
-      const watch = startWatch({ connection, deps, times, listing, scouting, target, onEvent });
-      watches.add(watch);
-      return {
-        ...watch,
-        stop: async () => {
-          watches.delete(watch);
-          await watch.stop();
-        },
-      };
-    },
+    open: (target, onEvent) => startWatch(context, target, onEvent),
     async close() {
-      await Promise.all([...watches].map((watch) => watch.stop()));
-      watches.clear();
+      await Promise.all([...context.watches].map((watch) => watch.stop()));
     },
   };
 }
@@ -87,76 +83,114 @@ interface Context {
   readonly times: WatchTiming;
   readonly listing: ReturnType<typeof pLimit>;
   readonly scouting: Scouting;
-  readonly target: WatchTarget;
-  readonly onEvent: (event: WatchEvent) => Promise<void> | void;
+  readonly rounds: Rounds<State>;
+  readonly watches: Set<Watch>;
 }
 
-/** What one watch knows; changed by its own loop alone. */
+/** What one watch is and knows; changed by its own loop, and by the rounds alone. There are a thousand: it holds what it needs. */
 interface State {
+  readonly target: WatchTarget;
+  readonly onEvent: (event: WatchEvent) => Promise<void> | void;
   /** Where to go on; undefined: list first. */
   version: string | undefined;
-  listAgainAt: number;
+  /** Who waits for the first list. */
+  untilListed: Pick<PromiseWithResolvers<void>, "resolve" | "reject"> | undefined;
+  /** Until the next list, and since the last byte. Milliseconds, counted by the rounds. */
+  listIn: number;
+  quietFor: number;
+  /** The handler works: no byte is read, which is not the server's silence. */
+  handling: boolean;
+  /** What it is at beside reading its stream: a list, the opening of the stream, a pause. */
+  busy: AbortController | undefined;
+  stream: ApiStream | undefined;
+  isStopped: boolean;
   progress: number;
   failures: number;
 }
 
-function startWatch(context: Context): Watch {
-  const { deps, target, times } = context;
-  const { log } = deps;
-  const { path } = target;
-  const state: State = { version: undefined, listAgainAt: 0, progress: deps.clock.now(), failures: 0 };
-  const stopping = new AbortController();
+function startWatch(context: Context, target: WatchTarget, onEvent: State["onEvent"]): Watch {
   const synced = Promise.withResolvers<void>();
+  const state: State = {
+    target,
+    onEvent,
+    version: undefined,
+    untilListed: synced,
+    listIn: 0,
+    quietFor: 0,
+    handling: false,
+    busy: undefined,
+    stream: undefined,
+    isStopped: false,
+    progress: context.deps.clock.now(),
+    failures: 0,
+  };
   // Nobody may be waiting for it.
   synced.promise.catch(() => undefined);
+  context.rounds.join(state);
+  const ended = loop(context, state);
 
-  const round = async (): Promise<void> => {
-    if (state.version === undefined || deps.clock.now() >= state.listAgainAt) {
-      await listOnce(context, state, stopping.signal);
-      synced.resolve();
-    }
-    await watchOnce(context, state, stopping.signal);
-  };
-
-  const loop = async (): Promise<void> => {
-    while (!stopping.signal.aborted) {
-      try {
-        await round();
-        succeeded(context, state);
-      } catch (error) {
-        if (stopping.signal.aborted) break;
-        const pause = pauseAfter(error, state, times, deps.random);
-        // A broken connection is everyday life; one line when it lasts, and what comes of it shows in lastProgress().
-        const level = state.failures === LASTING_FAILURES ? "warn" : "debug";
-        log[level]("watch failed, trying again", {
-          path,
-          attempt: state.failures,
-          outcome: "failed",
-          ms: pause,
-          error,
-        });
-        if (isSilence(error)) await context.scouting.rest(pause, stopping.signal);
-        else await sleep(pause, stopping.signal);
-      }
-    }
-    synced.reject(new Error("the watch was stopped before its first list"));
-  };
-  const ended = loop();
-
-  return {
+  const watch: Watch = {
     lastProgress: () => state.progress,
     synced: synced.promise,
     // Waits for the handler at work, so it must not be awaited inside one.
     async stop() {
-      stopping.abort(new Error("the watch was stopped"));
+      context.watches.delete(watch);
+      state.isStopped = true;
+      state.busy?.abort(new Error("the watch was stopped"));
+      state.stream?.cancel();
       await ended;
+      context.rounds.leave(state);
     },
   };
+  context.watches.add(watch);
+  return watch;
 }
 
-function succeeded({ deps, target: { path } }: Context, state: State): void {
+/** Work that a stop cuts. */
+async function cuttable<T>(state: State, work: (signal: AbortSignal) => Promise<T>): Promise<T> {
+  state.busy = new AbortController();
+  if (state.isStopped) state.busy.abort(new Error("the watch was stopped"));
+  try {
+    return await work(state.busy.signal);
+  } finally {
+    state.busy = undefined;
+  }
+}
+
+async function loop(context: Context, state: State): Promise<void> {
+  while (!state.isStopped) {
+    try {
+      if (state.version === undefined || state.listIn <= 0) await listOnce(context, state);
+      await watchOnce(context, state);
+      succeeded(context, state);
+    } catch (error) {
+      if (state.isStopped) break;
+      await cuttable(state, (signal) => pause(context, state, error, signal));
+    }
+  }
+  state.untilListed?.reject(new Error("the watch was stopped before its first list"));
+}
+
+async function pause({ deps, times, scouting }: Context, state: State, error: unknown, signal: AbortSignal) {
+  const ms = pauseAfter(error, state, times, deps.random);
+  // A broken connection is everyday life; one line when it lasts, and what comes of it shows in lastProgress().
+  const level = state.failures === LASTING_FAILURES ? "warn" : "debug";
+  const { path } = state.target;
+  deps.log[level]("watch failed, trying again", { path, attempt: state.failures, outcome: "failed", ms, error });
+  if (isSilence(error)) await scouting.rest(ms, signal);
+  else await sleep(ms, signal);
+}
+
+/** Ends a stream on which nothing comes, and one whose list is due. */
+function look(state: State, times: WatchTiming, sinceMs: number): void {
+  state.listIn -= sinceMs;
+  state.quietFor = state.handling ? 0 : state.quietFor + sinceMs;
+  if (state.listIn <= 0 || state.quietFor >= times.quietMs) state.stream?.cancel();
+}
+
+function succeeded({ deps }: Context, state: State): void {
   if (state.failures >= LASTING_FAILURES) {
-    deps.log.info("watch goes on", { path, attempt: state.failures, outcome: "recovered" });
+    deps.log.info("watch goes on", { path: state.target.path, attempt: state.failures, outcome: "recovered" });
   }
   state.failures = 0;
 }
@@ -164,54 +198,66 @@ function succeeded({ deps, target: { path } }: Context, state: State): void {
 /** The API server no longer knows the version (410): list again. */
 class Expired extends Error {}
 
-const withMeta = z.looseObject({ metadata: objectMeta });
-const page = z.looseObject({
-  metadata: z.looseObject({ resourceVersion: z.string(), continue: z.string().optional() }),
-  // null: how the API server writes an empty list of metadata.
-  items: z.array(withMeta).nullable(),
-});
-
-/** Lists the whole collection, in pages, and delivers it. */
-async function listOnce(context: Context, state: State, signal: AbortSignal): Promise<void> {
-  const { deps, listing, onEvent, times } = context;
-  const { items, version } = await listing(() => collect(context, state, signal));
-  await onEvent({ kind: "listed", items });
-  state.version = version;
-  state.listAgainAt = deps.clock.now() + times.relistMs * (1 - deps.random() * 0.2);
-}
-
-async function collect(
-  { connection, deps, scouting, target }: Context,
-  state: State,
-  signal: AbortSignal,
-): Promise<{ items: ObjectMeta[]; version: string }> {
-  const doing = `list ${target.path}`;
-  const items: ObjectMeta[] = [];
-  let next: string | undefined;
-  for (;;) {
-    signal.throwIfAborted();
-    const query = { ...selector(target), limit: String(PAGE), ...(next ? { continue: next } : {}) };
-    const request = { method: "GET", path: target.path, query, accept: ACCEPT_LIST } as const;
-    const answer = await connection.send(request, signal);
-    // 410 here: the list took so long that its snapshot is gone. The next try begins anew.
-    if (answer.status !== 200) throw classify(answer, doing, deps.clock.now());
-    const { metadata, items: some } = page.parse(json(answer));
+/** Lists the whole collection and delivers it. */
+async function listOnce(context: Context, state: State): Promise<void> {
+  const { connection, deps, listing, scouting, times } = context;
+  const onPage = (): void => {
     state.progress = deps.clock.now();
     scouting.answered();
-    for (const item of some ?? []) items.push(lean(item.metadata));
-    next = metadata.continue;
-    if (!next) return { items, version: metadata.resourceVersion };
-  }
+  };
+  const { items, version } = await listing(() =>
+    cuttable(state, (signal) => listMetadata({ connection, onPage }, state.target, signal)),
+  );
+  await state.onEvent({ kind: "listed", items });
+  state.version = version;
+  state.listIn = Math.ceil(times.relistMs * (1 - deps.random() * 0.2));
+  state.untilListed?.resolve();
+  state.untilListed = undefined;
 }
 
 const watchLine = z.object({ type: z.string(), object: z.unknown() });
 const bookmark = z.looseObject({ metadata: z.looseObject({ resourceVersion: z.string() }) });
 const errorObject = z.looseObject({ code: z.number().optional(), message: z.string().optional() });
 
-/** One watch request, until the server ends it or the list timer runs out; throws when something breaks. */
-async function watchOnce(context: Context, state: State, signal: AbortSignal): Promise<void> {
-  const { connection, deps, target, times } = context;
+/** One watch request, until the server ends it or a list is due; throws when something breaks. */
+async function watchOnce(context: Context, state: State): Promise<void> {
+  const { deps, times } = context;
   const begun = deps.clock.now();
+  let handled = 0;
+  try {
+    const stream = await cuttable(state, (signal) => open(context, state, signal));
+    for (let line = await stream.next(); line !== undefined; line = await stream.next()) {
+      state.progress = deps.clock.now();
+      state.handling = true;
+      await deliver(state, line);
+      if (state.isStopped) return;
+      handled += 1;
+      succeeded(context, state);
+      state.handling = false;
+    }
+  } catch (error) {
+    if (state.listIn <= 0) return;
+    if (error instanceof Expired) state.version = undefined;
+    // One that broke after a long and happy life has no history of failures.
+    if (deps.clock.now() - begun >= times.healthyMs) succeeded(context, state);
+    throw error;
+  } finally {
+    state.stream?.cancel();
+    state.stream = undefined;
+    state.handling = false;
+  }
+  // Opened and ended at once, without a word: something in between does that, and it must not become a hot loop.
+  if (handled === 0 && deps.clock.now() - begun < Math.min(1_000, times.healthyMs)) {
+    throw new TransientError({
+      code: "NeighbourUnavailable",
+      neighbour: "kubernetes",
+      message: `The watch of ${state.target.path} ended as soon as it had begun.`,
+    });
+  }
+}
+
+async function open({ connection, deps, scouting, times }: Context, state: State, signal: AbortSignal) {
+  const { target } = state;
   const query = {
     ...selector(target),
     watch: "true",
@@ -220,73 +266,32 @@ async function watchOnce(context: Context, state: State, signal: AbortSignal): P
     timeoutSeconds: String(Math.round(times.serverSeconds * (1 + deps.random()))),
   };
   const request = { method: "GET", path: target.path, query, accept: METADATA_ONLY } as const;
-  const stream = await connection.stream(request, signal);
-  const quiet = watchdog(stream, times.quietMs);
-  let listIsDue = false;
-  const relist = setTimeout(
-    () => {
-      listIsDue = true;
-      state.listAgainAt = 0;
-      stream.cancel();
-    },
-    Math.max(0, state.listAgainAt - begun),
-  );
-  let handled = 0;
-  try {
-    if (stream.status !== 200) throw await refusal(stream, context);
-    state.progress = deps.clock.now();
-    context.scouting.answered();
-    for await (const line of lines(stream.chunks, () => quiet.feed())) {
-      state.progress = deps.clock.now();
-      // While the handler works no byte is read, which is not the server's silence.
-      quiet.pause();
-      await deliver(context, state, line);
-      signal.throwIfAborted();
-      handled += 1;
-      succeeded(context, state);
-      quiet.feed();
-    }
-  } catch (error) {
-    if (listIsDue) return;
-    if (error instanceof Expired) state.version = undefined;
-    // One that broke after a long and happy life has no history of failures.
-    if (deps.clock.now() - begun >= times.healthyMs) succeeded(context, state);
-    throw error;
-  } finally {
-    clearTimeout(relist);
-    quiet.pause();
-    stream.cancel();
+  const answer = await connection.stream(request, () => (state.quietFor = 0), signal);
+  if ("text" in answer) {
+    if (answer.status === 410) throw new Expired("the version is too old");
+    throw classify(answer, `watch ${target.path}`, deps.clock.now());
   }
-  // Opened and ended at once, without a word: something in between does that, and it must not become a hot loop.
-  if (handled === 0 && deps.clock.now() - begun < Math.min(1_000, times.healthyMs)) {
-    throw new TransientError({
-      code: "NeighbourUnavailable",
-      neighbour: "kubernetes",
-      message: `The watch of ${target.path} ended as soon as it had begun.`,
-    });
-  }
+  // From here on it is ended through the state alone.
+  state.stream = answer;
+  state.quietFor = 0;
+  signal.throwIfAborted();
+  state.progress = deps.clock.now();
+  scouting.answered();
+  return answer;
 }
 
-async function refusal(stream: ApiStream, { deps, target }: Context): Promise<Error> {
-  if (stream.status === 410) return new Expired("the version is too old");
-  const parts: Buffer[] = [];
-  for await (const chunk of stream.chunks) parts.push(chunk);
-  const answer = { status: stream.status, headers: stream.headers(), text: Buffer.concat(parts).toString("utf8") };
-  return classify(answer, `watch ${target.path}`, deps.clock.now());
-}
-
-async function deliver({ onEvent, target }: Context, state: State, line: string): Promise<void> {
+async function deliver(state: State, line: string): Promise<void> {
   const { type, object } = watchLine.parse(JSON.parse(line));
-  if (type === "ERROR") throw sent(errorObject.parse(object), target);
+  if (type === "ERROR") throw sent(errorObject.parse(object), state.target);
   const kind = EVENT_KINDS.get(type);
   if (kind === undefined) {
     // A bookmark has nothing but a version.
     state.version = bookmark.parse(object).metadata.resourceVersion;
     return;
   }
-  const meta = lean(withMeta.parse(object).metadata);
+  const meta = metadataOf(object);
   try {
-    await onEvent({ kind, object: meta });
+    await state.onEvent({ kind, object: meta });
   } catch (error) {
     // It was not taken in: only a list brings it back for sure (a deletion shows as an absence).
     state.version = undefined;
@@ -311,16 +316,6 @@ const EVENT_KINDS = new Map<string, "added" | "modified" | "deleted">([
   ["DELETED", "deleted"],
 ]);
 
-/** managedFields are most of an object's metadata, and nobody here reads them. */
-function lean(meta: ObjectMeta): ObjectMeta {
-  const { managedFields: _managedFields, ...rest } = meta;
-  return rest;
-}
-
-function selector(target: WatchTarget): Record<string, string> {
-  return target.labelSelector === undefined ? {} : { labelSelector: target.labelSelector };
-}
-
 function pauseAfter(error: unknown, state: State, times: WatchTiming, random: Random): number {
   const { first, most } = times.backoffMs;
   const ceiling = Math.min(most, first * 2 ** Math.min(state.failures, 20));
@@ -332,16 +327,4 @@ function pauseAfter(error: unknown, state: State, times: WatchTiming, random: Ra
 /** Nobody answered: the others who watch will find the same. */
 function isSilence(error: unknown): boolean {
   return error instanceof TransientError && error.neighbour === "kubernetes" && error.upstreamStatus === undefined;
-}
-
-/** Ends the stream after `quietMs` without `feed`. */
-function watchdog(stream: ApiStream, quietMs: number): { feed(): void; pause(): void } {
-  let timer: NodeJS.Timeout | undefined;
-  const pause = () => clearTimeout(timer);
-  const feed = () => {
-    clearTimeout(timer);
-    timer = setTimeout(() => stream.cancel(), quietMs);
-  };
-  feed();
-  return { feed, pause };
 }

@@ -1,4 +1,5 @@
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { constants } from "node:http2";
@@ -66,6 +67,19 @@ describe("calls", () => {
     await expect(connection.send(GET, signal)).rejects.toThrow("did not answer within");
   });
 
+  it("have a deadline for the way there too", async () => {
+    const mute = createServer((socket) => socket.on("error", () => undefined).resume());
+    await new Promise<void>((resolve) => mute.listen(0, "127.0.0.1", resolve));
+    const address = mute.address();
+    const port = typeof address === "object" ? address?.port : undefined;
+    const access = { ...server.access, server: new URL(`https://127.0.0.1:${port}`) };
+    connection = makeConnection(access, { clock: systemClock }, { deadlineMs: 50 });
+    await expect(connection.send(GET, signal)).rejects.toThrow("did not answer within");
+    await expect(open()).rejects.toThrow("did not answer within");
+    connection.close();
+    await new Promise((resolve) => mute.close(resolve));
+  });
+
   it("end with the given signal", async () => {
     connect();
     server.next.push(() => undefined);
@@ -119,6 +133,63 @@ describe("calls", () => {
     await connection.send(GET, signal);
     await vi.waitFor(() => expect(connection.sessions()).toBe(0), 15_000);
     expect((await connection.send(GET, signal)).status).toBe(200);
+  });
+});
+
+function open(stop: AbortSignal = signal): ReturnType<Connection["stream"]> {
+  return connection.stream(GET, () => undefined, stop);
+}
+
+describe("streams", () => {
+  it("go on beyond the deadline and the signal of their opening, until they are cancelled", async () => {
+    connect({ deadlineMs: 50 });
+    const stop = new AbortController();
+    const closed = Promise.withResolvers<void>();
+    server.next.push((stream) => {
+      stream.respond({ ":status": 200 });
+      stream.on("close", () => closed.resolve());
+      setTimeout(() => stream.write("late\n"), 120);
+    });
+    const opened = await open(stop.signal);
+    if ("text" in opened) throw new Error("it was refused");
+    stop.abort();
+    expect(await opened.next()).toBe("late");
+    const last = opened.next();
+    opened.cancel();
+    await expect(last).rejects.toThrow("HTTP/2 code 8");
+    await closed.promise;
+  });
+
+  it("end with the signal, and with the deadline, while they are being opened", async () => {
+    connect({ deadlineMs: 50 });
+    server.next.push(
+      () => undefined,
+      () => undefined,
+    );
+    await expect(open()).rejects.toThrow("kubernetes did not answer within 0.05 s.");
+    const stop = new AbortController();
+    const failure = open(stop.signal);
+    stop.abort(new Error("shutting down"));
+    await expect(failure).rejects.toThrow("could not be reached (shutting down)");
+  });
+
+  it("that are refused are a whole answer, for which there is a deadline too", async () => {
+    connect({ deadlineMs: 200 });
+    server.next.push(answer(403, status(403, "Forbidden"), { "retry-after": "7" }));
+    const refused = await open();
+    expect("text" in refused && [refused.status, refused.headers.get("retry-after")]).toEqual([403, "7"]);
+    server.next.push((stream) => {
+      stream.respond({ ":status": 403 });
+      stream.write("{");
+    });
+    await expect(open()).rejects.toThrow("did not answer within");
+  });
+
+  it("that end with their head have no lines", async () => {
+    connect();
+    server.next.push(answer(200, ""));
+    const opened = await open();
+    expect("next" in opened && (await opened.next())).toBeUndefined();
   });
 });
 

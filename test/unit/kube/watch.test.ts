@@ -259,6 +259,34 @@ describe("a watch survives", () => {
     expect(lists()).toBe(1);
   });
 
+  it("its own silence, and leaves the others alone", async () => {
+    start({ quietMs: 200 });
+    await watching();
+    const bookmarks = setInterval(() => server.bookmark(), 20);
+    const list = JSON.stringify({ metadata: { resourceVersion: "100" }, items: null });
+    server.next.push(answer(200, list), (stream) => stream.respond({ ":status": 200 }));
+    const silent = watches.open({ path: COLLECTION }, () => undefined);
+    await silent.synced;
+    await vi.waitFor(() => expect(server.watching()).toBe(2), 5_000);
+    await vi.waitFor(() => expect(watchRequests()).toHaveLength(3), 5_000);
+    await new Promise((resolve) => setTimeout(resolve, 300));
+    clearInterval(bookmarks);
+    expect(watchRequests()).toHaveLength(3);
+  });
+
+  it("a handler that works for longer than silence may last", async () => {
+    const { said } = start({ quietMs: 60 }, async (event) => {
+      if (event.kind === "added") await new Promise((resolve) => setTimeout(resolve, 200));
+    });
+    await watching();
+    const before = watchRequests().length;
+    server.put("a");
+    await vi.waitFor(() => expect(said).toContain("added a"), 5_000);
+    // What opened it anew was silence before the change came, at most.
+    expect(watchRequests().length).toBeLessThanOrEqual(before + 1);
+    expect(said).toEqual(["listed ", "added a"]);
+  });
+
   it("410 in the stream: lists again", async () => {
     const { said } = start();
     await watching();
@@ -329,6 +357,20 @@ describe("a watch lists again", () => {
     const { said } = start({ relistMs: 100 });
     await vi.waitFor(() => expect(said.length).toBeGreaterThan(2), 5_000);
     expect(new Set(said)).toEqual(new Set(["listed a"]));
+  });
+
+  it("on its timer, when the handler that works then has ended", async () => {
+    const order: string[] = [];
+    start({ relistMs: 100 }, async (event) => {
+      order.push(`begin ${event.kind}`);
+      if (event.kind === "added") await new Promise((resolve) => setTimeout(resolve, 300));
+      order.push(`end ${event.kind}`);
+    });
+    await watching();
+    server.put("a");
+    await vi.waitFor(() => expect(order).toContain("end added"), 5_000);
+    await vi.waitFor(() => expect(order.at(-1)).toBe("end listed"), 5_000);
+    for (let at = 0; at < order.length - 1; at += 2) expect(order[at + 1]).toBe(order[at]?.replace("begin", "end"));
   });
 
   it("after the pause that the server asked for", async () => {
