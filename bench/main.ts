@@ -35,8 +35,8 @@ const runs = values.runs === undefined ? sizes.runs : Number(values.runs);
 if (!keepStack) stopStackWhenInterrupted(stackName);
 
 const began = Date.now();
-const seconds = (): string => `${((Date.now() - began) / 1000).toFixed(0)} s`.padStart(7);
-const tell = (what: string): void => console.log(`${seconds()}  ${what}`);
+const since = (): string => `${((Date.now() - began) / 1000).toFixed(0)} s`.padStart(7);
+const tell = (what: string): void => console.log(`${since()}  ${what}`);
 
 interface Measured {
   readonly rows: readonly Row[];
@@ -72,11 +72,14 @@ async function main(): Promise<number> {
   const ground = await openGround(readStackEnv(stackName), sizes, tell);
   const rows: Row[] = [];
   const failures: { part: string; why: string }[] = [];
+  const seconds: Record<string, number> = {};
   const versions = await versionsOf(ground);
   try {
     for (const part of parts) {
       if (wanted !== undefined && !wanted.includes(part.name)) continue;
+      const partBegan = Date.now();
       const measured = await measure(ground, part);
+      seconds[part.name] = Math.round((Date.now() - partBegan) / 1000);
       rows.push(...measured.rows);
       if (measured.failure !== undefined) failures.push({ part: part.name, why: measured.failure });
       if (measured.rows.length > 0) console.log(await table(measured.rows));
@@ -89,6 +92,7 @@ async function main(): Promise<number> {
     at: new Date(began).toISOString(),
     scale,
     minutes: (Date.now() - began) / 60_000,
+    seconds,
     machine,
     versions,
     rows,

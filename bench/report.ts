@@ -13,6 +13,8 @@ export interface Results {
   readonly at: string;
   readonly scale: string;
   readonly minutes: number;
+  /** Of each part. */
+  readonly seconds: Readonly<Record<string, number>>;
   readonly machine: Machine;
   /** By part of the stack, and the commit that was measured. */
   readonly versions: Readonly<Record<string, string>>;

@@ -23,7 +23,7 @@ export const SIZES = {
     singles: 50,
     bursts: [1_000, 5_000],
     burstTenants: 4,
-    pushes: 5,
+    pushes: 3,
     crowds: [1_000, 10_000],
     rows: [10_000, 1_000_000],
     lookups: 200,
