@@ -1,4 +1,7 @@
-/** What both webhooks add to the apply of one person: none configured, two that only say yes, and ours. */
+/**
+ * What both webhooks add to the apply of one person: none configured, two that only say yes, two that say yes and record it
+ * with one INSERT, and ours.
+ */
 import { randomUUID } from "node:crypto";
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
@@ -13,12 +16,13 @@ import type { Ground, Place } from "../ground.ts";
 import type { Part } from "../part.ts";
 import { startFloor } from "./admission.ts";
 
-const applied = z.object({ p50s: z.tuple([z.number(), z.number(), z.number()]) });
+const applied = z.object({ p50s: z.tuple([z.number(), z.number(), z.number(), z.number()]) });
 const KINDS = ["mutatingwebhookconfigurations", "validatingwebhookconfigurations"] as const;
 const PATH = "/apis/admissionregistration.k8s.io/v1";
 const NAME = "unified-rbac";
 const OURS = { name: NAME };
 const YES = { name: "yes" };
+const RECORDING = { name: "recording" };
 
 const configuration = z.looseObject({
   apiVersion: z.string(),
@@ -44,10 +48,12 @@ export const apply: Part = {
       { now: Date.now() },
     );
     const yes = await startFloor({ cert, key });
+    const recording = await startFloor({ cert, key, databaseURL: place.databaseURL });
 
     const unwatched = `${tenant.namespace}-none`;
     const agreed = `${tenant.namespace}-yes`;
-    for (const name of [unwatched, agreed]) {
+    const noted = `${tenant.namespace}-recording`;
+    for (const name of [unwatched, agreed, noted]) {
       await ground.api.send({ method: "POST", path: "/api/v1/namespaces", body: { metadata: { name } } });
     }
     await configure(ground, [
@@ -55,15 +61,16 @@ export const apply: Part = {
         pointedTo(each, { ...OURS, namespace: tenant.namespace, port: webhookPort(ground, product.id) }),
       ),
       ...shipped.map((each) => pointedTo(each, { ...YES, namespace: agreed, port: yes.port, ca })),
+      ...shipped.map((each) => pointedTo(each, { ...RECORDING, namespace: noted, port: recording.port, ca })),
     ]);
-    const paths = [unwatched, agreed, tenant.namespace].map((namespace) =>
+    const paths = [unwatched, agreed, noted, tenant.namespace].map((namespace) =>
       tenant.path.replace(tenant.namespace, namespace),
     );
     for (const path of paths.slice(1)) await untilCalled(ground, path);
 
     let turn = 0;
-    // The three in turn: whatever the machine does meanwhile, it does to all of them.
-    const measure = async (prefix: string, count: number): Promise<[none: number, yes: number, ours: number]> => {
+    // All in turn: whatever the machine does meanwhile, it does to all of them.
+    const measure = async (prefix: string, count: number) => {
       const { p50s } = await askChild(
         "load/applies.ts",
         {
@@ -72,7 +79,7 @@ export const apply: Part = {
           apiVersion: API_VERSION,
           kind: "TenantUser",
           prefix,
-          count: 3 * count,
+          count: paths.length * count,
           concurrency: 1,
         },
         applied,
@@ -84,7 +91,7 @@ export const apply: Part = {
       async run() {
         turn += 1;
         await measure(`w${turn}`, 5);
-        const [none, withYes, withOurs] = await measure(`a${turn}`, ground.sizes.applies);
+        const [none, withYes, withRecord, withOurs] = await measure(`a${turn}`, ground.sizes.applies);
         return [
           { what: "apply, no webhook: p50", unit: "ms", ours: none },
           {
@@ -93,6 +100,12 @@ export const apply: Part = {
             ours: withOurs - none,
             floor: withYes - none,
             goal: { of: "ratio", atMost: 1.5 },
+          },
+          {
+            what: "apply: the same, where the floor's webhook commits one INSERT",
+            unit: "ms",
+            ours: withOurs - none,
+            floor: withRecord - none,
           },
           {
             what: "of that: one row committed by Postgres alone, p50",
@@ -104,6 +117,7 @@ export const apply: Part = {
       async close() {
         await configure(ground, shipped);
         await yes.child.stop();
+        await recording.child.stop();
         await place.close();
       },
     };
@@ -176,7 +190,7 @@ function pointedTo(shipped: Configuration, { name, namespace, port, ca }: Target
 /** These and no others. */
 async function configure({ api }: Ground, wanted: readonly Configuration[]): Promise<void> {
   for (const kind of KINDS) {
-    for (const { name } of [OURS, YES])
+    for (const { name } of [OURS, YES, RECORDING])
       await api.send({ method: "DELETE", path: `${PATH}/${kind}/${name}` }).catch(() => {});
   }
   for (const each of wanted) {
