@@ -2,7 +2,7 @@
 import type { Clock } from "../lib/clock.ts";
 import type { Sensitive } from "../lib/sensitive.ts";
 import { checkRealm } from "./check.ts";
-import type { Server } from "./connection.ts";
+import { type AdminClients, makeAdminClients, type Server } from "./connection.ts";
 import { drifted } from "./drift.ts";
 import { ensureUser, type Parts } from "./ensure.ts";
 import { makeFacts } from "./facts.ts";
@@ -25,6 +25,8 @@ export interface RealmConfig {
   readonly clock: Clock;
   /** PEM. Trusted for this realm's calls alone, beside what the process trusts. */
   readonly caBundle?: string | undefined;
+  /** Shared by all realms of a process; without, this realm has its own. */
+  readonly clients?: AdminClients;
 }
 
 /** Make one per tenant and credential, and keep it: it holds the token and what it knows of the realm. */
@@ -37,7 +39,8 @@ export function makeRealm(config: RealmConfig): Realm {
   };
   const tokens = makeTokens({ ...server, clientID: config.clientID, clientSecret: config.clientSecret, clock });
   const newcomers = makeNewcomers({ clock });
-  const session = makeSession({ server, tokens, clock, away: () => newcomers.forget() });
+  const { clients = makeAdminClients() } = config;
+  const session = makeSession({ server, clients, tokens, clock, away: () => newcomers.forget() });
   const facts = makeFacts({ realm, clock });
   const parts: Parts = {
     realm,

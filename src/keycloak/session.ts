@@ -7,11 +7,11 @@ import { withDeadline } from "../lib/deadline.ts";
 import { isSagaError } from "../lib/errors.ts";
 import { CALL_DEADLINE_MS } from "../lib/http.ts";
 import { classify, NOT_FOUND, notItsOwn } from "./classify.ts";
-import { adminClient, type Server } from "./connection.ts";
+import type { AdminClients, Server } from "./connection.ts";
 import type { Token, Tokens } from "./token.ts";
 
 /**
- * One call. `doing` names it in errors, `answer` is the shape it must have. Throws only SagaErrors.
+ * One call, which `send` waits for. `doing` names it in errors, `answer` is the shape it must have. Throws only SagaErrors.
  * A 401 is answered by one fresh token and one more try (a 401 did nothing), then it is terminal.
  */
 export type Ask = <T>(
@@ -25,6 +25,7 @@ export type Session = (signal: AbortSignal, idempotencyKey?: string) => Ask;
 
 export interface SessionDeps {
   readonly server: Server;
+  readonly clients: AdminClients;
   readonly tokens: Tokens;
   readonly clock: Clock;
   /** A call failed in a way that passes by itself: what was known of Keycloak may be so no longer. */
@@ -41,11 +42,9 @@ export function makeSession(deps: SessionDeps): Session {
         // Kept by `tokens`; asked for at each call, since an operation may outlive its first token.
         const current = await deps.tokens.current(signal);
         token = current;
-        return withDeadline(signal, CALL_DEADLINE_MS, (cut) => {
-          const client = adminClient(deps.server, cut, headers);
-          client.registerTokenProvider({ getAccessToken: () => Promise.resolve(current.value.reveal()) });
-          return send(client);
-        });
+        return withDeadline(signal, CALL_DEADLINE_MS, (cut) =>
+          deps.clients.lend(deps.server, current.value, { signal: cut, headers }, send),
+        );
       };
 
       const failed = (error: unknown): Error => {

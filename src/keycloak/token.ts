@@ -84,7 +84,7 @@ async function logIn(
   const doing = `the login of client ${JSON.stringify(deps.clientID)} to realm ${JSON.stringify(deps.realm)}`;
   const asked = deps.clock.now();
   const accessToken = await withDeadline(signal, CALL_DEADLINE_MS, async (cut) => {
-    const client = adminClient(deps, cut);
+    const client = adminClient(deps, { signal: cut });
     await client.auth({
       grantType: "client_credentials",
       clientId: deps.clientID,

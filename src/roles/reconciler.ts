@@ -7,6 +7,7 @@ import { watchSecrets } from "../heartbeat/secrets.ts";
 import { makeTicker } from "../heartbeat/ticker.ts";
 import { watchUsers } from "../heartbeat/users.ts";
 import { makeRealm } from "../keycloak/client.ts";
+import { makeAdminClients } from "../keycloak/connection.ts";
 import { fromKubeconfig, inCluster } from "../kube/access.ts";
 import { makeCluster } from "../kube/client.ts";
 import { makeConnection } from "../kube/connection.ts";
@@ -119,13 +120,14 @@ export async function runReconciler(
     },
   });
   const limitsOf = makeLimitsByOrigin(clock);
+  const clients = makeAdminClients();
   const tenants = makeTenants({
     cluster,
     openWatch,
     breakers,
     store: tenantStore(pool),
     operatorNamespace: config.operatorNamespace,
-    makeRealm: (settings) => makeRealm({ ...settings, clock }),
+    makeRealm: (settings) => makeRealm({ ...settings, clock, clients }),
     makeGateway: (settings) => {
       if (settings.dialect === "admin-v1") return makeAdminV1Gateway({ ...settings, clock });
       if (config.masterKeys === undefined) {
