@@ -58,23 +58,21 @@ function isObject(value: unknown): value is Record<string, unknown> {
 /** What the API server makes of it before it looks: a default stands where nothing or null was. A copy. */
 function withDefaults(schema: Structural, value: unknown): unknown {
   if (Array.isArray(value)) {
-    const items: readonly unknown[] = value;
-    return items.map((item) => (schema.items ? withDefaults(schema.items, item) : item));
+    const { items } = schema;
+    return items === undefined ? value : value.map((item: unknown) => withDefaults(items, item));
   }
   if (!isObject(value)) return value;
-  const result: Record<string, unknown> = Object.fromEntries(
-    Object.entries(value).filter(([, child]) => child !== undefined),
-  );
+  // Without a prototype, so that a field named __proto__ is one like all others.
+  const result = Object.create(null) as Record<string, unknown>;
+  for (const name of Object.keys(value)) {
+    const child = childOf(schema, name);
+    if (value[name] !== undefined) result[name] = child === undefined ? value[name] : withDefaults(child, value[name]);
+  }
   for (const [name, child] of Object.entries(schema.properties ?? {})) {
     // A person who left `status` out means nothing by it.
-    if (name !== "status" && child.default !== undefined) result[name] ??= child.default;
+    if (name !== "status" && child.default !== undefined) result[name] ??= withDefaults(child, child.default);
   }
-  return Object.fromEntries(
-    Object.entries(result).map(([name, child]) => {
-      const node = childOf(schema, name);
-      return [name, node ? withDefaults(node, child) : child];
-    }),
-  );
+  return result;
 }
 
 function childOf(schema: Structural, name: string): Structural | undefined {
@@ -90,8 +88,7 @@ function inspect(schema: Structural, value: unknown, path: string, found: Violat
     case "string": {
       if (typeof value !== "string") return void say("type", "must be text");
       if (schema.enum && !schema.enum.includes(value)) say("enum", `must be one of ${schema.enum.join(", ")}`);
-      // Characters as the API server counts them: code points.
-      const { length } = Array.from(value);
+      const length = codePoints(value);
       if (minLength !== undefined && length < minLength) {
         say("minLength", length === 0 ? "must not be empty" : `must have at least ${minLength} characters`);
       }
@@ -143,6 +140,17 @@ function inspect(schema: Structural, value: unknown, path: string, found: Violat
     default:
       return type satisfies never;
   }
+}
+
+/** Characters as the API server counts them. */
+function codePoints(text: string): number {
+  let count = 0;
+  for (let at = 0; at < text.length; at += 1) {
+    // The second half of a pair is no character of its own.
+    if ((text.codePointAt(at) ?? 0) > 0xffff) at += 1;
+    count += 1;
+  }
+  return count;
 }
 
 /** Fields are joined by a dot, entries of a map stand in brackets. */
