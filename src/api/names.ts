@@ -1,5 +1,5 @@
 /** Names that are computed, never looked up: the same input gives the same name on every replica and after every loss. */
-import { createHash } from "node:crypto";
+import { hash } from "node:crypto";
 import { DNS_LABEL, UUID } from "./rules/patterns.ts";
 
 declare const brand: unique symbol;
@@ -54,11 +54,8 @@ export function canonicalEmail(email: string): string {
 
 /** A name-based uuid (RFC 9562, version 5). */
 export function uuidV5(namespace: string, name: string): SagaUUID {
-  const bytes = createHash("sha1")
-    .update(Buffer.from(namespace.replaceAll("-", ""), "hex"))
-    .update(name, "utf8")
-    .digest()
-    .subarray(0, 16);
+  const named = Buffer.concat([Buffer.from(namespace.replaceAll("-", ""), "hex"), Buffer.from(name, "utf8")]);
+  const bytes = hash("sha1", named, "buffer").subarray(0, 16);
   bytes.writeUInt8((bytes.readUInt8(6) & 0x0f) | 0x50, 6);
   bytes.writeUInt8((bytes.readUInt8(8) & 0x3f) | 0x80, 8);
   const hex = bytes.toString("hex");

@@ -130,6 +130,8 @@ function toLibrary(options: ConnectOptions, retryMs: number): ConnectionOptions 
     ignoreAuthErrorAbort: true,
     // A silent partition is noticed within 15 s.
     pingInterval: 5000,
+    // Where each request came from is not told by a stack of its own: these cost as much as the publishing.
+    noAsyncTraces: true,
     maxPingOut: 2,
     ...(urls.some((url) => url.protocol === "tls:") ? { tls: {} } : {}),
     ...(login === undefined
