@@ -99,7 +99,7 @@ async function main(): Promise<number> {
     failures,
   };
   console.log(await table(rows));
-  const file = writeResults(results);
+  const file = writeResults(results, wanted === undefined);
   if (wanted === undefined && scale === "full" && !values["no-doc"]) await writePage(results, file);
   const missed = rows.filter(({ met }) => met === false).length;
   tell(`${rows.length} rows, ${missed} goals missed, ${failures.length} parts failed; ${file}`);

@@ -79,10 +79,11 @@ function goalText({ of, atLeast, atMost }: Goal, unit: Unit): string {
   }
 }
 
-/** Resolves with the file's path, relative to the project. */
-export function writeResults(results: Results): string {
+/** Gives the file's path, relative to the project. `isWhole`: no part was left out. */
+export function writeResults(results: Results, isWhole: boolean): string {
   mkdirSync(FOLDER, { recursive: true });
-  const file = join(FOLDER, `${results.at.slice(0, 16).replaceAll(":", "")}-${results.scale}.json`);
+  const name = `${results.at.slice(0, 16).replaceAll(":", "")}-${results.scale}${isWhole ? "" : "-parts"}.json`;
+  const file = join(FOLDER, name);
   writeFileSync(file, `${JSON.stringify(results, null, 2)}\n`);
   return relative(projectRoot, file);
 }
@@ -100,10 +101,11 @@ export function lastOfAnotherDay(at: string): Results | undefined {
 export function comparison(before: Results, now: Results): string[] {
   const { compared, apart, verdicts } = agreement(before.rows, now.rows);
   const whose = `the run of ${before.at.slice(0, 10)} (commit ${before.versions["commit"] ?? "unknown"})`;
+  const verdict = verdicts.length === 0 ? "" : ` Another verdict: ${verdicts.join("; ")}.`;
   return [
-    `Beside ${whose}: of ${compared} rows that both measured several times, ${compared - apart.length} agree within the spreads printed.`,
-    ...(verdicts.length === 0 ? [] : [`Another verdict: ${verdicts.join("; ")}.`]),
-    ...apart.map((each) => `\n- ${each.what}: ${shown(each.now, each.unit)}, before ${shown(each.before, each.unit)}`),
+    `Beside ${whose}: of ${compared} rows that both measured several times, ${compared - apart.length} agree within the spreads printed.${verdict}`,
+    "",
+    ...apart.map((each) => `- ${each.what}: ${shown(each.now, each.unit)}, before ${shown(each.before, each.unit)}`),
   ];
 }
 

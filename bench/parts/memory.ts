@@ -14,7 +14,8 @@ const ROLES = ["webhook", "reconciler"] as const;
 type Role = (typeof ROLES)[number];
 type Memory = Readonly<Record<Role, number>>;
 
-const SETTLE_MS = 10_000;
+/** What a start leaves behind V8 collects when it has had nothing to do for some ten seconds: before that it is counted too. */
+const SETTLE_MS = 20_000;
 /** What nobody here asks for would find people whom no neighbour knows, and begin to mend. */
 const WITHOUT_DRIFT = { DRIFT_SECONDS: "86400" };
 const KIB_PER_MIB = 1024;

@@ -12,7 +12,10 @@ import type { Part } from "../part.ts";
 
 /** What one Tenant may have. */
 const NAMESPACES_A_TENANT = 60;
-const SETTLE_MS = 6_000;
+/** Until V8 has collected what a start left behind, which it does after some ten idle seconds. */
+const SETTLE_MS = 20_000;
+/** For the API server to let go of watches that were closed. */
+const LET_GO_MS = 6_000;
 const SECRETS_EVERYWHERE = "bench-secrets";
 const opened = z.object({ open: z.number() });
 
@@ -165,7 +168,7 @@ async function untilClosed(ground: Ground): Promise<void> {
     if (tries === 120) throw new Error("watches of an earlier measurement stay open");
     await sleep(500);
   }
-  await sleep(SETTLE_MS);
+  await sleep(LET_GO_MS);
 }
 
 function namespace(name: string): object {
