@@ -18,6 +18,8 @@ export interface Server {
   readonly dispatcher: Dispatcher | undefined;
 }
 
+const ARGUMENTS = { catchNotFound: false };
+
 /** How one call is made. */
 export interface CallOptions {
   readonly signal: AbortSignal;
@@ -30,7 +32,7 @@ export function adminClient(server: Server, call: CallOptions): KeycloakAdminCli
     baseUrl: server.url,
     realmName: server.realm,
     requestOptions: requestOptions(server, call),
-    requestArgOptions: { catchNotFound: false },
+    requestArgOptions: ARGUMENTS,
   });
 }
 
@@ -59,8 +61,8 @@ interface Lent {
 export function makeAdminClients(): AdminClients {
   const idle: Lent[] = [];
 
-  function make(server: Server, call: CallOptions): Lent {
-    const lent: Lent = { client: adminClient(server, call), token: undefined };
+  function make(): Lent {
+    const lent: Lent = { client: new KeycloakAdminClient({ requestArgOptions: ARGUMENTS }), token: undefined };
     lent.client.registerTokenProvider({
       getAccessToken: async () => {
         if (lent.token === undefined) throw new Error("a call to Keycloak outlived its client");
@@ -72,7 +74,7 @@ export function makeAdminClients(): AdminClients {
 
   return {
     async lend(server, token, call, use) {
-      const lent = idle.pop() ?? make(server, call);
+      const lent = idle.pop() ?? make();
       const { url: baseUrl, realm: realmName } = server;
       lent.client.setConfig({ baseUrl, realmName, requestOptions: requestOptions(server, call) });
       lent.token = token;

@@ -15,6 +15,12 @@ const otherwise = (object: string, chosen: string): string => `
     update user_provision_state set voided_at = now(), due_at = null, updated_at = now()
     where object_uid = ${object} and sme_user_uuid <> ${chosen} and coalesce(confirmed_at, voided_at) is null)`;
 
+/** Parameters 1 to 8 of both. */
+function chosenFor(applicant: Applicant, uuid: string): unknown[] {
+  const { tenantID, email, clusterID, uid, namespace, name, createdAt } = applicant;
+  return [uuid, tenantID, email, clusterID, uid, namespace, name, createdAt];
+}
+
 /** Makes the row of an object. */
 export async function bindNew(client: PoolClient, applicant: Applicant, uuid: string): Promise<Binding> {
   const { rows } = await client.query<RawRow>({
@@ -23,16 +29,7 @@ export async function bindNew(client: PoolClient, applicant: Applicant, uuid: st
            insert into user_provision_state (sme_user_uuid, sme_tenant_id, email, cluster_id, object_uid,
              object_namespace, object_name, object_created_at, confirmed_at, due_at)
            values ($1, $2, $3, $4, $5, $6, $7, $8, now(), now()) returning *`,
-    values: [
-      uuid,
-      applicant.tenantID,
-      applicant.email,
-      applicant.clusterID,
-      applicant.uid,
-      applicant.namespace,
-      applicant.name,
-      applicant.createdAt,
-    ],
+    values: chosenFor(applicant, uuid),
   });
   return { kind: "bound", row: sagaRow(rows[0] as RawRow), returned: false };
 }
@@ -61,14 +58,7 @@ export async function bindTo(client: PoolClient, applicant: Applicant, row: Saga
         rotation = case when $11 then jsonb_build_object('toGeneration', key_generation, 'at', to_jsonb(now())) else rotation end
       where sme_user_uuid = $1 returning *`,
     values: [
-      row.uuid,
-      applicant.tenantID,
-      applicant.email,
-      applicant.clusterID,
-      applicant.uid,
-      applicant.namespace,
-      applicant.name,
-      applicant.createdAt,
+      ...chosenFor(applicant, row.uuid),
       past ? JSON.stringify({ reason: "recovered", generation: -1, step: "keycloak", attempt: 0, done: false }) : null,
       purged,
       purged && row.newapiUserID !== undefined,

@@ -12,6 +12,7 @@ import { makePool, type Pool } from "../../src/store/pool.ts";
 import { loadSaga } from "../../src/store/sagas.ts";
 import { listWaiting } from "../../src/store/waiting.ts";
 import { type Books, books, fill, read, timeless } from "../support/books.ts";
+import { applicant } from "../support/builders.ts";
 import { freshDatabase, type TestDatabase } from "../support/postgres.ts";
 import { statementJournal } from "../support/statementJournal.ts";
 
@@ -33,22 +34,6 @@ afterEach(async () => {
 });
 
 const nobody = (): Promise<undefined> => Promise.resolve(undefined);
-
-function applicant(given: Partial<Applicant> = {}): Applicant {
-  const name = given.name ?? "ada";
-  return {
-    uid: randomUUID(),
-    namespace: "tenant-a",
-    name,
-    createdAt: new Date("2026-05-01T10:00:00Z"),
-    tenantID: "acme",
-    email: `${name}@example.com`,
-    pin: undefined,
-    maxUsers: undefined,
-    clusterID: "c1",
-    ...given,
-  };
-}
 
 /** As admission records it. */
 async function propose(of: Applicant, uuid: string = candidateUUID(of.tenantID, of.email)): Promise<void> {

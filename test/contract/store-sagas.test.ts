@@ -34,10 +34,9 @@ import {
 } from "../../src/store/sightings.ts";
 import { readStanding } from "../../src/store/standing.ts";
 import { openWorkerSession, type WorkerSession } from "../../src/store/workerSession.ts";
+import { applicant, CLUSTER } from "../support/builders.ts";
 import { freshDatabase, type TestDatabase } from "../support/postgres.ts";
 import { statementJournal } from "../support/statementJournal.ts";
-
-const CLUSTER = "0c000000-0000-4000-8000-000000000001";
 
 let database: TestDatabase;
 let pool: Pool;
@@ -60,22 +59,6 @@ async function worker(): Promise<WorkerSession> {
   const session = await openWorkerSession(database.url, "test worker");
   sessions.push(session);
   return session;
-}
-
-function applicant(given: Partial<Applicant> = {}): Applicant {
-  const name = given.name ?? "ada";
-  return {
-    uid: randomUUID(),
-    namespace: "tenant-a",
-    name,
-    createdAt: new Date("2026-05-01T10:00:00Z"),
-    tenantID: "acme",
-    email: `${name}@example.com`,
-    pin: undefined,
-    maxUsers: undefined,
-    clusterID: CLUSTER,
-    ...given,
-  };
 }
 
 const nobody = (): Promise<undefined> => Promise.resolve(undefined);

@@ -1,4 +1,5 @@
 /** Rows, objects and views as tests need them: everything has a likely value, and a test names what it is about. */
+import { randomUUID } from "node:crypto";
 import {
   ANNOTATION_REQUESTED_AT,
   ANNOTATION_ROTATE_REQUESTED_AT,
@@ -17,6 +18,7 @@ import {
 import type { Sight, TenantView, View } from "../../src/saga/decide.ts";
 import { desire, refusal } from "../../src/saga/desired.ts";
 import { type Handled, NOTHING_MANAGED, type SagaRow } from "../../src/saga/row.ts";
+import type { Applicant } from "../../src/store/bindings.ts";
 
 export const NOW = new Date("2026-05-01T12:00:00.000Z");
 export const CLUSTER = "0c000000-0000-4000-8000-000000000001";
@@ -225,6 +227,23 @@ export function view(given: Partial<View> = {}): View {
     clusterID: CLUSTER,
     waiter: false,
     closed: {},
+    ...given,
+  };
+}
+
+/** An object that asks for a row: Ada's, or whoever is named. */
+export function applicant(given: Partial<Applicant> = {}): Applicant {
+  const name = given.name ?? "ada";
+  return {
+    uid: randomUUID(),
+    namespace: "tenant-a",
+    name,
+    createdAt: new Date("2026-05-01T10:00:00Z"),
+    tenantID: "acme",
+    email: `${name}@example.com`,
+    pin: undefined,
+    maxUsers: undefined,
+    clusterID: CLUSTER,
     ...given,
   };
 }
