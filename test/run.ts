@@ -6,13 +6,15 @@
 import { spawn } from "node:child_process";
 import { mkdtemp, readFile, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
-import { join } from "node:path";
+import { join, relative } from "node:path";
 import * as z from "zod";
 import { obtain, startStack, stopStack } from "../stack/index.ts";
 
 interface Tally {
   passed: number;
   failed: number;
+  /** What failed, one line each: said once more at the end, where a long run's reader looks. */
+  broken: string[];
 }
 
 const CHECKS: readonly (readonly [string, readonly string[]])[] = [
@@ -26,10 +28,21 @@ const report = z.object({
   numPassedTests: z.int(),
   numFailedTests: z.int(),
   numPendingTests: z.int(),
-  testResults: z.array(z.object({ status: z.string(), assertionResults: z.array(z.unknown()) })),
+  testResults: z.array(
+    z.object({
+      name: z.string(),
+      status: z.string(),
+      message: z.string(),
+      assertionResults: z.array(
+        z.object({ fullName: z.string(), status: z.string(), failureMessages: z.array(z.string()).nullish() }),
+      ),
+    }),
+  ),
 });
 
-const tallied = z.object({ passed: z.int(), failed: z.int() });
+const tallied = z.object({ passed: z.int(), failed: z.int(), broken: z.array(z.string()) });
+
+const failure = (what: string): Tally => ({ passed: 0, failed: 1, broken: [what] });
 
 const stackName = process.env["STACK_NAME"] ?? `test-${process.pid}`;
 const keep = process.env["STACK_NAME"] !== undefined;
@@ -55,18 +68,21 @@ function run(command: readonly string[], env: NodeJS.ProcessEnv = {}): Promise<n
 }
 
 async function check(): Promise<Tally> {
-  const tally: Tally = { passed: 0, failed: 0 };
+  const tally: Tally = { passed: 0, failed: 0, broken: [] };
   for (const [name, command] of CHECKS) {
     const code = stopping.signal.aborted ? 1 : await run(command);
     console.log(`${code === 0 ? "ok    " : "FAILED"} ${name}`);
     tally[code === 0 ? "passed" : "failed"] += 1;
+    if (code !== 0) tally.broken.push(`check: ${name}`);
   }
   return tally;
 }
 
+const firstLine = (text: string): string => (text.split("\n")[0] ?? "").slice(0, 300);
+
 /** A file that could not be loaded counts as one failure: it has no tests to count. */
 async function vitest(project: string): Promise<Tally> {
-  if (stopping.signal.aborted) return { passed: 0, failed: 1 };
+  if (stopping.signal.aborted) return failure(`the tests of "${project}": stopped before`);
   const folder = await mkdtemp(join(tmpdir(), "unified-rbac-report-"));
   const file = join(folder, "report.json");
   try {
@@ -78,12 +94,26 @@ async function vitest(project: string): Promise<Tally> {
     const unloaded = testResults.filter((result) => result.status === "failed" && result.assertionResults.length === 0);
     // A skipped test proves nothing: it counts as failed.
     const failed = numFailedTests + numPendingTests + unloaded.length;
-    return { passed: numPassedTests, failed: code !== 0 && failed === 0 ? 1 : failed };
+    const broken = [
+      ...testResults.flatMap(({ name, assertionResults }) =>
+        assertionResults
+          .filter(({ status }) => status !== "passed")
+          .map(({ fullName, status, failureMessages }) =>
+            [`${relative(".", name)}: ${fullName}`, firstLine(failureMessages?.[0] ?? status)].join(": "),
+          ),
+      ),
+      ...unloaded.map(({ name, message }) => `${relative(".", name)}: ${firstLine(message)}`),
+    ];
+    if (code === 0 || failed > 0) return { passed: numPassedTests, failed, broken };
+    return {
+      passed: numPassedTests,
+      failed: 1,
+      broken: [`vitest ended with ${code}, though no test of "${project}" failed`],
+    };
   } catch (error) {
-    console.error(
-      `The tests of "${project}" gave no report: ${error instanceof Error ? error.message : String(error)}`,
+    return failure(
+      `the tests of "${project}" gave no report: ${error instanceof Error ? error.message : String(error)}`,
     );
-    return { passed: 0, failed: 1 };
   } finally {
     await rm(folder, { recursive: true, force: true });
   }
@@ -91,7 +121,7 @@ async function vitest(project: string): Promise<Tally> {
 
 /** Each run has a seed of its own, which it prints. */
 async function crash(): Promise<Tally> {
-  if (stopping.signal.aborted) return { passed: 0, failed: 1 };
+  if (stopping.signal.aborted) return failure("the crash proof: stopped before");
   const folder = await mkdtemp(join(tmpdir(), "unified-rbac-crash-"));
   const file = join(folder, "tally.json");
   try {
@@ -99,8 +129,7 @@ async function crash(): Promise<Tally> {
     await run(command, { STACK_NAME: stackName });
     return tallied.parse(JSON.parse(await readFile(file, "utf8")));
   } catch {
-    console.error("The crash proof came to no end.");
-    return { passed: 0, failed: 1 };
+    return failure("the crash proof came to no end");
   } finally {
     await rm(folder, { recursive: true, force: true });
   }
@@ -110,13 +139,12 @@ async function crash(): Promise<Tally> {
 async function onTheStack(parts: readonly (() => Promise<Tally>)[]): Promise<Tally[]> {
   const done: Tally[] = [];
   try {
-    if ((await run(["npm", "run", "--silent", "build"])) !== 0) return [{ passed: 0, failed: 1 }];
+    if ((await run(["npm", "run", "--silent", "build"])) !== 0) return [failure("the build")];
     await startStack({ name: stackName });
     for (const part of parts) done.push(await part());
     return done;
   } catch (error) {
-    console.error(error instanceof Error ? error.message : String(error));
-    return [...done, { passed: 0, failed: 1 }];
+    return [...done, failure(error instanceof Error ? error.message : String(error))];
   } finally {
     if (!keep) await stopStack(stackName);
   }
@@ -139,9 +167,7 @@ if (chosen.includes("check")) tallies.push(await check());
 if (onStack.length > 0) await obtain();
 if (chosen.includes("unit")) tallies.push(await vitest("unit"));
 if (onStack.length > 0) tallies.push(...(await onTheStack(onStack)));
-const total = tallies.reduce((sum, tally) => ({
-  passed: sum.passed + tally.passed,
-  failed: sum.failed + tally.failed,
-}));
-console.log(`${total.passed} passed, ${total.failed} failed`);
-process.exit(total.failed === 0 ? 0 : 1);
+const sum = (of: "passed" | "failed"): number => tallies.reduce((all, tally) => all + tally[of], 0);
+for (const what of tallies.flatMap(({ broken }) => broken)) console.log(`FAILED ${what}`);
+console.log(`${sum("passed")} passed, ${sum("failed")} failed`);
+process.exit(sum("failed") === 0 ? 0 : 1);

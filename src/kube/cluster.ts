@@ -55,7 +55,12 @@ export interface Cluster {
   removeFinalizer(user: TenantUser, signal: AbortSignal): Promise<void>;
 
   listTenants(signal: AbortSignal): Promise<Tenant[]>;
-  applyTenantStatus(tenant: Tenant, status: TenantStatus, signal: AbortSignal): Promise<boolean>;
+  getTenant(name: string, signal: AbortSignal): Promise<Tenant | undefined>;
+  /**
+   * Like {@link applyTenantUserStatus}, but applied again when the object moved meanwhile. Its new resourceVersion; undefined:
+   * gone.
+   */
+  applyTenantStatus(tenant: Tenant, status: TenantStatus, signal: AbortSignal): Promise<string | undefined>;
   /** Adds or removes the finalizer of a Tenant (it cannot vanish under its users). Its new resourceVersion, if it is known. */
   setTenantFinalizer(tenant: Tenant, present: boolean, signal: AbortSignal): Promise<string | undefined>;
 

@@ -11,6 +11,7 @@ import {
   VERSION,
 } from "../api/meta.ts";
 import { ConflictError, TerminalError } from "../lib/errors.ts";
+import type { HttpAnswer } from "../lib/http.ts";
 import { type Connection, METADATA_ONLY } from "./connection.ts";
 import { ask, type Exchange, moved, read } from "./exchange.ts";
 
@@ -56,7 +57,7 @@ const ATTEMPTS = 4;
 
 /**
  * Server-side apply of the whole status, forced: it is ours alone, so a change of anything else is no reason to give way.
- * False when the object is gone or the name belongs to another object by now.
+ * The answer's body is the object; undefined when it is gone or the name belongs to another object by now.
  *
  * The guard is the resourceVersion, which names one object at one moment. A uid in the body guards nothing: the status
  * endpoint takes the metadata from the stored object before it compares them (kube-apiserver 1.37 answers 200).
@@ -67,7 +68,7 @@ export async function applyStatus(
   status: object,
   signal: AbortSignal,
   attempts = ATTEMPTS,
-): Promise<boolean> {
+): Promise<HttpAnswer | undefined> {
   const { name, namespace, uid } = object.metadata;
   let { resourceVersion } = object.metadata;
   // Without one the apply would guard nothing.
@@ -84,12 +85,12 @@ export async function applyStatus(
       },
     };
     try {
-      return (await ask(connection, exchange, signal)) !== undefined;
+      return await ask(connection, exchange, signal);
     } catch (error) {
       if (!(error instanceof ConflictError) || attempt >= attempts) throw error;
     }
     const live = await look(connection, object, signal);
-    if (live === undefined || live.uid !== uid) return false;
+    if (live === undefined || live.uid !== uid) return undefined;
     resourceVersion = live.resourceVersion;
   }
 }

@@ -1,16 +1,18 @@
-/** Tenants: few, so they are always read whole. */
+/** Tenants. */
 import * as z from "zod";
 import { FINALIZER } from "../api/meta.ts";
 import { liveTenant } from "../api/tenant.ts";
 import type { Cluster } from "./cluster.ts";
-import type { Connection } from "./connection.ts";
-import { listAll, moved, readOwn } from "./exchange.ts";
-import { addFinalizer, applyStatus, collectionPath, label, removeFinalizer } from "./objects.ts";
+import { type Connection, json } from "./connection.ts";
+import { ask, listAll, moved, readOwn } from "./exchange.ts";
+import { addFinalizer, applyStatus, collectionPath, label, objectPath, removeFinalizer } from "./objects.ts";
 
-type Tenants = Pick<Cluster, "listTenants" | "applyTenantStatus" | "setTenantFinalizer">;
+type Tenants = Pick<Cluster, "listTenants" | "getTenant" | "applyTenantStatus" | "setTenantFinalizer">;
 
 const versioned = z.looseObject({ metadata: z.looseObject({ resourceVersion: z.string() }) });
 const named = z.looseObject({ metadata: z.looseObject({ name: z.string() }) });
+
+const versionOf = (object: unknown): string | undefined => versioned.safeParse(object).data?.metadata.resourceVersion;
 
 export function makeTenants(connection: Connection): Tenants {
   return {
@@ -22,7 +24,16 @@ export function makeTenants(connection: Connection): Tenants {
         return readOwn(liveTenant, item, `Tenant ${data?.metadata.name ?? "without a name"}`);
       });
     },
-    applyTenantStatus: (tenant, status, signal) => applyStatus(connection, tenant, status, signal),
+    async getTenant(name, signal) {
+      const doing = `get tenants ${name}`;
+      const request = { method: "GET", path: objectPath("Tenant", { name }) } as const;
+      const answer = await ask(connection, { doing, request }, signal);
+      return answer === undefined ? undefined : readOwn(liveTenant, json(answer), `Tenant ${name}`);
+    },
+    async applyTenantStatus(tenant, status, signal) {
+      const answer = await applyStatus(connection, tenant, status, signal);
+      return answer === undefined ? undefined : versionOf(json(answer));
+    },
     async setTenantFinalizer(tenant, present, signal) {
       if (!present) {
         await removeFinalizer(connection, tenant, signal);
@@ -31,7 +42,7 @@ export function makeTenants(connection: Connection): Tenants {
       if (tenant.metadata.finalizers?.includes(FINALIZER)) return undefined;
       const answer = await addFinalizer(connection, tenant, signal);
       if (answer === undefined) throw moved(label(tenant));
-      return versioned.safeParse(answer).data?.metadata.resourceVersion;
+      return versionOf(json(answer));
     },
   };
 }

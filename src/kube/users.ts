@@ -27,7 +27,9 @@ export function makeUsers(connection: Connection): Users {
     },
     // Once: a worker that comes late must not cover the status of the one who took over. Whoever moved the object has
     // touched its row, and is answered by the next claim.
-    applyTenantUserStatus: (user, status, signal) => applyStatus(connection, user, status, signal, 1),
+    async applyTenantUserStatus(user, status, signal) {
+      return (await applyStatus(connection, user, status, signal, 1)) !== undefined;
+    },
     async addFinalizer(user, signal) {
       if (user.metadata.finalizers?.includes(FINALIZER)) return user;
       const answer = await addFinalizer(connection, user, signal);

@@ -10,6 +10,8 @@ import { type ClientFactories, makeTenantClients } from "./tenantClients.ts";
 /** One living Tenant, as this process knows it. */
 export interface KnownTenant {
   tenant: Tenant;
+  /** The resourceVersion that the watch told of when only the status had been written, by whomever. */
+  heard: string | undefined;
   acceptance: Acceptance;
   /** Undefined: nothing of it is accepted. */
   candidate: Candidate | undefined;
@@ -43,6 +45,7 @@ export type Sighting = Pick<KnownTenant, "tenant" | "acceptance" | "usage" | "mi
 export function makeKnown(sighting: Sighting, factories: ClientFactories): KnownTenant {
   return {
     ...sighting,
+    heard: undefined,
     candidate: undefined,
     published: undefined,
     announced: undefined,
@@ -61,6 +64,11 @@ export function makeKnown(sighting: Sighting, factories: ClientFactories): Known
 /** The results that are about what the Tenant is now. */
 export function checksOf(each: KnownTenant): Checks | undefined {
   return each.checks?.key === each.candidate?.checkKey ? each.checks?.results : undefined;
+}
+
+/** Something of it waits for people to be gone. */
+export function waitsForPeople({ tenant, acceptance }: KnownTenant): boolean {
+  return tenant.metadata.deletionTimestamp !== undefined || acceptance.refusals.length > 0;
 }
 
 /** Publishes what has become known, and notes which rows must look again because of it. */

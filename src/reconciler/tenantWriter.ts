@@ -91,8 +91,11 @@ export function makeTenantWriter({ cluster, store, clock, log }: WriterDeps) {
       new Date(clock.now()),
     );
     if (sameTenantStatus(previous, status, options)) return;
-    if (!(await cluster.applyTenantStatus(tenant, status, signal))) return;
-    each.tenant = { ...each.tenant, status };
+    const resourceVersion = await cluster.applyTenantStatus(tenant, status, signal);
+    if (resourceVersion === undefined) return;
+    // If it was read again meanwhile, the watch tells which version is the last.
+    const metadata = each.tenant === tenant ? { ...tenant.metadata, resourceVersion } : each.tenant.metadata;
+    each.tenant = { ...each.tenant, metadata, status };
     await announce(each, previous, status, signal);
   }
 

@@ -1,18 +1,18 @@
 import pLimit from "p-limit";
-import { API_VERSION, KINDS } from "../api/meta.ts";
+import { API_VERSION, KINDS, type ObjectMeta } from "../api/meta.ts";
 import type { Tenant, TenantSpec } from "../api/tenant.ts";
-import type { Cluster, OpenWatch } from "../kube/cluster.ts";
+import type { Cluster, OpenWatch, WatchEvent } from "../kube/cluster.ts";
 import type { Clock, Random } from "../lib/clock.ts";
 import type { Log } from "../lib/log.ts";
 import { accept, type Acceptance, claimant, realmKey } from "../saga/accept.ts";
-import { checkKey, revision } from "../saga/revision.ts";
+import { checkKey, revision, sameJSON } from "../saga/revision.ts";
 import { blocking, type Checks, conclusive } from "../saga/tenantReport.ts";
 import type { StoredTenant, TenantStore, TenantUsage } from "../store/tenants.ts";
 import { originAt, type TenantAccess, type TenantRegistry } from "./access.ts";
 import { makeAlarm } from "./alarm.ts";
 import type { Breakers } from "./breakers.ts";
 import { makeCredentials } from "./credentials.ts";
-import { checksOf, type KnownTenant, makeKnown, settle } from "./knownTenant.ts";
+import { checksOf, type KnownTenant, makeKnown, settle, waitsForPeople } from "./knownTenant.ts";
 import { sameAccess } from "./tenantAccess.ts";
 import { makeTenantChecks } from "./tenantChecks.ts";
 import type { ClientFactories } from "./tenantClients.ts";
@@ -30,8 +30,8 @@ export interface Tenants extends TenantRegistry {
   run(signal: AbortSignal): Promise<void>;
   /** Called after the tenant's rows were made due: look again at what waits, and at what is due. */
   onChange(callback: (change: TenantChange) => void): void;
-  /** Look at all Tenants soon: who uses them may have changed. */
-  look(): void;
+  /** One of this tenant's people is gone for good: what waited for that is looked at. */
+  released(tenantID: string): void;
   /** People of this tenant came to another state: soon, and not more often than every few seconds, they are counted. */
   counted(tenantID: string): void;
   /** Ask this tenant's neighbours at once: a call of it was refused. */
@@ -48,7 +48,7 @@ export interface Tenants extends TenantRegistry {
 
 export interface TenantDeps extends ClientFactories, WriterDeps {
   readonly cluster: WriterDeps["cluster"] &
-    Pick<Cluster, "listTenants" | "getSecret" | "namespaceActive" | "missingSecretRights">;
+    Pick<Cluster, "listTenants" | "getTenant" | "getSecret" | "namespaceActive" | "missingSecretRights">;
   readonly openWatch: OpenWatch;
   readonly breakers: Pick<Breakers, "ask" | "success" | "failure">;
   readonly store: TenantStore;
@@ -324,22 +324,51 @@ export function makeTenants(deps: TenantDeps): Tenants {
     return [...known.values()].find(({ acceptance }) => acceptance.accepted?.tenantID === tenantID);
   }
 
-  function startCounts(signal: AbortSignal): void {
+  /** Of one Tenant each: its people are counted, or its status, which somebody wrote, is read. */
+  function startRefreshes(signal: AbortSignal): void {
     for (const each of known.values()) {
-      if (each.countAt === undefined || each.countAt > clock.now()) continue;
-      each.countAt = undefined;
-      const run = count(each, signal)
-        .catch((error: unknown) => log.debug("a tenant's users could not be counted; the next look does", { error }))
+      const moved = each.heard !== undefined && each.heard !== each.tenant.metadata.resourceVersion;
+      const counts = each.countAt !== undefined && each.countAt <= clock.now();
+      each.heard = undefined;
+      if (!moved && !counts) continue;
+      if (counts) each.countAt = undefined;
+      const run = refresh(each, { moved, counts }, signal)
+        .catch((error: unknown) => log.debug("a Tenant could not be looked at; the next look does", { error }))
         .finally(() => checking.delete(run));
       checking.add(run);
     }
   }
 
-  async function count(each: KnownTenant, signal: AbortSignal): Promise<void> {
+  async function refresh(
+    each: KnownTenant,
+    { moved, counts }: { readonly moved: boolean; readonly counts: boolean },
+    signal: AbortSignal,
+  ): Promise<void> {
+    if (moved && !(await reread(each, signal))) return;
     const id = each.acceptance.accepted?.tenantID;
-    if (id === undefined) return;
-    each.usage = (await store.tenantUsage(id)).get(id) ?? UNUSED;
-    await write(each, { butUsers: false }, signal);
+    if (id !== undefined) each.usage = (await store.tenantUsage(id)).get(id) ?? UNUSED;
+    await write(each, { butUsers: !counts }, signal);
+  }
+
+  /** False: it is another one by now, which the watch tells of as well. */
+  async function reread(each: KnownTenant, signal: AbortSignal): Promise<boolean> {
+    const before = each.tenant;
+    const tenant = await cluster.getTenant(before.metadata.name, signal);
+    if (tenant === undefined || !sameButStatus(tenant.metadata, before.metadata)) return false;
+    // Whoever read it meanwhile has it as new, or the watch will tell.
+    if (each.tenant === before) each.tenant = tenant;
+    // Another replica knows already that something else is in force.
+    if (!sameJSON(tenant.status?.accepted, each.acceptance.accepted)) alarm.ring();
+    return true;
+  }
+
+  /** A written status concerns no other Tenant: all of them are looked at for anything else alone. */
+  function concernsAll(event: WatchEvent): boolean {
+    if (event.kind !== "modified") return true;
+    const each = known.get(event.object.uid ?? "");
+    if (each === undefined || !sameButStatus(event.object, each.tenant.metadata)) return true;
+    each.heard = event.object.resourceVersion;
+    return false;
   }
 
   /** Whether all is taken in, and nothing there is soon to change. */
@@ -364,7 +393,7 @@ export function makeTenants(deps: TenantDeps): Tenants {
         lookAt = clock.now() + jittered(content ? deps.recheckMs : retryMs);
       }
       startChecks(signal);
-      startCounts(signal);
+      startRefreshes(signal);
       const checks = [...known.values()].filter(({ candidate, checking: busy }) => candidate !== undefined && !busy);
       const counts = [...known.values()].flatMap(({ countAt }) => countAt ?? []);
       const next = Math.min(lookAt, ...counts, ...checks.map(({ checkAt }) => checkAt)) - clock.now();
@@ -379,7 +408,10 @@ export function makeTenants(deps: TenantDeps): Tenants {
     loaded: () => loaded,
     onChange: (callback) => void callbacks.push(callback),
     onChecked: (callback) => void checkCallbacks.push(callback),
-    look: () => alarm.ring(),
+    released(tenantID) {
+      const each = withID(tenantID);
+      if (each === undefined || waitsForPeople(each)) alarm.ring();
+    },
     recovered(origin) {
       const behind = [...known.values()].filter(
         ({ candidate }) =>
@@ -405,7 +437,7 @@ export function makeTenants(deps: TenantDeps): Tenants {
     async run(signal) {
       const secretsPath = `/api/v1/namespaces/${encodeURIComponent(deps.operatorNamespace)}/secrets`;
       const watches = [
-        deps.openWatch({ path: TENANTS_PATH }, () => alarm.ring()),
+        deps.openWatch({ path: TENANTS_PATH }, (event) => (concernsAll(event) ? alarm.ring() : alarm.wake())),
         deps.openWatch({ path: secretsPath }, (event) => {
           const concerns =
             event.kind === "listed" ? credentials.listed(event.items) : credentials.changed(event.object.name);
@@ -416,4 +448,13 @@ export function makeTenants(deps: TenantDeps): Tenants {
       await Promise.allSettled([...watches.map((watch) => watch.stop()), ...checking]);
     },
   };
+}
+
+/** What people and controllers write beside the status: the spec, the deletion, the finalizers. */
+function sameButStatus(a: ObjectMeta, b: ObjectMeta): boolean {
+  return (
+    a.generation === b.generation &&
+    a.deletionTimestamp === b.deletionTimestamp &&
+    (a.finalizers ?? []).join() === (b.finalizers ?? []).join()
+  );
 }

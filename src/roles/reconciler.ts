@@ -216,7 +216,7 @@ export async function runReconciler(
     doubt: (namespace) => tenants.doubt(namespace),
     released: (tenantID) => {
       reconsider(tenantID);
-      tenants.look();
+      tenants.released(tenantID);
     },
     counted: (tenantID) => tenants.counted(tenantID),
     crowd: makeCrowd(),

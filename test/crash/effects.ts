@@ -92,6 +92,7 @@ export const CLUSTER: { readonly [Method in keyof Cluster]: Happening } = {
   addFinalizer: "kubernetes.addFinalizer",
   removeFinalizer: "kubernetes.removeFinalizer",
   listTenants: "kubernetes.look",
+  getTenant: "kubernetes.look",
   applyTenantStatus: "kubernetes.applyTenantStatus",
   setTenantFinalizer: "kubernetes.setTenantFinalizer",
   getSecret: "kubernetes.look",

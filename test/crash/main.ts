@@ -3,7 +3,7 @@
  * stack. Ends with `N passed, N failed`, and writes its tables into docs/reliability.md.
  *
  * Usage: node test/crash/main.ts [--short | --everywhere] [--seed=N] [--part=storm,outages] [--only=words] [--lanes=8] [--no-doc]
- *   [--tally=file] (where to leave how many passed and failed, as JSON)
+ *   [--tally=file] (where to leave how many passed and failed, and what broke, as JSON)
  */
 import { mkdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
@@ -18,7 +18,7 @@ import { type Ground, openGround } from "./ground.ts";
 import { deadOriginBroken, isolationBroken, runDeadOrigin, runIsolation } from "./isolation.ts";
 import { type Outage, runOutage, runWebhookOutage } from "./outages.ts";
 import { aloneCase, elsewhere, killCases, lostCases, missed, placeOf, surveyCases } from "./plan.ts";
-import { commandOf, PARTS, type PartOfProof, report, type Results, tallyOf } from "./report.ts";
+import { brokenPromises, commandOf, PARTS, type PartOfProof, report, type Results, tallyOf } from "./report.ts";
 import { describeStalled, runStalled, stalledCases, type StalledOutcome } from "./stalled.ts";
 import { runStorm, type StormResult } from "./storm.ts";
 
@@ -208,7 +208,9 @@ async function main(): Promise<number> {
       if (only === undefined && !values["no-doc"]) await text.write();
       console.log(text.tables);
       const { passed, failed } = tallyOf(results);
-      if (values.tally !== undefined) writeFileSync(values.tally, JSON.stringify({ passed, failed }));
+      const broken = brokenPromises(results);
+      if (values.tally !== undefined) writeFileSync(values.tally, JSON.stringify({ passed, failed, broken }));
+      for (const promise of broken) console.log(`FAILED ${promise}`);
       console.log(`seed ${seed}: again with ${commandOf(choice)}`);
       console.log(`${passed} passed, ${failed} failed`);
       return failed === 0 ? 0 : 1;

@@ -185,13 +185,18 @@ describe("a Tenant", () => {
     try {
       const tenant = await find();
       expect(tenant.spec.keycloak.defaultGroups).toEqual(["sme-users"]);
-      expect(await cluster.applyTenantStatus(tenant, { observedGeneration: 1 }, signal)).toBe(true);
-      await cluster.setTenantFinalizer(await find(), true, signal);
-      expect((await find()).metadata.finalizers).toContain(FINALIZER);
+      const written = await cluster.applyTenantStatus(tenant, { observedGeneration: 1 }, signal);
+      expect(written).toBe((await find()).metadata.resourceVersion);
+      const finalized = await cluster.setTenantFinalizer(await find(), true, signal);
+      expect(await cluster.getTenant(name, signal)).toEqual(await find());
+      expect((await find()).metadata).toMatchObject({ resourceVersion: finalized, finalizers: [FINALIZER] });
     } finally {
       await send("DELETE", `${path}/${name}`);
     }
-    await cluster.setTenantFinalizer(await find(), false, signal);
+    const gone = await find();
+    await cluster.setTenantFinalizer(gone, false, signal);
+    expect(await cluster.getTenant(name, signal)).toBeUndefined();
+    expect(await cluster.applyTenantStatus(gone, { observedGeneration: 2 }, signal)).toBeUndefined();
     expect((await cluster.listTenants(signal)).some((tenant) => tenant.metadata.name === name)).toBe(false);
   });
 

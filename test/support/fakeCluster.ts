@@ -249,8 +249,12 @@ export function makeFakeCluster(options: { now?: () => number } = {}): FakeClust
       call("listTenants", signal, () =>
         [...objects].filter(([path]) => path.startsWith(`${TENANTS}/`)).map(([, stored]) => liveTenant.parse(stored)),
       ),
+    getTenant: (name, signal) => call("getTenant", signal, () => tenantOf(objects.get(tenantPath(name)))),
     applyTenantStatus: (tenant, status, signal) =>
-      call("applyTenantStatus", signal, () => applyStatus(tenantPath(tenant.metadata.name), tenant.metadata, status)),
+      call("applyTenantStatus", signal, () => {
+        const path = tenantPath(tenant.metadata.name);
+        return applyStatus(path, tenant.metadata, status) ? objects.get(path)?.metadata.resourceVersion : undefined;
+      }),
     setTenantFinalizer: (tenant, present, signal) =>
       call("setTenantFinalizer", signal, () => {
         const path = tenantPath(tenant.metadata.name);

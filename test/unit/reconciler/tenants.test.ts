@@ -1,6 +1,6 @@
 import { afterEach, describe, expect, test, vi } from "vitest";
 import { FINALIZER } from "../../../src/api/meta.ts";
-import type { TenantSpecInput } from "../../../src/api/tenant.ts";
+import type { Tenant, TenantSpecInput } from "../../../src/api/tenant.ts";
 import type { Realm, RealmProblem } from "../../../src/keycloak/realm.ts";
 import { systemClock } from "../../../src/lib/clock.ts";
 import { TerminalError, TransientError } from "../../../src/lib/errors.ts";
@@ -196,6 +196,7 @@ describe("a Tenant with everything it needs", () => {
     onboard("acme");
     const tenants = replica({ recheckMs: 3_600_000 });
     await until(() => expect(readiness("acme")).toBe("True Ready"));
+    await settled();
     store.use("acme", { done: 2 }, ["acme"]);
     const before = { statuses: cluster.calls("applyTenantStatus"), lists: cluster.calls("listTenants") };
     for (let n = 0; n < 5; n += 1) tenants.counted("acme");
@@ -205,6 +206,39 @@ describe("a Tenant with everything it needs", () => {
     tenants.counted("nobody");
     await settled(500);
     expect(cluster.calls("applyTenantStatus")).toBe(before.statuses + 1);
+    expect(cluster.calls("listTenants")).toBe(before.lists);
+  });
+
+  test("says it once with two replicas, of which the other reads that one Tenant", async () => {
+    const { onboard, replica, cluster, store, readiness } = start();
+    onboard("acme");
+    onboard("globex");
+    const first = replica({ recheckMs: 3_600_000 });
+    replica({ recheckMs: 3_600_000 });
+    await until(() => expect([readiness("acme"), readiness("globex")]).toEqual(["True Ready", "True Ready"]));
+    await settled();
+    const methods = ["listTenants", "getTenant", "applyTenantStatus"] as const;
+    const calls = () => methods.map((method) => cluster.calls(method));
+    const [lists = 0, gets = 0, statuses = 0] = calls();
+    store.use("acme", { done: 2 }, ["acme"]);
+    first.counted("acme");
+    await until(() => expect(cluster.tenant("acme")?.status?.users).toMatchObject({ total: 2 }));
+    await settled();
+    expect(calls()).toEqual([lists, gets + 1, statuses + 1]);
+  });
+
+  test("puts back a status that somebody else has written, without a look at anybody else", async () => {
+    const { onboard, replica, cluster, readiness } = start();
+    onboard("acme");
+    replica({ recheckMs: 3_600_000 });
+    await until(() => expect(readiness("acme")).toBe("True Ready"));
+    await settled();
+    const lists = cluster.calls("listTenants");
+    const tenant = cluster.tenant("acme") as Tenant;
+    await cluster.applyTenantStatus(tenant, { ...tenant.status, conditions: [] }, AbortSignal.timeout(5_000));
+    expect(readiness("acme")).not.toContain("True Ready");
+    await until(() => expect(readiness("acme")).toBe("True Ready"));
+    expect(cluster.calls("listTenants")).toBe(lists);
   });
 
   test("keeps its clients, and so their tokens, until address or credential change", async () => {
@@ -468,6 +502,28 @@ describe("a change that is not possible now", () => {
     });
     expect(tenants.get("acme")).toMatchObject({ ready: true, spec: { keycloak: { realm: "acme" } } });
     cluster.applyTenant("acme", tenantSpecInput("acme"));
+    await until(() => expect(readiness("acme")).toBe("True Ready"));
+  });
+
+  test("is taken over by every replica as soon as the last of its people is gone", async () => {
+    const { onboard, replica, readiness, cluster, store } = start();
+    onboard("acme");
+    const replicas = [replica({ recheckMs: 3_600_000 }), replica({ recheckMs: 3_600_000 })];
+    await until(() => expect(readiness("acme")).toBe("True Ready"));
+    store.use("acme", { done: 1 }, ["acme"]);
+    const other = { keycloak: { ...tenantSpecInput("acme").keycloak, realm: "other" } };
+    cluster.applyTenant("acme", tenantSpecInput("acme", other));
+    await until(() => expect(readiness("acme")).toBe("False ChangeRefused Stalled"));
+    await settled();
+    const lists = cluster.calls("listTenants");
+    replicas[0]?.released("acme");
+    await until(() => expect(cluster.calls("listTenants")).toBeGreaterThan(lists));
+    expect(readiness("acme")).toBe("False ChangeRefused Stalled");
+    store.use("acme", {}, []);
+    replicas[0]?.released("acme");
+    await until(() =>
+      expect(replicas.map((each) => each.get("acme")?.spec.keycloak.realm)).toEqual(["other", "other"]),
+    );
     await until(() => expect(readiness("acme")).toBe("True Ready"));
   });
 
