@@ -17,9 +17,11 @@ import { originAt, type TenantAccess, type TenantRegistry } from "./access.ts";
 import type { Breakers } from "./breakers.ts";
 import type { TenantBreakers } from "./tenantBreakers.ts";
 
+/** So many tenants are compared side by side: one whose neighbour is slow keeps a lane, and not everybody. */
+const LANES = 4;
 /** How often this process asks whether a tenant's turn has come. */
 const LOOK_EVERY_MS = 5_000;
-/** Keys are tried one after the other, those of all tenants over at most this part of the interval. */
+/** A tenant's keys are tried one after the other, those of all tenants over at most this part of the interval. */
 const KEYS_WITHIN = 0.5;
 const LONGEST_PAUSE_MS = 250;
 /** Between two looks at a gateway's accounts: it counts all calls, those of our sagas too. */
@@ -62,13 +64,15 @@ interface Pair {
 }
 
 /**
- * Compares what neighbours hold with what Git asks for, a tenant at a time: Keycloak and the gateway's accounts in pages,
- * each key at the gateway once. Writes nothing outside, and nothing at all when nothing differs; who differs is made due.
+ * Compares what neighbours hold with what Git asks for, tenant by tenant in a few lanes: Keycloak and the gateway's accounts
+ * in pages, each key at the gateway once. Writes nothing outside, and nothing at all when nothing differs; who differs is made due.
  */
 export function makeDrift(deps: DriftDeps): Drift {
   const { pool, cluster, tenants, log, clock } = deps;
   const stopping = new AbortController();
   const { signal } = stopping;
+  /** Turns under way, by tenant id. */
+  const inHand = new Map<string, Promise<void>>();
   let progress = clock.now();
   let loop: Promise<void> = Promise.resolve();
 
@@ -77,19 +81,29 @@ export function makeDrift(deps: DriftDeps): Drift {
       // With Postgres away nobody is taken for resting, and the try below says what is wrong.
       const resting = await tenantsAtRest(pool).catch(() => new Set<string>());
       for (const tenant of tenants.all()) {
-        progress = clock.now();
-        if (signal.aborted || !tenant.ready || tenant.spec.suspend || resting.has(tenant.tenantID)) continue;
-        // Its turn is not spent on neighbours of whom none answers.
-        if (isClosed(tenant, "keycloak") && isClosed(tenant, "newapi")) continue;
-        try {
-          if (await takeDriftCheck(pool, tenant.tenantID, deps.everyMs)) await compare(tenant);
-        } catch (error) {
-          if (!signal.aborted)
-            log.info("A comparison was given up; the next one does it.", { name: tenant.name, error });
-        }
+        if (resting.has(tenant.tenantID) || inHand.has(tenant.tenantID)) continue;
+        while (inHand.size >= LANES) await Promise.race(inHand.values());
+        inHand.set(
+          tenant.tenantID,
+          turn(tenant).finally(() => inHand.delete(tenant.tenantID)),
+        );
       }
       progress = clock.now();
       await sleep(LOOK_EVERY_MS, undefined, { signal }).catch(() => undefined);
+    }
+    await Promise.all(inHand.values());
+  }
+
+  /** Compares the tenant if its turn has come. Never throws. */
+  async function turn(tenant: TenantAccess): Promise<void> {
+    progress = clock.now();
+    if (signal.aborted || !tenant.ready || tenant.spec.suspend) return;
+    // Its turn is not spent on neighbours of whom none answers.
+    if (isClosed(tenant, "keycloak") && isClosed(tenant, "newapi")) return;
+    try {
+      if (await takeDriftCheck(pool, tenant.tenantID, deps.everyMs)) await compare(tenant);
+    } catch (error) {
+      if (!signal.aborted) log.info("A comparison was given up; the next one does it.", { name: tenant.name, error });
     }
   }
 

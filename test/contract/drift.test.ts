@@ -2,16 +2,16 @@
 import { randomUUID } from "node:crypto";
 import { afterAll, afterEach, beforeAll, expect, test } from "vitest";
 import { FIELD_MANAGER, LABEL_MANAGED_BY } from "../../src/api/meta.ts";
+import type { TenantSpec } from "../../src/api/tenant.ts";
 import { systemClock } from "../../src/lib/clock.ts";
 import { TransientError } from "../../src/lib/errors.ts";
 import { silentLog } from "../../src/lib/log.ts";
-import type { TenantAccess } from "../../src/reconciler/access.ts";
 import { type Drift, makeDrift } from "../../src/reconciler/drift.ts";
 import { bind } from "../../src/store/bindings.ts";
 import { makePool, type Pool } from "../../src/store/pool.ts";
 import { tenant } from "../support/builders.ts";
 import { makeFakeCluster } from "../support/fakeCluster.ts";
-import { makeFakeGateway, makeFakeRealm } from "../support/fakeNeighbours.ts";
+import { type FakeRealm, makeFakeGateway, makeFakeRealm } from "../support/fakeNeighbours.ts";
 import { freshDatabase, type TestDatabase } from "../support/postgres.ts";
 
 let database: TestDatabase;
@@ -33,14 +33,15 @@ afterAll(async () => {
 const KEYCLOAK = "https://keycloak.example.com";
 const GATEWAY = "https://newapi.example.com";
 
-/** One finished person, and a first comparison that begins at once. */
-async function compare(closed: readonly string[], fail: (realm: ReturnType<typeof makeFakeRealm>) => void = nothing) {
-  const cluster = makeFakeCluster();
-  cluster.createNamespace("tenant-a");
-  const user = cluster.applyUser("tenant-a", "ada", { email: "ada@example.com" });
+/** One finished person of a tenant, in its namespace. */
+async function finishPerson(cluster: ReturnType<typeof makeFakeCluster>, spec: TenantSpec): Promise<void> {
+  const { tenantID } = spec;
+  const namespace = spec.namespaces[0] ?? "";
+  cluster.createNamespace(namespace);
+  const user = cluster.applyUser(namespace, "ada", { email: "ada@example.com" });
   const secret = await cluster.createSecret(
     {
-      namespace: "tenant-a",
+      namespace,
       name: "newapi-key-ada",
       labels: { [LABEL_MANAGED_BY]: FIELD_MANAGER },
       annotations: {},
@@ -52,10 +53,10 @@ async function compare(closed: readonly string[], fail: (realm: ReturnType<typeo
     pool,
     {
       uid: user.metadata.uid,
-      namespace: "tenant-a",
+      namespace,
       name: "ada",
       createdAt: new Date(),
-      tenantID: "acme",
+      tenantID,
       email: "ada@example.com",
       pin: undefined,
       maxUsers: undefined,
@@ -65,28 +66,39 @@ async function compare(closed: readonly string[], fail: (realm: ReturnType<typeo
   );
   if (binding.kind !== "bound") throw new Error("not bound");
   await pool.query(
-    `update user_provision_state set state = 'done', reached = 'done', due_at = null, secret_namespace = 'tenant-a',
+    `update user_provision_state set state = 'done', reached = 'done', due_at = null, secret_namespace = $4,
        secret_name = 'newapi-key-ada', secret_uid = $2, handled = $3 where sme_user_uuid = $1`,
-    [binding.row.uuid, secret.metadata.uid, JSON.stringify({ generation: 1, tenantRevision: "r1", key: "dead" })],
+    [
+      binding.row.uuid,
+      secret.metadata.uid,
+      JSON.stringify({ generation: 1, tenantRevision: "r1", key: "dead" }),
+      namespace,
+    ],
   );
-  const [realm, gateway] = [makeFakeRealm(), makeFakeGateway()];
-  fail(realm);
-  const access: TenantAccess = {
-    tenantID: "acme",
-    name: "acme",
-    spec: tenant(),
-    revision: "r1",
-    ready: true,
-    notReadyMessage: "",
-    realmIsExclusive: true,
-    realm,
-    gateway,
-  };
+}
+
+/** One finished person of each tenant, and a first comparison that begins at once. `fail` prepares the first one's realm. */
+async function compare(
+  closed: readonly string[],
+  fail: (realm: FakeRealm) => void = nothing,
+  tenantIDs: readonly string[] = ["acme"],
+) {
+  const cluster = makeFakeCluster();
+  const all = tenantIDs.map((tenantID) => {
+    const [realm, gateway] = [makeFakeRealm(), makeFakeGateway()];
+    const spec = tenant({ tenantID, namespaces: [`people-${tenantID}`] });
+    const more = { revision: "r1", ready: true, notReadyMessage: "", realmIsExclusive: true };
+    return { tenantID, name: tenantID, spec, ...more, realm, gateway };
+  });
+  for (const { spec } of all) await finishPerson(cluster, spec);
+  const [first] = all;
+  if (first === undefined) throw new Error("no tenant");
+  fail(first.realm);
   const told: string[] = [];
   const drift = makeDrift({
     pool,
     cluster,
-    tenants: { get: () => access, byNamespace: () => access, all: () => [access], loaded: () => true },
+    tenants: { get: () => first, byNamespace: () => first, all: () => all, loaded: () => true },
     breakers: {
       ask: (origin) => (closed.includes(origin) ? new Date() : undefined),
       success: (origin) => void told.push(`success ${origin}`),
@@ -100,7 +112,8 @@ async function compare(closed: readonly string[], fail: (realm: ReturnType<typeo
   });
   started.push(drift);
   await drift.start();
-  return { realm, gateway, told, taken: () => pool.query("select 1 from drift_checks").then((all) => all.rowCount) };
+  const taken = () => pool.query("select 1 from drift_checks").then(({ rowCount }) => rowCount);
+  return { ...first, all, drift, told, taken };
 }
 
 function nothing(): void {}
@@ -130,4 +143,26 @@ test("a silence counts at the neighbour's breaker", async () => {
     realm.fail("drifted", new TransientError({ code: "NeighbourUnavailable", message: "no answer" })),
   );
   await expect.poll(() => told).toEqual([`failure ${KEYCLOAK}`]);
+});
+
+test("a tenant whose neighbour hangs keeps nobody else waiting, and a stop ends it", async () => {
+  const cut: string[] = [];
+  const { all, drift } = await compare(
+    [],
+    (realm) => {
+      realm.drifted = (_users, signal) =>
+        new Promise((_resolve, reject) => {
+          signal.addEventListener("abort", () => {
+            cut.push("acme");
+            reject(signal.reason as Error);
+          });
+        });
+    },
+    ["acme", "globex", "initech", "umbrella", "hooli", "vandelay"],
+  );
+  const tried = () => all.map(({ gateway }) => gateway.calls.join());
+  await expect.poll(tried).toEqual(["", ...all.slice(1).map(() => "verifyKey")]);
+  expect(cut).toEqual([]);
+  await drift.stop();
+  expect(cut).toEqual(["acme"]);
 });
