@@ -1,10 +1,13 @@
 /** Keycloak's refusals in our terms. Pure but for reading the error. */
 import { NetworkError } from "@keycloak/keycloak-admin-client";
 import { REASON } from "../api/reasons.ts";
-import { isSagaError, redact, SagaError, TerminalError, TransientError } from "../lib/errors.ts";
+import { ConflictError, isSagaError, redact, SagaError, TerminalError, TransientError } from "../lib/errors.ts";
 import { CALL_DEADLINE_MS, classifyStatus, type HttpAnswer } from "../lib/http.ts";
 
-/** Code of a TerminalError inside this folder: Keycloak itself said that the thing asked for is not there. */
+/**
+ * Code of a ConflictError: Keycloak itself said that the thing asked for is not there. Whatever is asked for by its id was seen
+ * a moment before, so somebody was quicker (a deletion, a worker that had lost its row): the next attempt looks anew.
+ */
 export const NOT_FOUND = "NotFound";
 
 /** An answer as Keycloak gave it: the body parsed where it is JSON, else its text. */
@@ -88,7 +91,7 @@ function noAnswer(error: unknown, doing: string): TransientError {
 
 type Failure = { readonly neighbour: "keycloak"; readonly upstreamStatus: number; readonly body: string };
 
-function notFound(failure: Failure, said: string, doing: string): TerminalError {
+function notFound(failure: Failure, said: string, doing: string): SagaError {
   if (/realm (not found|does not exist)/i.test(said)) {
     return new TerminalError({
       ...failure,
@@ -97,7 +100,8 @@ function notFound(failure: Failure, said: string, doing: string): TerminalError 
     });
   }
   if (/^(user|group|role|client) not found|could not find|does not exist/i.test(said)) {
-    return new TerminalError({ ...failure, code: NOT_FOUND, message: `keycloak did not find it: ${doing} (${said}).` });
+    const message = `keycloak did not find it any more: ${doing} (${said}); it is looked for again.`;
+    return new ConflictError({ ...failure, code: NOT_FOUND, message });
   }
   return new TerminalError({
     ...failure,

@@ -156,7 +156,7 @@ async function createOrClaim(parts: Parts, ask: Ask, newcomer: Newcomer): Promis
   try {
     return { user: await create(parts, ask, newcomer), how: "created" };
   } catch (error) {
-    if (!(error instanceof ConflictError)) throw error;
+    if (!isInTheWay(error)) throw error;
     return claim(parts, ask, newcomer, error);
   }
 }
@@ -250,13 +250,17 @@ async function put(parts: Parts, ask: Ask, user: DesiredUser, id: string, update
   try {
     await ask("updating a user", emptyAnswer, (client) => client.users.update({ id }, update));
   } catch (error) {
-    if (isSagaError(error) && error.code === NOT_FOUND) throw vanished("the user");
-    if (!(error instanceof ConflictError)) throw error;
+    if (!isInTheWay(error)) throw error;
     const others = (await inTheWay(ask, user)).filter((each) => each.id !== id);
     const judged = judgeClaim(user, others);
     if (judged.kind === "colleague") throw await emailInUse(parts, ask, user.email, judged.user);
     throw claimed(user.email, judged.kind === "foreign" ? judged.why : "it is somebody else's");
   }
+}
+
+/** A 409: somebody else has what this one asks for. */
+function isInTheWay(error: unknown): error is ConflictError {
+  return error instanceof ConflictError && error.code !== NOT_FOUND;
 }
 
 function notReady(message: string): WaitingError {

@@ -79,7 +79,8 @@ export interface GatewayCapabilities {
 export interface Gateway {
   readonly capabilities: GatewayCapabilities;
   /**
-   * The account of this person, or undefined. An account that carries another tenant's id is
+   * The account of this person, or undefined; one that a creation which was cut short left without our mark has it from then
+   * on. An account that carries another tenant's id is
    * TerminalError `AccountClaimed`; its key is dropped unread.
    */
   find(person: Person, signal: AbortSignal): Promise<Account | undefined>;

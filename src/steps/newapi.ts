@@ -109,7 +109,9 @@ async function down(context: StepContext, how: "lock" | "remove", signal: AbortS
     // The id stays on record, for the event that tells of it; nothing is believed of it without the mark.
     return { enabled: false, masterKey: null };
   }
-  const userID = row.newapiUserID ?? (await gateway.find(leaving(row), signal))?.userID;
+  const found = row.newapiUserID === undefined ? await gateway.find(leaving(row), signal) : undefined;
+  if (found !== undefined) noteWrites(context, found);
+  const userID = row.newapiUserID ?? found?.userID;
   if (userID === undefined) return {};
   if (await gateway.disable(userID, row.uuid, signal)) wrote({ action: "disabled", target: userID });
   return { newapiUserID: userID, enabled: false };

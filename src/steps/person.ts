@@ -3,7 +3,7 @@ import { createHash } from "node:crypto";
 import type { Account, Person, WantedAccount } from "../newapi/gateway.ts";
 import type { Desired } from "../saga/desired.ts";
 import type { SagaRow } from "../saga/row.ts";
-import type { UpContext } from "./step.ts";
+import type { StepContext } from "./step.ts";
 
 /** Whom the gateway is asked about. */
 export function personOf(row: SagaRow, desired: Desired): Person {
@@ -70,6 +70,6 @@ export function keyStanding(row: SagaRow, desired: Desired): string {
 }
 
 /** Puts what the gateway wrote of its own into the audit. */
-export function noteWrites(context: UpContext, account: Account): void {
+export function noteWrites(context: StepContext, account: Account): void {
   for (const action of account.takeWrites()) context.wrote({ action, target: account.userID });
 }

@@ -1,5 +1,5 @@
 import type { WantedAccount } from "../gateway.ts";
-import { bears, markOf } from "./marks.ts";
+import { withMark } from "./marks.ts";
 import type { User } from "./users.ts";
 
 const LONGEST_DISPLAY_NAME = 20;
@@ -15,7 +15,7 @@ export interface Corrections {
 export function corrections(user: User, wanted: Omit<WantedAccount, "enabled" | "userID">): Corrections {
   const fields = {
     group: wanted.tier,
-    remark: bears(user.remark, wanted) ? user.remark : `${user.remark} ${markOf(wanted)}`.trim(),
+    remark: withMark(user.remark, wanted),
     displayName: displayName(wanted),
   };
   const same = user.group === fields.group && user.remark === fields.remark && user.displayName === fields.displayName;

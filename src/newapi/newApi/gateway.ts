@@ -13,7 +13,7 @@ import { demandUserID, type UserID, userID } from "./ids.ts";
 import { type KeyMode, makeKeys } from "./keys.ts";
 import type { Limits } from "./limits.ts";
 import { derive } from "./masterKeys.ts";
-import { bears, isUnmarked } from "./marks.ts";
+import { bears, isUnmarked, withMark } from "./marks.ts";
 import { makeUsers, type User } from "./users.ts";
 
 export interface NewApiOptions {
@@ -97,11 +97,20 @@ export function makeNewApiGateway(options: NewApiOptions): Gateway {
     if (!isUnmarked(user.remark) || !(await keys.opens(user, person, masterKey, signal))) throw claimed(person);
   }
 
+  /** The same, and marked from then on: it may be locked next, and then no password proves anything any more. */
+  async function demandMarked(user: User, person: Person, masterKey: number, signal: AbortSignal): Promise<User> {
+    await demandOurs(user, person, masterKey, signal);
+    const remark = withMark(user.remark, person);
+    if (remark === user.remark) return user;
+    await users.change(user, { remark }, `the marking of the account of ${person.uuid}`, signal);
+    return { ...user, remark };
+  }
+
   async function find(person: Person, signal: AbortSignal): Promise<Account | undefined> {
     const { user, masterKey } = await locate(person, signal);
     if (user === undefined) return undefined;
-    await demandOurs(user, person, masterKey ?? derived.current, signal);
-    return accountOf(user, person, masterKey, []);
+    const ours = await demandMarked(user, person, masterKey ?? derived.current, signal);
+    return accountOf(ours, person, masterKey, ours === user ? [] : ["changed"]);
   }
 
   async function create(request: AccountRequest, username: string, signal: AbortSignal) {
@@ -175,14 +184,15 @@ export function makeNewApiGateway(options: NewApiOptions): Gateway {
   }
 
   /** The account that is to go for good, with what is known of its password. */
-  async function leavingUser(person: Person, signal: AbortSignal) {
+  async function leavingUser(person: Person, wrote: (action: string) => void, signal: AbortSignal) {
     const id = userID(person.userID, adminID);
     const user = id === undefined ? undefined : await recordedUser(id, person.uuid, signal);
     if (user !== undefined) return { user, masterKey: person.masterKey };
     const located = await locate(person, signal);
     if (located.user === undefined) return undefined;
-    await demandOurs(located.user, person, located.masterKey ?? derived.current, signal);
-    return { user: located.user, masterKey: located.masterKey };
+    const ours = await demandMarked(located.user, person, located.masterKey ?? derived.current, signal);
+    if (ours !== located.user) wrote("changed");
+    return { user: ours, masterKey: located.masterKey };
   }
 
   /**
@@ -191,7 +201,7 @@ export function makeNewApiGateway(options: NewApiOptions): Gateway {
    */
   async function remove(person: Person, wrote: (action: string) => void, signal: AbortSignal): Promise<void> {
     const doing = `the deletion of the account of ${person.uuid}`;
-    const found = await leavingUser(person, signal);
+    const found = await leavingUser(person, wrote, signal);
     if (found === undefined) return;
     const { id, enabled } = found.user;
     if (enabled && (await users.setEnabled(id, false, doing, signal))) wrote("disabled");

@@ -6,7 +6,7 @@ interface Marked {
 
 const ANY_MARK = /^[a-z0-9-]{1,63}\/[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/;
 
-export function markOf({ tenantID, uuid }: Marked): string {
+function markOf({ tenantID, uuid }: Marked): string {
   return `${tenantID}/${uuid}`;
 }
 
@@ -14,6 +14,11 @@ export function markOf({ tenantID, uuid }: Marked): string {
 export function bears(remark: string, marked: Marked): boolean {
   const marks = marksIn(remark);
   return marks.length === 1 && marks[0] === markOf(marked);
+}
+
+/** The remark with the mark, and what an admin wrote there. */
+export function withMark(remark: string, marked: Marked): string {
+  return bears(remark, marked) ? remark : `${remark} ${markOf(marked)}`.trim();
 }
 
 export function isUnmarked(remark: string): boolean {

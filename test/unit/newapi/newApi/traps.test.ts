@@ -166,13 +166,39 @@ describe.each(candidates().filter(({ name }) => /new-api, (cookie|bearer) logins
       expect((await user(account.userID))?.remark).toBeUndefined();
     });
 
-    test("one that was made, and not marked before the cut, is ours by its password", async () => {
+    /** Made, and the process was killed before the mark. */
+    const halfMade = async () => {
       const request = personRequest();
       await control.fault({ match: { method: "PUT" }, count: 1, action: { dropBefore: true } });
       await expect(made(request)).rejects.toMatchObject({ class: "transient" });
+      return request;
+    };
+
+    test("one that was made, and not marked before the cut, is ours by its password", async () => {
+      const request = await halfMade();
       const { created, account } = await made(request);
       expect(created).toBe(false);
       expect((await user(account.userID))?.remark).toContain(request.uuid);
+    });
+
+    test("one that was not marked before the cut, then locked because the person went, is ours when the person is back", async () => {
+      const request = await halfMade();
+      const id = (await gateway.find(request, never))?.userID ?? "";
+      expect(await gateway.disable(id, request.uuid, never)).toBe(true);
+      const { created, account } = await made({ ...request, userID: id });
+      expect([created, account.userID]).toEqual([false, id]);
+      expect(await gateway.enable(id, request.uuid, never)).toBe(true);
+      expect(await user(id)).toMatchObject({ status: 1, remark: `${TENANT}/${request.uuid}` });
+    });
+
+    test("one that was not marked before the cut is deleted, though that is cut as well once it is locked", async () => {
+      const request = await halfMade();
+      await control.fault({ match: { method: "DELETE", path: "/api/user/" }, count: 1, action: { dropBefore: true } });
+      const remove = () => gateway.remove?.({ ...request, enabled: false }, () => undefined, never);
+      await expect(remove()).rejects.toMatchObject({ class: "transient" });
+      expect(await control.newApiUsers()).toMatchObject([{ status: 2 }]);
+      await remove();
+      expect(await control.newApiUsers()).toEqual([]);
     });
 
     test("an id on record that is now another person's is not believed", async () => {
