@@ -16,6 +16,9 @@ export interface WriterDeps {
   readonly log: Log;
 }
 
+/** `findings`: not for the counts alone. `counts`: the findings stay as they were read, whichever replica's they are. */
+export type Scope = "all" | "findings" | "counts";
+
 /** What is known of one Tenant, written where others read it. Every write is skipped when it would change nothing. */
 export function makeTenantWriter({ cluster, store, clock, log }: WriterDeps) {
   /** The claim stands in Postgres before the status tells of it. Postgres or the API server down: the next look tries again. */
@@ -73,13 +76,13 @@ export function makeTenantWriter({ cluster, store, clock, log }: WriterDeps) {
     }
   }
 
-  async function report(each: KnownTenant, options: { butUsers: boolean }, signal: AbortSignal): Promise<void> {
+  async function report(each: KnownTenant, scope: Scope, signal: AbortSignal): Promise<void> {
     const { tenant, acceptance, usage } = each;
     const previous = tenant.status;
     const checks = checksOf(each);
     // About to be asked: what stands there, perhaps from another replica, is better than "not asked yet".
     if (each.candidate !== undefined && checks === undefined && hasReady(previous) && !isDeleting(each)) return;
-    const status = tenantReport(
+    const current = tenantReport(
       {
         generation: tenant.metadata.generation ?? 0,
         deleting: isDeleting(each),
@@ -90,7 +93,8 @@ export function makeTenantWriter({ cluster, store, clock, log }: WriterDeps) {
       },
       new Date(clock.now()),
     );
-    if (sameTenantStatus(previous, status, options)) return;
+    const status = scope === "counts" && hasReady(previous) ? { ...previous, users: current.users } : current;
+    if (sameTenantStatus(previous, status, { butUsers: scope === "findings" })) return;
     const resourceVersion = await cluster.applyTenantStatus(tenant, status, signal);
     if (resourceVersion === undefined) return;
     // If it was read again meanwhile, the watch tells which version is the last.
@@ -129,11 +133,11 @@ export function makeTenantWriter({ cluster, store, clock, log }: WriterDeps) {
       await tried(name, "mirror", () => mirror(each), signal);
       await tried(name, "touch of its rows", () => touch(each), signal);
     },
-    /** The cluster: finalizer, status, Event. `butUsers`: not for the counts alone. Never throws. */
-    async report(each: KnownTenant, options: { butUsers: boolean }, signal: AbortSignal): Promise<void> {
+    /** The cluster: finalizer, status, Event. Never throws. */
+    async report(each: KnownTenant, scope: Scope, signal: AbortSignal): Promise<void> {
       const { name } = each.tenant.metadata;
       await tried(name, "finalizer", () => finalizer(each, signal), signal);
-      await tried(name, "status", () => report(each, options, signal), signal);
+      await tried(name, "status", () => report(each, scope, signal), signal);
     },
   };
 }
@@ -155,7 +159,7 @@ function recordOf({ tenant, acceptance, published, candidate, checks }: KnownTen
   };
 }
 
-function hasReady(status: TenantStatus | undefined): boolean {
+export function hasReady(status: TenantStatus | undefined): boolean {
   return status?.conditions?.some(({ type }) => type === "Ready") ?? false;
 }
 

@@ -16,7 +16,7 @@ import { checksOf, type KnownTenant, makeKnown, settle, waitsForPeople } from ".
 import { sameAccess } from "./tenantAccess.ts";
 import { makeTenantChecks } from "./tenantChecks.ts";
 import type { ClientFactories } from "./tenantClients.ts";
-import { makeTenantWriter, type WriterDeps } from "./tenantWriter.ts";
+import { hasReady, makeTenantWriter, type Scope, type WriterDeps } from "./tenantWriter.ts";
 
 /** For those who wait: a Tenant came, went, or is worked with differently from now on. */
 export interface TenantChange {
@@ -134,7 +134,7 @@ export function makeTenants(deps: TenantDeps): Tenants {
 
     if (ledger !== undefined) await removeMirrors(ledger, acceptances);
     for (const [, each] of gone) tell(each, undefined);
-    await looksAtOnce.map(living, (each) => write(each, { butUsers: true }, signal));
+    await looksAtOnce.map(living, (each) => write(each, "findings", signal));
   }
 
   async function readLedger(): Promise<Ledger | undefined> {
@@ -225,7 +225,7 @@ export function makeTenants(deps: TenantDeps): Tenants {
     );
   }
 
-  function write(each: KnownTenant, options: { butUsers: boolean }, signal: AbortSignal): Promise<void> {
+  function write(each: KnownTenant, scope: Scope, signal: AbortSignal): Promise<void> {
     return each.inTurn(async () => {
       if (known.get(each.tenant.metadata.uid ?? "") !== each || signal.aborted) return;
       turnedAt = clock.now();
@@ -234,7 +234,7 @@ export function makeTenants(deps: TenantDeps): Tenants {
       const touched = owed && each.owed === "nothing";
       const now = each.published?.access;
       if (touched || !sameAccess(each.announced, now)) tell(each, now);
-      await writer.report(each, options, signal);
+      await writer.report(each, scope, signal);
     });
   }
 
@@ -295,7 +295,7 @@ export function makeTenants(deps: TenantDeps): Tenants {
     each.checkAt = each.suspected ? 0 : clock.now() + jittered(pause);
     settle(each);
     publishAll();
-    await write(each, { butUsers: false }, signal);
+    await write(each, "all", signal);
     for (const callback of checkCallbacks) callback(spec.tenantID, results);
   }
 
@@ -324,7 +324,7 @@ export function makeTenants(deps: TenantDeps): Tenants {
     return [...known.values()].find(({ acceptance }) => acceptance.accepted?.tenantID === tenantID);
   }
 
-  /** Of one Tenant each: its people are counted, or its status, which somebody wrote, is read. */
+  /** Of one Tenant each: its people are counted, or its status, which somebody else wrote, is read. */
   function startRefreshes(signal: AbortSignal): void {
     for (const each of known.values()) {
       const moved = each.heard !== undefined && each.heard !== each.tenant.metadata.resourceVersion;
@@ -347,7 +347,7 @@ export function makeTenants(deps: TenantDeps): Tenants {
     if (moved && !(await reread(each, signal))) return;
     const id = each.acceptance.accepted?.tenantID;
     if (id !== undefined) each.usage = (await store.tenantUsage(id)).get(id) ?? UNUSED;
-    await write(each, { butUsers: !counts }, signal);
+    if (counts) await write(each, "counts", signal);
   }
 
   /** False: it is another one by now, which the watch tells of as well. */
@@ -359,6 +359,8 @@ export function makeTenants(deps: TenantDeps): Tenants {
     if (each.tenant === before) each.tenant = tenant;
     // Another replica knows already that something else is in force.
     if (!sameJSON(tenant.status?.accepted, each.acceptance.accepted)) alarm.ring();
+    // What it found stands there until this one asks again in its turn: two that find different things would argue else.
+    if (!hasReady(tenant.status)) each.checkAt = 0;
     return true;
   }
 

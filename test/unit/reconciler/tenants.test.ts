@@ -30,7 +30,7 @@ function makePlatform() {
   const loops: Promise<void>[] = [];
   const opened: Breakers[] = [];
 
-  function replica(given: { recheckMs?: number } = {}) {
+  function replica({ sees = keycloak, ...given }: { recheckMs?: number; sees?: typeof keycloak } = {}) {
     const realms: RealmSettings[] = [];
     const gateways: GatewaySettings[] = [];
     const changes: TenantChange[] = [];
@@ -40,7 +40,7 @@ function makePlatform() {
       random: () => 0.5,
       probe: () => {
         probes.push(Date.now());
-        return Promise.resolve(keycloak.error === undefined);
+        return Promise.resolve(sees.error === undefined);
       },
       recovered: (origin) => tenants.recovered(origin),
     });
@@ -55,9 +55,9 @@ function makePlatform() {
         realms.push(settings);
         return {
           check: async () => {
-            keycloak.asked();
-            if (keycloak.error !== undefined) throw keycloak.error;
-            return keycloak.problems;
+            sees.asked();
+            if (sees.error !== undefined) throw sees.error;
+            return sees.problems;
           },
         } as Partial<Realm> as Realm;
       },
@@ -225,6 +225,24 @@ describe("a Tenant with everything it needs", () => {
     await until(() => expect(cluster.tenant("acme")?.status?.users).toMatchObject({ total: 2 }));
     await settled();
     expect(calls()).toEqual([lists, gets + 1, statuses + 1]);
+  });
+
+  test("two replicas that find different things do not argue", async () => {
+    const { onboard, replica, cluster, readiness, keycloak } = start();
+    onboard("acme");
+    const first = replica({ recheckMs: 3_600_000 });
+    await until(() => expect(readiness("acme")).toBe("True Ready"));
+    await settled();
+    const statuses = cluster.calls("applyTenantStatus");
+    replica({ recheckMs: 3_600_000, sees: { ...keycloak, error: down } });
+    await until(() => expect(readiness("acme")).toBe("False NeighbourUnavailable Reconciling"));
+    await settled();
+    first.counted("acme");
+    await settled();
+    expect(readiness("acme")).toBe("False NeighbourUnavailable Reconciling");
+    expect(cluster.calls("applyTenantStatus")).toBeLessThan(statuses + 4);
+    first.suspect("acme");
+    await until(() => expect(readiness("acme")).toBe("True Ready"));
   });
 
   test("puts back a status that somebody else has written, without a look at anybody else", async () => {
