@@ -163,7 +163,9 @@ export async function startProduct(env: StackEnv, options: ProductOptions = {}):
 
 /** Every pair of this stack, and the stand-in for its node. For whoever stops the stack. */
 export async function stopProducts(env: Pick<StackEnv, "STACK_DIR">): Promise<void> {
-  const names = readdirSync(join(env.STACK_DIR, "run"), { withFileTypes: true })
+  const folder = join(env.STACK_DIR, "run");
+  // A stack that is down has left its logs alone.
+  const names = (existsSync(folder) ? readdirSync(folder, { withFileTypes: true }) : [])
     .map(({ name }) => /^(product-.+)\.json$/.exec(name)?.[1])
     .filter((name) => name !== undefined);
   await Promise.all(names.map((name) => stopProcess(env, name)));
