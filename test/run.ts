@@ -78,6 +78,8 @@ async function check(): Promise<Tally> {
   return tally;
 }
 
+const reasonOf = (error: unknown): string => (error instanceof Error ? error.message : String(error));
+
 const firstLine = (text: string): string => (text.split("\n")[0] ?? "").slice(0, 300);
 
 /** A file that could not be loaded counts as one failure: it has no tests to count. */
@@ -111,9 +113,7 @@ async function vitest(project: string): Promise<Tally> {
       broken: [`vitest ended with ${code}, though no test of "${project}" failed`],
     };
   } catch (error) {
-    return failure(
-      `the tests of "${project}" gave no report: ${error instanceof Error ? error.message : String(error)}`,
-    );
+    return failure(`the tests of "${project}" gave no report: ${reasonOf(error)}`);
   } finally {
     await rm(folder, { recursive: true, force: true });
   }
@@ -144,7 +144,7 @@ async function onTheStack(parts: readonly (() => Promise<Tally>)[]): Promise<Tal
     for (const part of parts) done.push(await part());
     return done;
   } catch (error) {
-    return [...done, failure(error instanceof Error ? error.message : String(error))];
+    return [...done, failure(reasonOf(error))];
   } finally {
     if (!keep) await stopStack(stackName);
   }
@@ -164,9 +164,10 @@ const onStack = [
 const tallies: Tally[] = [];
 if (chosen.includes("check")) tallies.push(await check());
 // The parts are fetched and built before anything is timed; a second time this is nothing.
-if (onStack.length > 0) await obtain();
+const missing = onStack.length === 0 ? undefined : await obtain().then(() => undefined, reasonOf);
 if (chosen.includes("unit")) tallies.push(await vitest("unit"));
-if (onStack.length > 0) tallies.push(...(await onTheStack(onStack)));
+if (missing !== undefined) tallies.push(failure(missing));
+else if (onStack.length > 0) tallies.push(...(await onTheStack(onStack)));
 const sum = (of: "passed" | "failed"): number => tallies.reduce((all, tally) => all + tally[of], 0);
 for (const what of tallies.flatMap(({ broken }) => broken)) console.log(`FAILED ${what}`);
 console.log(`${sum("passed")} passed, ${sum("failed")} failed`);
