@@ -339,12 +339,20 @@ export function makeTenants(deps: TenantDeps): Tenants {
     }
   }
 
+  function countSoon(each: KnownTenant): void {
+    each.countAt ??= clock.now() + (deps.countMs ?? COUNT_EVERY_MS);
+  }
+
   async function refresh(
     each: KnownTenant,
     { moved, counts }: { readonly moved: boolean; readonly counts: boolean },
     signal: AbortSignal,
   ): Promise<void> {
-    if (moved && !(await reread(each, signal))) return;
+    if (moved && !(await reread(each, signal))) {
+      // Counted once it is taken in anew.
+      if (counts) countSoon(each);
+      return;
+    }
     const id = each.acceptance.accepted?.tenantID;
     if (id !== undefined) each.usage = (await store.tenantUsage(id)).get(id) ?? UNUSED;
     if (counts) await write(each, "counts", signal);
@@ -427,7 +435,7 @@ export function makeTenants(deps: TenantDeps): Tenants {
     },
     counted(tenantID) {
       const each = withID(tenantID);
-      if (each !== undefined) each.countAt ??= clock.now() + (deps.countMs ?? COUNT_EVERY_MS);
+      if (each !== undefined) countSoon(each);
     },
     suspect,
     doubt(namespace) {
