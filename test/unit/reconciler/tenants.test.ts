@@ -378,10 +378,9 @@ describe("what is missing is named", () => {
     await until(() => expect(readiness("acme")).toBe("True Ready"));
     expect(condition("acme", "NoLoginPath")).toMatchObject({ status: "True", reason: "NoLoginPath" });
     expect(tenants.get("acme")?.ready).toBe(true);
-    expect(cluster.events.map((event) => `${event.type} ${event.reason}`)).toEqual([
-      "Warning MissingGroup",
-      "Normal Ready",
-    ]);
+    // The Event follows the status.
+    const events = () => cluster.events.map((event) => `${event.type} ${event.reason}`);
+    await until(() => expect(events()).toEqual(["Warning MissingGroup", "Normal Ready"]));
   });
 
   test("a refused credential, a missing right, a missing namespace", async () => {
