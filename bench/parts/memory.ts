@@ -39,13 +39,12 @@ export const memory: Part = {
     return {
       async run() {
         const [few, many] = ground.sizes.crowds;
-        // Side by side: what one process holds is no matter of the others, and all of them do nothing but settle.
-        const [webhook, reconciler, idle] = await Promise.all([
+        const [webhook, reconciler] = await Promise.all([
           importsOnly(ground, "webhook"),
           importsOnly(ground, "reconciler"),
-          withPeople(0),
         ]);
         const floor = { webhook, reconciler };
+        const idle = await withPeople(0);
         const some = await withPeople(few);
         const crowd = await withPeople(many);
         return [
