@@ -156,7 +156,7 @@ async function createOrClaim(parts: Parts, ask: Ask, newcomer: Newcomer): Promis
   try {
     return { user: await create(parts, ask, newcomer), how: "created" };
   } catch (error) {
-    if (!isInTheWay(error)) throw error;
+    if (!isTaken(error)) throw error;
     return claim(parts, ask, newcomer, error);
   }
 }
@@ -183,7 +183,7 @@ async function create(parts: Parts, ask: Ask, { user, attributes, groups, adopti
   // 201 does not mean that the marks were kept, and a user without them could never be found again. This read (about
   // a tenth of a create) is made every time: the profile may have changed since it was last looked at.
   const kept = await byID(ask, made.id);
-  if (kept === undefined) throw vanished("the user just created");
+  if (kept === undefined) throw vanished();
   if (isOurs(kept, user.tenantID, user.uuid)) return kept;
   parts.facts.forget();
   await ask("deleting the user just created", emptyAnswer, (client) => client.users.del({ id: made.id }));
@@ -250,7 +250,7 @@ async function put(parts: Parts, ask: Ask, user: DesiredUser, id: string, update
   try {
     await ask("updating a user", emptyAnswer, (client) => client.users.update({ id }, update));
   } catch (error) {
-    if (!isInTheWay(error)) throw error;
+    if (!isTaken(error)) throw error;
     const others = (await inTheWay(ask, user)).filter((each) => each.id !== id);
     const judged = judgeClaim(user, others);
     if (judged.kind === "colleague") throw await emailInUse(parts, ask, user.email, judged.user);
@@ -259,7 +259,7 @@ async function put(parts: Parts, ask: Ask, user: DesiredUser, id: string, update
 }
 
 /** A 409: somebody else has what this one asks for. */
-function isInTheWay(error: unknown): error is ConflictError {
+function isTaken(error: unknown): error is ConflictError {
   return error instanceof ConflictError && error.code !== NOT_FOUND;
 }
 
@@ -294,11 +294,11 @@ function claimed(email: string, why: string): TerminalError {
   });
 }
 
-function vanished(what: string): TransientError {
+function vanished(): TransientError {
   return new TransientError({
     code: REASON.NeighbourUnavailable,
     neighbour: "keycloak",
     upstreamStatus: 404,
-    message: `keycloak lost ${what} while it was being worked on; it is looked for again.`,
+    message: "keycloak lost the user just created while it was being worked on; it is looked for again.",
   });
 }

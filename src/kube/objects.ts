@@ -12,7 +12,7 @@ import {
 } from "../api/meta.ts";
 import { ConflictError, TerminalError } from "../lib/errors.ts";
 import type { HttpAnswer } from "../lib/http.ts";
-import { type Connection, METADATA_ONLY } from "./connection.ts";
+import { type ApiRequest, type Connection, METADATA_ONLY } from "./connection.ts";
 import { ask, type Exchange, moved, read } from "./exchange.ts";
 
 export interface OwnObject {
@@ -31,7 +31,7 @@ export function objectPath(kind: Kind, meta: { readonly name: string; readonly n
 }
 
 /** For messages: "tenantusers tenant-a/jane". */
-export function label(object: OwnObject): string {
+export function label(object: Named): string {
   const { name, namespace } = object.metadata;
   return `${KINDS[object.kind].plural} ${namespace === undefined ? name : `${namespace}/${name}`}`;
 }
@@ -44,12 +44,28 @@ const metadataOnly = z.looseObject({
   }),
 });
 
-/** The live object's metadata; undefined when there is none of that name. */
+type Named = Pick<OwnObject, "kind"> & { readonly metadata: Pick<ObjectMeta, "name" | "namespace"> };
+
+const looking = (object: Named): string => `get ${label(object)}`;
+
+/** The live object as the API server has it, or its metadata alone; undefined when there is none of that name. */
+export async function get(
+  connection: Connection,
+  object: Named,
+  signal: AbortSignal,
+  accept?: typeof METADATA_ONLY,
+): Promise<HttpAnswer | undefined> {
+  const request: ApiRequest = {
+    method: "GET",
+    path: objectPath(object.kind, object.metadata),
+    ...(accept === undefined ? {} : { accept }),
+  };
+  return ask(connection, { doing: looking(object), request }, signal);
+}
+
 async function look(connection: Connection, object: OwnObject, signal: AbortSignal) {
-  const doing = `get ${label(object)}`;
-  const request = { method: "GET", path: objectPath(object.kind, object.metadata), accept: METADATA_ONLY } as const;
-  const answer = await ask(connection, { doing, request }, signal);
-  return answer === undefined ? undefined : read(metadataOnly, answer, doing).metadata;
+  const answer = await get(connection, object, signal, METADATA_ONLY);
+  return answer === undefined ? undefined : read(metadataOnly, answer, looking(object)).metadata;
 }
 
 /** How often other writers may get in between before it is left to a later attempt. */

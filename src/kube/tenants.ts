@@ -2,17 +2,19 @@
 import * as z from "zod";
 import { FINALIZER } from "../api/meta.ts";
 import { liveTenant } from "../api/tenant.ts";
+import type { HttpAnswer } from "../lib/http.ts";
 import type { Cluster } from "./cluster.ts";
 import { type Connection, json } from "./connection.ts";
-import { ask, listAll, moved, readOwn } from "./exchange.ts";
-import { addFinalizer, applyStatus, collectionPath, label, objectPath, removeFinalizer } from "./objects.ts";
+import { listAll, moved, readOwn } from "./exchange.ts";
+import { addFinalizer, applyStatus, collectionPath, get, label, removeFinalizer } from "./objects.ts";
 
 type Tenants = Pick<Cluster, "listTenants" | "getTenant" | "applyTenantStatus" | "setTenantFinalizer">;
 
 const versioned = z.looseObject({ metadata: z.looseObject({ resourceVersion: z.string() }) });
 const named = z.looseObject({ metadata: z.looseObject({ name: z.string() }) });
 
-const versionOf = (object: unknown): string | undefined => versioned.safeParse(object).data?.metadata.resourceVersion;
+const versionOf = (answer: HttpAnswer): string | undefined =>
+  versioned.safeParse(json(answer)).data?.metadata.resourceVersion;
 
 export function makeTenants(connection: Connection): Tenants {
   return {
@@ -25,14 +27,12 @@ export function makeTenants(connection: Connection): Tenants {
       });
     },
     async getTenant(name, signal) {
-      const doing = `get tenants ${name}`;
-      const request = { method: "GET", path: objectPath("Tenant", { name }) } as const;
-      const answer = await ask(connection, { doing, request }, signal);
+      const answer = await get(connection, { kind: "Tenant", metadata: { name } }, signal);
       return answer === undefined ? undefined : readOwn(liveTenant, json(answer), `Tenant ${name}`);
     },
     async applyTenantStatus(tenant, status, signal) {
       const answer = await applyStatus(connection, tenant, status, signal);
-      return answer === undefined ? undefined : versionOf(json(answer));
+      return answer === undefined ? undefined : versionOf(answer);
     },
     async setTenantFinalizer(tenant, present, signal) {
       if (!present) {
@@ -42,7 +42,7 @@ export function makeTenants(connection: Connection): Tenants {
       if (tenant.metadata.finalizers?.includes(FINALIZER)) return undefined;
       const answer = await addFinalizer(connection, tenant, signal);
       if (answer === undefined) throw moved(label(tenant));
-      return versionOf(json(answer));
+      return versionOf(answer);
     },
   };
 }

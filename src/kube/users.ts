@@ -4,8 +4,8 @@ import { FINALIZER } from "../api/meta.ts";
 import { liveTenantUser, type TenantUser } from "../api/tenantUser.ts";
 import type { Cluster } from "./cluster.ts";
 import { type Connection, json } from "./connection.ts";
-import { ask, listAll, moved, readOwn } from "./exchange.ts";
-import { addFinalizer, applyStatus, collectionPath, label, objectPath, removeFinalizer } from "./objects.ts";
+import { listAll, moved, readOwn } from "./exchange.ts";
+import { addFinalizer, applyStatus, collectionPath, get, label, removeFinalizer } from "./objects.ts";
 
 type Users = Pick<
   Cluster,
@@ -15,9 +15,7 @@ type Users = Pick<
 export function makeUsers(connection: Connection): Users {
   return {
     async getTenantUser(namespace, name, signal) {
-      const path = objectPath("TenantUser", { namespace, name });
-      const doing = `get tenantusers ${namespace}/${name}`;
-      const answer = await ask(connection, { doing, request: { method: "GET", path } }, signal);
+      const answer = await get(connection, { kind: "TenantUser", metadata: { namespace, name } }, signal);
       return answer === undefined ? undefined : readUser(json(answer), `TenantUser ${namespace}/${name}`);
     },
     async listTenantUsers(namespace, signal) {

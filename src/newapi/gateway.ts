@@ -80,8 +80,7 @@ export interface Gateway {
   readonly capabilities: GatewayCapabilities;
   /**
    * The account of this person, or undefined; one that a creation which was cut short left without our mark has it from then
-   * on. An account that carries another tenant's id is
-   * TerminalError `AccountClaimed`; its key is dropped unread.
+   * on. An account that carries another tenant's id is TerminalError `AccountClaimed`; its key is dropped unread.
    */
   find(person: Person, signal: AbortSignal): Promise<Account | undefined>;
   /** Creates; one that exists (the lost reply of our own earlier call) is found. What can be changed is as wanted then. */

@@ -373,12 +373,14 @@ export function makeTenants(deps: TenantDeps): Tenants {
   }
 
   /** A written status concerns no other Tenant: all of them are looked at for anything else alone. */
-  function concernsAll(event: WatchEvent): boolean {
-    if (event.kind !== "modified") return true;
-    const each = known.get(event.object.uid ?? "");
-    if (each === undefined || !sameButStatus(event.object, each.tenant.metadata)) return true;
+  function hear(event: WatchEvent): void {
+    const each = event.kind === "modified" ? known.get(event.object.uid ?? "") : undefined;
+    if (event.kind !== "modified" || each === undefined || !sameButStatus(event.object, each.tenant.metadata)) {
+      alarm.ring();
+      return;
+    }
     each.heard = event.object.resourceVersion;
-    return false;
+    alarm.wake();
   }
 
   /** Whether all is taken in, and nothing there is soon to change. */
@@ -447,7 +449,7 @@ export function makeTenants(deps: TenantDeps): Tenants {
     async run(signal) {
       const secretsPath = `/api/v1/namespaces/${encodeURIComponent(deps.operatorNamespace)}/secrets`;
       const watches = [
-        deps.openWatch({ path: TENANTS_PATH }, (event) => (concernsAll(event) ? alarm.ring() : alarm.wake())),
+        deps.openWatch({ path: TENANTS_PATH }, hear),
         deps.openWatch({ path: secretsPath }, (event) => {
           const concerns =
             event.kind === "listed" ? credentials.listed(event.items) : credentials.changed(event.object.name);

@@ -109,10 +109,13 @@ async function down(context: StepContext, how: "lock" | "remove", signal: AbortS
     // The id stays on record, for the event that tells of it; nothing is believed of it without the mark.
     return { enabled: false, masterKey: null };
   }
-  const found = row.newapiUserID === undefined ? await gateway.find(leaving(row), signal) : undefined;
-  if (found !== undefined) noteWrites(context, found);
-  const userID = row.newapiUserID ?? found?.userID;
-  if (userID === undefined) return {};
+  let userID = row.newapiUserID;
+  if (userID === undefined) {
+    const found = await gateway.find(leaving(row), signal);
+    if (found === undefined) return {};
+    noteWrites(context, found);
+    ({ userID } = found);
+  }
   if (await gateway.disable(userID, row.uuid, signal)) wrote({ action: "disabled", target: userID });
   return { newapiUserID: userID, enabled: false };
 }

@@ -1,5 +1,4 @@
 /** The comparison of finished people with their neighbours, on a real Postgres. */
-import { randomUUID } from "node:crypto";
 import { afterAll, afterEach, beforeAll, expect, test } from "vitest";
 import { FIELD_MANAGER, LABEL_MANAGED_BY } from "../../src/api/meta.ts";
 import type { TenantSpec } from "../../src/api/tenant.ts";
@@ -9,7 +8,7 @@ import { silentLog } from "../../src/lib/log.ts";
 import { type Drift, makeDrift } from "../../src/reconciler/drift.ts";
 import { bind } from "../../src/store/bindings.ts";
 import { makePool, type Pool } from "../../src/store/pool.ts";
-import { tenant } from "../support/builders.ts";
+import { applicant, tenant } from "../support/builders.ts";
 import { makeFakeCluster } from "../support/fakeCluster.ts";
 import { type FakeRealm, makeFakeGateway, makeFakeRealm } from "../support/fakeNeighbours.ts";
 import { freshDatabase, type TestDatabase } from "../support/postgres.ts";
@@ -49,20 +48,8 @@ async function finishPerson(cluster: ReturnType<typeof makeFakeCluster>, spec: T
     },
     AbortSignal.timeout(1000),
   );
-  const binding = await bind(
-    pool,
-    {
-      uid: user.metadata.uid,
-      namespace,
-      name: "ada",
-      createdAt: new Date(),
-      tenantID,
-      email: "ada@example.com",
-      pin: undefined,
-      maxUsers: undefined,
-      clusterID: randomUUID(),
-    },
-    () => Promise.resolve(undefined),
+  const binding = await bind(pool, applicant({ uid: user.metadata.uid, namespace, tenantID }), () =>
+    Promise.resolve(undefined),
   );
   if (binding.kind !== "bound") throw new Error("not bound");
   await pool.query(

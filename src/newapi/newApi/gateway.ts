@@ -98,19 +98,26 @@ export function makeNewApiGateway(options: NewApiOptions): Gateway {
   }
 
   /** The same, and marked from then on: it may be locked next, and then no password proves anything any more. */
-  async function demandMarked(user: User, person: Person, masterKey: number, signal: AbortSignal): Promise<User> {
+  async function demandMarked(
+    { user, masterKey = derived.current }: { readonly user: User; readonly masterKey: number | undefined },
+    person: Person,
+    wrote: (action: string) => void,
+    signal: AbortSignal,
+  ): Promise<User> {
     await demandOurs(user, person, masterKey, signal);
     const remark = withMark(user.remark, person);
     if (remark === user.remark) return user;
     await users.change(user, { remark }, `the marking of the account of ${person.uuid}`, signal);
+    wrote("changed");
     return { ...user, remark };
   }
 
   async function find(person: Person, signal: AbortSignal): Promise<Account | undefined> {
     const { user, masterKey } = await locate(person, signal);
     if (user === undefined) return undefined;
-    const ours = await demandMarked(user, person, masterKey ?? derived.current, signal);
-    return accountOf(ours, person, masterKey, ours === user ? [] : ["changed"]);
+    const writes: string[] = [];
+    const ours = await demandMarked({ user, masterKey }, person, (action) => writes.push(action), signal);
+    return accountOf(ours, person, masterKey, writes);
   }
 
   async function create(request: AccountRequest, username: string, signal: AbortSignal) {
@@ -188,11 +195,9 @@ export function makeNewApiGateway(options: NewApiOptions): Gateway {
     const id = userID(person.userID, adminID);
     const user = id === undefined ? undefined : await recordedUser(id, person.uuid, signal);
     if (user !== undefined) return { user, masterKey: person.masterKey };
-    const located = await locate(person, signal);
-    if (located.user === undefined) return undefined;
-    const ours = await demandMarked(located.user, person, located.masterKey ?? derived.current, signal);
-    if (ours !== located.user) wrote("changed");
-    return { user: ours, masterKey: located.masterKey };
+    const { user: found, masterKey } = await locate(person, signal);
+    if (found === undefined) return undefined;
+    return { user: await demandMarked({ user: found, masterKey }, person, wrote, signal), masterKey };
   }
 
   /**
