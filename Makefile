@@ -1,55 +1,67 @@
-# Everything runs through npm scripts, so with the project's own Node (node_modules/.bin/node); what is needed to begin is
-# any Node from 20 on. Go, Java and git are asked for by the stack, when it needs them.
+# Every target runs an npm script, and so uses the project's own Node (node_modules/.bin/node). To begin, you need any Node from 20 on.
+# The stack checks for Go, Java and git when it needs them.
 
 NAME := $(or $(STACK_NAME),default)
 RUN := npm run --silent
 INSTALLED := node_modules/.package-lock.json
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test contract-newapi crash soak bench check build generate format stack-up stack-down stack-status
+.PHONY: help demo test contract-newapi crash hostile soak fuzz nightly bench check build generate format stack-up stack-down stack-status
 
-help: ## this list
+help: ## shows this list
 	@echo "Targets:"
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 	@echo "STACK_NAME=name uses another stack than \"default\"; several can run side by side."
 
-demo: $(INSTALLED) ## the main job on real parts, shown as it happens (DEMO_USERS=50: fifty people at once)
+demo: $(INSTALLED) ## runs the whole path on real parts and shows each stage (DEMO_USERS=50: fifty people at once)
 	@$(RUN) demo
 
-test: $(INSTALLED) ## format, lint, types; unit, contract and end-to-end tests and the short crash proof on a stack of its own
+test: $(INSTALLED) ## checks format, lint and types; runs all tests and the short crash test on a stack of its own
 	@$(RUN) test
 
-contract-newapi: $(INSTALLED) ## the gateway's contract; NEWAPI_URL, NEWAPI_ADMIN_TOKEN, NEWAPI_ADMIN_USER_ID: against a real one
+contract-newapi: $(INSTALLED) ## tests the gateway contract (NEWAPI_URL, NEWAPI_ADMIN_TOKEN, NEWAPI_ADMIN_USER_ID: a real gateway)
 	@$(RUN) contract-newapi
 
-crash: $(INSTALLED) ## kills, lost answers, outages, a storm; writes docs/reliability.md (SHORT=1: in minutes; SEED=n: the same plan)
+crash: $(INSTALLED) ## tests kills, lost answers, outages and chaos; writes docs/reliability.md (SHORT=1: in minutes; SEED=n: the same plan)
 	@$(RUN) crash -- $(if $(SHORT),--short) $(if $(EVERYWHERE),--everywhere) $(if $(SEED),--seed=$(SEED)) $(if $(PART),--part=$(PART))
 
-soak: $(INSTALLED) ## storm after storm until a promise breaks (HOURS=4; SEED=n: the first one's)
+hostile: $(INSTALLED) ## attacks from one tenant and times another; writes docs/reliability.md (SHORT=1: in minutes; SEED=n)
+	@$(RUN) hostile -- $(if $(SHORT),--short) $(if $(SEED),--seed=$(SEED))
+
+soak: $(INSTALLED) ## repeats chaos until an invariant breaks (HOURS=4; SEED=n: seed of the first run)
 	@$(RUN) soak -- $(if $(HOURS),--hours=$(HOURS)) $(if $(SEED),--seed=$(SEED))
 
-bench: $(INSTALLED) ## what it costs, beside the floor; writes docs/performance.md (ONLY=admission: one part; SCALE=tiny: a trial)
+fuzz: $(INSTALLED) ## sends a million AdmissionReviews to the webhook (REVIEWS=n; SEED=n: the same ones)
+	@$(RUN) fuzz -- $(if $(REVIEWS),--reviews=$(REVIEWS)) $(if $(SEED),--seed=$(SEED))
+
+nightly: $(INSTALLED) ## runs what the gate leaves out: crash, hostile and fuzz in full, and tests that only repeat (two hours)
+	@$(RUN) test -- nightly
+	@$(RUN) crash
+	@$(RUN) hostile
+	@$(RUN) fuzz
+
+bench: $(INSTALLED) ## measures costs beside their floor; writes docs/performance.md (ONLY=admission: one part; SCALE=tiny: a trial)
 	@$(RUN) bench -- $(if $(ONLY),--only=$(ONLY))
 
-check: $(INSTALLED) ## format, lint and types alone
+check: $(INSTALLED) ## checks format, lint and types only
 	@$(RUN) check
 
-build: $(INSTALLED) ## JavaScript in dist/, as the image has it
+build: $(INSTALLED) ## builds JavaScript into dist/, as in the image
 	@$(RUN) build
 
-generate: $(INSTALLED) ## CRDs, API reference and JSON schemas, from src/api
+generate: $(INSTALLED) ## generates CRDs, API reference, runbook entries, metrics and JSON schemas from src/api
 	@$(RUN) generate
 
-format: $(INSTALLED) ## writes every file as prettier has it
+format: $(INSTALLED) ## formats every file with prettier
 	@$(RUN) format
 
-stack-up: $(INSTALLED) ## starts the local stack, or what of it has died
+stack-up: $(INSTALLED) ## starts the local stack, or the parts of it that do not run
 	@$(RUN) stack -- up --name $(NAME)
 
-stack-down: $(INSTALLED) ## ends the stack and what runs on it, and forgets its data; the logs stay
+stack-down: $(INSTALLED) ## stops the stack and what runs on it, and deletes its data; the logs stay
 	@$(RUN) stack -- down --name $(NAME)
 
-stack-status: $(INSTALLED) ## which parts run
+stack-status: $(INSTALLED) ## shows which parts run
 	@$(RUN) stack -- status --name $(NAME)
 
 $(INSTALLED): package-lock.json

@@ -5,20 +5,25 @@ import * as z from "zod";
 
 import { API_VERSION, FINALIZER, GROUP, KINDS } from "../src/api/meta.ts";
 import { putAll, removeAll } from "./etcd.ts";
-import type { BenchTenant, Ground, Place } from "./ground.ts";
+import type { BenchTenant, Environment, Place } from "./environment.ts";
 
 const PEOPLE = `/registry/${GROUP}/${KINDS.TenantUser.plural}/`;
 
-export async function removeCrowd(ground: Ground, { db }: Place): Promise<void> {
-  await removeAll(ground.env, PEOPLE);
+export async function removeCrowd(environment: Environment, { db }: Place): Promise<void> {
+  await removeAll(environment.env, PEOPLE);
   await db.query("truncate user_provision_state");
 }
 
 /** The Tenant must have been ready once: the rows carry its revision. */
-export async function makeCrowd(ground: Ground, { db }: Place, tenant: BenchTenant, count: number): Promise<void> {
+export async function makeCrowd(
+  environment: Environment,
+  { db }: Place,
+  tenant: BenchTenant,
+  count: number,
+): Promise<void> {
   const uids = Array.from({ length: count }, () => randomUUID());
   const objects = uids.map((uid, n) => [`${PEOPLE}${tenant.namespace}/crowd-${n}`, person(tenant, n, uid)] as const);
-  await putAll(ground.env, new Map(objects));
+  await putAll(environment.env, new Map(objects));
   const { rows } = await db.query<{ revision: string }>("select revision from tenants where tenant_id = $1", [
     tenant.id,
   ]);
@@ -30,7 +35,7 @@ export async function makeCrowd(ground: Ground, { db }: Place, tenant: BenchTena
      select gen_random_uuid(), $1, 'crowd-' || n - 1 || '@bench.example', 'done', 'done', gen_random_uuid(), n::text,
        $2, uid, $3, 'crowd-' || n - 1, now(), now(), $4
      from unnest($5::uuid[]) with ordinality as o (uid, n)`,
-    [tenant.id, await clusterID(ground), tenant.namespace, JSON.stringify(handled(revision)), uids],
+    [tenant.id, await clusterID(environment), tenant.namespace, JSON.stringify(handled(revision)), uids],
   );
 }
 
@@ -38,7 +43,7 @@ function handled(tenantRevision: string): object {
   return { generation: 1, tenantRevision, key: "works", tier: "default", notes: [] };
 }
 
-async function clusterID({ api }: Ground): Promise<string> {
+async function clusterID({ api }: Environment): Promise<string> {
   const shape = z.object({ metadata: z.object({ uid: z.string() }) });
   return shape.parse(await api.send({ method: "GET", path: "/api/v1/namespaces/kube-system" })).metadata.uid;
 }

@@ -50,7 +50,7 @@ export function spread(values: readonly number[]): Spread {
   return { median: percentile(sorted, 0.5), least, most };
 }
 
-/** `sorted` ascending; the value below which this share lies, between two neighbours in proportion. */
+/** `sorted` ascending; the value below which this share lies, between two upstreams in proportion. */
 export function percentile(sorted: readonly number[], share: number): number {
   const at = (sorted.length - 1) * share;
   const below = sorted[Math.floor(at)];

@@ -1,10 +1,10 @@
-/** The product with something between it and its neighbours that notes each call. */
+/** The product with something between it and its upstreams that notes each call. */
 import { readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import * as z from "zod";
 
 import { recordingProxy, type RecordingProxy } from "../test/support/recordingProxy.ts";
-import type { Ground } from "./ground.ts";
+import type { Environment } from "./environment.ts";
 import { type KubeProxy, kubeProxy } from "./kubeProxy.ts";
 
 export interface Journals {
@@ -21,7 +21,7 @@ const kubeconfig = z.looseObject({
 });
 
 /** The manifests must be installed: the service account's kubeconfig is made then. */
-export async function openJournals({ env }: Ground): Promise<Journals> {
+export async function openJournals({ env }: Environment): Promise<Journals> {
   const kubernetes = await kubeProxy(env);
   const keycloak = await recordingProxy(env.KEYCLOAK_URL);
   const newapi = await recordingProxy(env.NEWAPI_URL);

@@ -1,6 +1,6 @@
 /** The API server as the benchmark sees it, with an administrator's rights. */
 import { fromKubeconfig } from "../src/kube/access.ts";
-import { type ApiRequest, makeConnection } from "../src/kube/connection.ts";
+import { type ApiRequest, makeApiClient } from "../src/kube/apiClient.ts";
 import { systemClock } from "../src/lib/clock.ts";
 
 export interface Api {
@@ -12,7 +12,7 @@ export interface Api {
 }
 
 export async function connectApi(kubeconfig: string): Promise<Api> {
-  const connection = makeConnection(await fromKubeconfig({ clock: systemClock }, kubeconfig), { clock: systemClock });
+  const connection = makeApiClient(await fromKubeconfig({ clock: systemClock }, kubeconfig), { clock: systemClock });
   const never = new AbortController().signal;
   return {
     async send(request) {

@@ -8,7 +8,7 @@ import { parseArgs } from "node:util";
 
 import { obtain, readStackEnv, startStack, stopStack, stopStackWhenInterrupted } from "../stack/index.ts";
 import { type Figure, type Row, rowsOf } from "./figures.ts";
-import { type Ground, openGround } from "./ground.ts";
+import { type Environment, openEnvironment } from "./environment.ts";
 import { thisMachine } from "./machine.ts";
 import type { Part } from "./part.ts";
 import { parts } from "./parts/index.ts";
@@ -44,11 +44,11 @@ interface Measured {
 }
 
 /** A part that fails takes no other with it. */
-async function measure(ground: Ground, part: Part): Promise<Measured> {
+async function measure(environment: Environment, part: Part): Promise<Measured> {
   tell(`${part.name}: ${part.title}`);
   const figures: (readonly Figure[])[] = [];
   try {
-    const prepared = await part.prepare(ground);
+    const prepared = await part.prepare(environment);
     try {
       for (let run = 1; run <= runs; run += 1) {
         tell(`  run ${run} of ${runs}`);
@@ -69,23 +69,23 @@ async function main(): Promise<number> {
   const machine = thisMachine();
   await obtain();
   await startStack({ name: stackName });
-  const ground = await openGround(readStackEnv(stackName), sizes, tell);
+  const environment = await openEnvironment(readStackEnv(stackName), sizes, tell);
   const rows: Row[] = [];
   const failures: { part: string; why: string }[] = [];
   const seconds: Record<string, number> = {};
-  const versions = await versionsOf(ground);
+  const versions = await versionsOf(environment);
   try {
     for (const part of parts) {
       if (wanted !== undefined && !wanted.includes(part.name)) continue;
       const partBegan = Date.now();
-      const measured = await measure(ground, part);
+      const measured = await measure(environment, part);
       seconds[part.name] = Math.round((Date.now() - partBegan) / 1000);
       rows.push(...measured.rows);
       if (measured.failure !== undefined) failures.push({ part: part.name, why: measured.failure });
       if (measured.rows.length > 0) console.log(await table(measured.rows));
     }
   } finally {
-    ground.close();
+    environment.close();
     if (!keepStack) await stopStack(stackName);
   }
   const results = {

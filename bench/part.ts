@@ -1,5 +1,5 @@
 import type { Figure } from "./figures.ts";
-import type { Ground } from "./ground.ts";
+import type { Environment } from "./environment.ts";
 
 /** One part of the benchmark: `make bench ONLY=<name>`. */
 export interface Part {
@@ -7,7 +7,7 @@ export interface Part {
   /** For the screen and the page. */
   readonly title: string;
   /** Gets ready what all runs need; `run` measures once, ours and floor right after each other. */
-  prepare(ground: Ground): Promise<Prepared>;
+  prepare(environment: Environment): Promise<Prepared>;
 }
 
 export interface Prepared {

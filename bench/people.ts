@@ -5,7 +5,7 @@ import * as z from "zod";
 import { API_VERSION } from "../src/api/meta.ts";
 import { askChild } from "./children.ts";
 import type { FloorTask } from "./floors/people.ts";
-import { type BenchTenant, FLOOR_KIND, type Ground, type Place } from "./ground.ts";
+import { type BenchTenant, FLOOR_KIND, type Environment, type Place } from "./environment.ts";
 
 const applied = z.object({ beganAt: z.number(), endedAt: z.number() });
 const done = z.object({ seconds: z.number(), p50: z.number() });
@@ -22,7 +22,7 @@ export interface BurstTimes {
 
 /** Applies so many people at once, spread over the tenants, and waits until all are Ready. */
 export async function burst(
-  ground: Ground,
+  environment: Environment,
   place: Place,
   tenants: readonly BenchTenant[],
   { prefix, count, concurrency = 16 }: { prefix: string; count: number; concurrency?: number },
@@ -31,7 +31,7 @@ export async function burst(
   const applying = askChild(
     "load/applies.ts",
     {
-      kubeconfig: ground.env.KUBECONFIG,
+      kubeconfig: environment.env.KUBECONFIG,
       paths: tenants.map(({ path }) => path),
       apiVersion: API_VERSION,
       kind: "TenantUser",
@@ -71,11 +71,11 @@ export interface FloorTimes {
 
 /** The four calls for so many people, with their objects applied before. */
 export async function floorPeople(
-  ground: Ground,
+  environment: Environment,
   tenant: BenchTenant,
   { prefix, count, concurrency }: { prefix: string; count: number; concurrency: number },
 ): Promise<FloorTimes> {
-  const { env } = ground;
+  const { env } = environment;
   const { apiVersion, kind, plural } = FLOOR_KIND;
   const path = `/apis/${apiVersion}/namespaces/${tenant.namespace}/${plural}`;
   const { beganAt, endedAt } = await askChild(
@@ -83,12 +83,16 @@ export async function floorPeople(
     { kubeconfig: env.KUBECONFIG, paths: [path], apiVersion, kind, prefix, count, concurrency: 16 },
     applied,
   );
-  const times = await askChild("floors/people.ts", floorTask(ground, tenant, { prefix, count, concurrency }), done);
+  const times = await askChild(
+    "floors/people.ts",
+    floorTask(environment, tenant, { prefix, count, concurrency }),
+    done,
+  );
   return { ...times, applySeconds: (endedAt - beganAt) / 1000 };
 }
 
 export function floorTask(
-  { env }: Ground,
+  { env }: Environment,
   { namespace, realm }: BenchTenant,
   more: { prefix: string; count: number; concurrency: number },
 ): FloorTask {
@@ -108,10 +112,10 @@ export function floorTask(
 const CONCURRENCIES = [8, 16, 32] as const;
 
 /** The concurrency at which the floor is fastest on this machine. */
-export async function bestConcurrency(ground: Ground, tenant: BenchTenant, count: number): Promise<number> {
+export async function bestConcurrency(environment: Environment, tenant: BenchTenant, count: number): Promise<number> {
   let best = { concurrency: 1, seconds: Infinity };
   for (const concurrency of CONCURRENCIES) {
-    const { seconds } = await floorPeople(ground, tenant, { prefix: `c${concurrency}`, count, concurrency });
+    const { seconds } = await floorPeople(environment, tenant, { prefix: `c${concurrency}`, count, concurrency });
     if (seconds < best.seconds) best = { concurrency, seconds };
   }
   return best.concurrency;

@@ -6,9 +6,9 @@ import pg from "pg";
 import * as z from "zod";
 
 import { lockDir, projectRoot } from "../stack/paths.ts";
-import type { Ground } from "./ground.ts";
+import type { Environment } from "./environment.ts";
 
-export async function versionsOf({ env, api }: Ground): Promise<Readonly<Record<string, string>>> {
+export async function versionsOf({ env, api }: Environment): Promise<Readonly<Record<string, string>>> {
   const kubernetes = z.object({ gitVersion: z.string() }).parse(await api.send({ method: "GET", path: "/version" }));
   const nats = z.object({ version: z.string() }).parse(await (await fetch(`${env.NATS_MONITOR_URL}/varz`)).json());
   const keycloak = z

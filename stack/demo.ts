@@ -238,7 +238,7 @@ const interrupted = new AbortController();
 process.once("SIGINT", () => {
   screen.clear();
   // Not through process.stdout: the stack's progress holds that back while it draws.
-  writeSync(1, "\nInterrupted. What runs goes on running: the next demo takes it up, and make stack-down ends it.\n");
+  writeSync(1, "\nInterrupted. What runs continues running: the next demo takes it up, and make stack-down ends it.\n");
   interrupted.abort();
   process.exit(130);
 });
@@ -247,7 +247,7 @@ try {
 } catch (error) {
   screen.clear();
   console.error(`\n${error instanceof Error ? error.message : String(error)}`);
-  console.error(`Logs are in ${relative(process.cwd(), logsFolder())}; the next make demo goes on from here.`);
+  console.error(`Logs are in ${relative(process.cwd(), logsFolder())}; the next make demo continues from here.`);
   process.exitCode = 1;
 }
 

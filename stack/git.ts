@@ -63,7 +63,7 @@ export async function cloneRepository(remote: Remote, dir: string): Promise<Clon
 export async function openClone(remote: Remote, dir: string): Promise<Clone> {
   const git = (...args: readonly string[]): Promise<string> => run({ file: "git", args, cwd: dir, env });
   await git("remote", "set-url", "origin", withLogin(remote));
-  // For whoever goes on by hand in this folder.
+  // For whoever continues by hand in this folder.
   await git("config", "user.name", "Acting Tenant");
   await git("config", "user.email", "people@tenant.example");
 

@@ -5,7 +5,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import * as z from "zod";
 
 import { fromKubeconfig } from "../src/kube/access.ts";
-import { type ApiRequest, makeConnection } from "../src/kube/connection.ts";
+import { type ApiRequest, makeApiClient } from "../src/kube/apiClient.ts";
 import { systemClock } from "../src/lib/clock.ts";
 import type { StackEnv } from "./env.ts";
 
@@ -28,7 +28,7 @@ const listAnswer = z.object({
 });
 const watchLine = z.object({ type: z.string(), object: z.unknown() });
 
-export interface Sight {
+export interface Observation {
   readonly gone: boolean;
   readonly object: KubeObject;
   /** When it was seen, in milliseconds since the epoch. */
@@ -41,13 +41,13 @@ export interface Kube {
   /** A merge patch. The manager's name must not begin with "kubectl": Flux takes such fields away. */
   patch(path: string, body: object, fieldManager: string): Promise<void>;
   /** Every object of a collection that is there or comes, changes or goes, until the signal aborts. */
-  follow(path: string, onSight: (sight: Sight) => void, signal: AbortSignal): Promise<void>;
+  follow(path: string, onObservation: (observation: Observation) => void, signal: AbortSignal): Promise<void>;
   close(): void;
 }
 
 export async function connectKube(env: Pick<StackEnv, "KUBECONFIG">): Promise<Kube> {
   const clock = systemClock;
-  const connection = makeConnection(await fromKubeconfig({ clock }, env.KUBECONFIG), { clock });
+  const connection = makeApiClient(await fromKubeconfig({ clock }, env.KUBECONFIG), { clock });
   const never = new AbortController().signal;
 
   async function send(request: ApiRequest, signal: AbortSignal = never): Promise<unknown> {
@@ -57,9 +57,13 @@ export async function connectKube(env: Pick<StackEnv, "KUBECONFIG">): Promise<Ku
     return JSON.parse(answer.text);
   }
 
-  async function followOnce(path: string, onSight: (sight: Sight) => void, signal: AbortSignal): Promise<void> {
+  async function followOnce(
+    path: string,
+    onObservation: (observation: Observation) => void,
+    signal: AbortSignal,
+  ): Promise<void> {
     const list = listAnswer.parse(await send({ method: "GET", path }, signal));
-    for (const object of list.items) onSight({ gone: false, object, at: Date.now() });
+    for (const object of list.items) onObservation({ gone: false, object, at: Date.now() });
     const query = { watch: "true", resourceVersion: list.metadata.resourceVersion };
     const stream = await connection.stream({ method: "GET", path, query }, () => {}, signal);
     if ("text" in stream) throw new Error(`watch ${path}: ${stream.text.slice(0, 300)}`);
@@ -67,7 +71,7 @@ export async function connectKube(env: Pick<StackEnv, "KUBECONFIG">): Promise<Ku
     for (let line = await stream.next(); line !== undefined; line = await stream.next()) {
       const { type, object } = watchLine.parse(JSON.parse(line));
       if (type !== "ADDED" && type !== "MODIFIED" && type !== "DELETED") return;
-      onSight({ gone: type === "DELETED", object: anyObject.parse(object), at: Date.now() });
+      onObservation({ gone: type === "DELETED", object: anyObject.parse(object), at: Date.now() });
     }
   }
 
@@ -76,10 +80,10 @@ export async function connectKube(env: Pick<StackEnv, "KUBECONFIG">): Promise<Ku
     async patch(path, body, fieldManager) {
       await send({ method: "PATCH", path, query: { fieldManager }, patchType: "merge", body });
     },
-    async follow(path, onSight, signal) {
+    async follow(path, onObservation, signal) {
       while (!signal.aborted) {
         try {
-          await followOnce(path, onSight, signal);
+          await followOnce(path, onObservation, signal);
         } catch (error) {
           if (signal.aborted) return;
           if (error instanceof z.ZodError) throw error;

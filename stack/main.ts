@@ -10,7 +10,7 @@ interface Options {
   readonly name: string;
 }
 
-const program = new Command("stack").description("The local real stack: every neighbour of the product, on loopback.");
+const program = new Command("stack").description("The local real stack: every upstream of the product, on loopback.");
 
 function command(name: string, description: string, action: (options: Options) => Promise<void> | void): void {
   program

@@ -90,7 +90,11 @@ export async function onboardTenant(env: StackEnv, options: OnboardOptions): Pro
       await clone.update();
       return clone;
     },
-    ready: (withinMs = 60_000) => tenantReady(env, id, withinMs),
+    async ready(withinMs = 60_000) {
+      await tenantReady(env, id, withinMs);
+      const kube = await connectKube(env);
+      await quotaCounted((path) => kube.get(path), namespace).finally(() => kube.close());
+    },
     pushed: (kube) =>
       kube.patch(
         `${gitRepositoriesPath(namespace)}/${GIT_REPOSITORY}`,
@@ -153,8 +157,8 @@ async function seed(remote: Remote, id: string): Promise<void> {
 
 const readme = (id: string): string => `# The people of ${id}
 
-One file a person. Commit it, and the person has a login, an account at the LLM gateway and a Secret with its key;
-remove it, and all of it goes.
+Each file describes one person. When you commit it, the person gets a login, an account at the LLM gateway and a Secret
+with its key. When you remove it, the service removes all of them.
 
     apiVersion: catalyst.openova.io/v1alpha1
     kind: TenantUser
@@ -164,6 +168,25 @@ remove it, and all of it goes.
       email: grace@${id}.example
       displayName: Grace Hopper
 `;
+
+const counted = z.looseObject({
+  spec: z.looseObject({ hard: z.record(z.string(), z.string()) }),
+  status: z.looseObject({ used: z.record(z.string(), z.string()).default({}) }).prefault({}),
+});
+
+/**
+ * The API server refuses what a quota names until the controller-manager has counted it, and that learns of a new kind once in
+ * half a minute: the first tenant after an installation waits so long for its first commit.
+ */
+export async function quotaCounted(get: (path: string) => Promise<unknown>, namespace: string): Promise<void> {
+  for (const until = Date.now() + 120_000; Date.now() < until; await sleep(250)) {
+    const quota = counted.safeParse(await get(`/api/v1/namespaces/${namespace}/resourcequotas/tenantusers`));
+    if (!quota.success) continue;
+    const { spec, status } = quota.data;
+    if (Object.keys(spec.hard).every((kind) => kind in status.used)) return;
+  }
+  throw new Error(`The ResourceQuota of namespace ${namespace} is not counted: does the controller-manager run?`);
+}
 
 const conditioned = z.looseObject({
   metadata: z.looseObject({ generation: z.number() }),

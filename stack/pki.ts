@@ -61,10 +61,14 @@ async function makeLeaf(ca: Pair, user: string, group: string | undefined, serve
   return { cert: made.cert, key: made.private };
 }
 
+/** The name by which the API server shows itself to webhooks. */
+export const ADMISSION_CLIENT = "kube-apiserver-admission";
+
 /** Who gets a client certificate: Kubernetes takes the user from CN and the group from O. */
 const clients = {
   admin: ["stack-admin", "system:masters"],
   "controller-manager": ["system:kube-controller-manager", undefined],
+  admission: [ADMISSION_CLIENT, undefined],
   "source-controller": ["source-controller", "flux-controllers"],
   "kustomize-controller": ["kustomize-controller", "flux-controllers"],
 } as const;

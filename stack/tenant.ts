@@ -1,8 +1,9 @@
 /** Onboards a tenant from the files that are shipped in flux/tenant, filled in as Flux's post-build substitution does. */
-import { stringify } from "yaml";
 
 import { fillIn, substitute, templates, type TenantPatch } from "../src/cli/tenant/template.ts";
-import { OPERATOR_NAMESPACE, secretNames, type TenantValues } from "../src/cli/tenant/values.ts";
+import { OPERATOR_NAMESPACE } from "../src/api/meta.ts";
+import { secretNames, type TenantValues } from "../src/cli/tenant/values.ts";
+import { toYAML } from "../src/lib/yaml.ts";
 
 export { substitute };
 export type { TenantPatch, TenantValues };
@@ -43,5 +44,5 @@ export function renderTenantSecrets(
 }
 
 function secret(namespace: string, name: string, stringData: Readonly<Record<string, string>>): string {
-  return stringify({ apiVersion: "v1", kind: "Secret", type: "Opaque", metadata: { name, namespace }, stringData });
+  return toYAML({ apiVersion: "v1", kind: "Secret", type: "Opaque", metadata: { name, namespace }, stringData });
 }

@@ -30,7 +30,7 @@ export function unprivilegedUser(): User | undefined {
   return user;
 }
 
-/** Whether a stranger can walk to the path: /root and many home directories are closed. */
+/** Whether a unmanaged user can walk to the path: /root and many home directories are closed. */
 export function reachableByAll(path: string): boolean {
   for (let at = path; ; at = dirname(at)) {
     if ((statSync(at).mode & 0o001) === 0) return false;

@@ -1,6 +1,6 @@
 /**
- * `npm test`: check, unit and contract tests, then the stack, the tests on it and the short crash proof; ends with
- * `N passed, N failed`. `npm test -- unit`, `stack` or `crash` runs one part. STACK_NAME keeps a stack of that name up
+ * `npm test`: check, unit and contract tests, then the stack, the tests on it and the short proofs; ends with
+ * `N passed, N failed`. `npm test -- unit`, `stack`, `hostile`, `crash` or `nightly` runs one part. STACK_NAME keeps stacks of that name up
  * afterwards.
  */
 import { spawn } from "node:child_process";
@@ -18,7 +18,7 @@ interface Tally {
 }
 
 const CHECKS: readonly (readonly [string, readonly string[]])[] = [
-  ["format", ["prettier", "--check", "--log-level=warn", "."]],
+  ["format", ["prettier", "--check", "--log-level=warn", "--cache", "--cache-strategy=content", "."]],
   ["lint", ["oxlint", "--quiet"]],
   ["types", ["tsc", "--noEmit"]],
   ["generated files", ["node", "src/api/generate.ts", "--check"]],
@@ -46,6 +46,8 @@ const failure = (what: string): Tally => ({ passed: 0, failed: 1, broken: [what]
 
 const stackName = process.env["STACK_NAME"] ?? `test-${process.pid}`;
 const keep = process.env["STACK_NAME"] !== undefined;
+/** Test files run side by side, each on a stack of its own. */
+const LANES = [stackName, `${stackName}-beside`];
 const stopping = new AbortController();
 process.once("SIGINT", () => stopping.abort());
 process.once("SIGTERM", () => stopping.abort());
@@ -67,10 +69,12 @@ function run(command: readonly string[], env: NodeJS.ProcessEnv = {}): Promise<n
   });
 }
 
+/** All at the same time: none of them keeps both cores busy. */
 async function check(): Promise<Tally> {
   const tally: Tally = { passed: 0, failed: 0, broken: [] };
-  for (const [name, command] of CHECKS) {
-    const code = stopping.signal.aborted ? 1 : await run(command);
+  const codes = await Promise.all(CHECKS.map(async ([, command]) => (stopping.signal.aborted ? 1 : run(command))));
+  for (const [at, [name]] of CHECKS.entries()) {
+    const code = codes[at];
     console.log(`${code === 0 ? "ok    " : "FAILED"} ${name}`);
     tally[code === 0 ? "passed" : "failed"] += 1;
     if (code !== 0) tally.broken.push(`check: ${name}`);
@@ -83,13 +87,13 @@ const reasonOf = (error: unknown): string => (error instanceof Error ? error.mes
 const firstLine = (text: string): string => (text.split("\n")[0] ?? "").slice(0, 300);
 
 /** A file that could not be loaded counts as one failure: it has no tests to count. */
-async function vitest(project: string): Promise<Tally> {
+async function vitest(project: string, stacks: readonly string[] = []): Promise<Tally> {
   if (stopping.signal.aborted) return failure(`the tests of "${project}": stopped before`);
   const folder = await mkdtemp(join(tmpdir(), "unified-rbac-report-"));
   const file = join(folder, "report.json");
   try {
     const command = ["vitest", "run", "--project", project, "--reporter=default", "--reporter=json"];
-    const code = await run([...command, `--outputFile.json=${file}`], { STACK_NAME: stackName });
+    const code = await run([...command, `--outputFile.json=${file}`], { STACK_NAMES: stacks.join() });
     const { numPassedTests, numFailedTests, numPendingTests, testResults } = report.parse(
       JSON.parse(await readFile(file, "utf8")),
     );
@@ -119,47 +123,61 @@ async function vitest(project: string): Promise<Tally> {
   }
 }
 
-/** Each run has a seed of its own, which it prints. */
-async function crash(): Promise<Tally> {
-  if (stopping.signal.aborted) return failure("the crash proof: stopped before");
-  const folder = await mkdtemp(join(tmpdir(), "unified-rbac-crash-"));
+/** A proof with a program of its own, in its short form. Each run has a seed of its own, which it prints. */
+async function proof(name: "crash" | "hostile"): Promise<Tally> {
+  if (stopping.signal.aborted) return failure(`the ${name} proof: stopped before`);
+  const folder = await mkdtemp(join(tmpdir(), `unified-rbac-${name}-`));
   const file = join(folder, "tally.json");
   try {
-    const command = ["node", "test/crash/main.ts", "--short", "--no-doc", `--tally=${file}`];
+    const command = ["node", `test/${name}/main.ts`, "--short", "--no-doc", `--tally=${file}`];
     await run(command, { STACK_NAME: stackName });
     return tallied.parse(JSON.parse(await readFile(file, "utf8")));
   } catch {
-    return failure("the crash proof came to no end");
+    return failure(`the ${name} proof came to no end`);
   } finally {
     await rm(folder, { recursive: true, force: true });
   }
 }
 
-/** One stack for all of them. */
-async function onTheStack(parts: readonly (() => Promise<Tally>)[]): Promise<Tally[]> {
-  const done: Tally[] = [];
+/** Runs the part while stacks of these names are up; they stay up when STACK_NAME asks for it. */
+async function withStacks(names: readonly string[], part: () => Promise<Tally>): Promise<Tally> {
   try {
-    if ((await run(["npm", "run", "--silent", "build"])) !== 0) return [failure("the build")];
-    await startStack({ name: stackName });
-    for (const part of parts) done.push(await part());
-    return done;
+    for (const name of names) await startStack({ name });
+    return await part();
   } catch (error) {
-    return [...done, failure(reasonOf(error))];
+    return failure(reasonOf(error));
   } finally {
-    if (!keep) await stopStack(stackName);
+    if (!keep) await Promise.all(names.map((name) => stopStack(name)));
   }
 }
 
-const PARTS = ["check", "unit", "stack", "crash"] as const;
+/** What was built is what runs on the stack. */
+async function onTheStack(parts: readonly (() => Promise<Tally>)[]): Promise<Tally[]> {
+  if ((await run(["npm", "run", "--silent", "build"])) !== 0) return [failure("the build")];
+  const done: Tally[] = [];
+  for (const part of parts) done.push(await part());
+  return done;
+}
+
+const PARTS = ["check", "unit", "stack", "hostile", "crash"] as const;
+/** What only repeats, or takes long: not in the gate. */
+const NIGHTLY = ["nightly"] as const;
 const wanted = process.argv[2];
-const chosen = PARTS.filter((part) => wanted === undefined || part === wanted);
+const chosen = [
+  ...PARTS.filter((part) => wanted === undefined || part === wanted),
+  ...NIGHTLY.filter((part) => part === wanted),
+];
 if (chosen.length === 0) {
-  console.error(`npm test -- ${wanted}: there are ${PARTS.join(", ")}`);
+  console.error(`npm test -- ${wanted}: there are ${[...PARTS, ...NIGHTLY].join(", ")}`);
   process.exit(2);
 }
+const alone = [stackName];
 const onStack = [
-  ...(chosen.includes("stack") ? [() => vitest("stack")] : []),
-  ...(chosen.includes("crash") ? [crash] : []),
+  ...(chosen.includes("stack") ? [() => withStacks(LANES, () => vitest("stack", LANES))] : []),
+  ...(["hostile", "crash"] as const)
+    .filter((name) => chosen.includes(name))
+    .map((name) => () => withStacks(alone, () => proof(name))),
+  ...(chosen.includes("nightly") ? [() => withStacks(alone, () => vitest("nightly", alone))] : []),
 ];
 const tallies: Tally[] = [];
 if (chosen.includes("check")) tallies.push(await check());

@@ -12,17 +12,21 @@ interface Task {
   readonly port: number;
   readonly ca: string;
   readonly path: string;
-  readonly namespace: string;
+  /** One of them each time, in turn: of a namespace so many are recorded at most whom nobody has seen. All equally long. */
+  readonly namespaces: readonly string[];
   readonly connections: number;
   readonly warmSeconds: number;
   readonly seconds: number;
 }
 
 const task = JSON.parse(process.argv[2] ?? "") as Task;
+const [NAMESPACE = ""] = task.namespaces;
 const PLACEHOLDER = "00000000-0000-0000-0000-000000000000";
 const template = requestBytes();
 // The review's uid, the object's, and the name and email made of it: a person of its own each time.
 const holes = placesOf(template, PLACEHOLDER);
+const namespaceHoles = placesOf(template, NAMESPACE);
+let sent = 0;
 
 /** As the API server writes the creation of a person by Flux. */
 function requestBytes(): Buffer {
@@ -40,24 +44,24 @@ function requestBytes(): Buffer {
       requestKind: kind,
       requestResource: resource,
       name: PLACEHOLDER,
-      namespace: task.namespace,
+      namespace: NAMESPACE,
       operation: "CREATE",
       userInfo: {
-        username: `system:serviceaccount:${task.namespace}:flux-tenant`,
-        groups: ["system:serviceaccounts", `system:serviceaccounts:${task.namespace}`, "system:authenticated"],
+        username: `system:serviceaccount:${NAMESPACE}:flux-tenant`,
+        groups: ["system:serviceaccounts", `system:serviceaccounts:${NAMESPACE}`, "system:authenticated"],
       },
       object: {
         apiVersion: `${group}/v1alpha1`,
         kind: "TenantUser",
         metadata: {
           name: PLACEHOLDER,
-          namespace: task.namespace,
+          namespace: NAMESPACE,
           uid: PLACEHOLDER,
           creationTimestamp: "2026-01-01T00:00:00Z",
           generation: 1,
           labels: {
             "kustomize.toolkit.fluxcd.io/name": "users",
-            "kustomize.toolkit.fluxcd.io/namespace": task.namespace,
+            "kustomize.toolkit.fluxcd.io/namespace": NAMESPACE,
           },
           managedFields: [
             {
@@ -111,6 +115,9 @@ function nextRequest(): Buffer {
   const bytes = Buffer.from(template);
   const uuid = randomUUID();
   for (const at of holes) bytes.write(uuid, at, "latin1");
+  const namespace = task.namespaces[sent % task.namespaces.length] ?? NAMESPACE;
+  sent += 1;
+  for (const at of namespaceHoles) bytes.write(namespace, at, "latin1");
   return bytes;
 }
 

@@ -10,22 +10,22 @@ import { type CertificateSet, makeCertificates } from "../../src/tls/authority.t
 import { httpOk } from "../../stack/probe.ts";
 import { askChild, type Child, type Program, startChild, startProgram } from "../children.ts";
 import type { Figure } from "../figures.ts";
-import type { Ground, Place } from "../ground.ts";
+import type { Environment, Place } from "../environment.ts";
 import { residentMiB } from "../machine.ts";
 import type { Part } from "../part.ts";
 import { freePort } from "../ports.ts";
 
-const NAMESPACE = "tenant-bench";
+const NAMESPACES = Array.from({ length: 60 }, (_, n) => `tenant-bench-${String(n).padStart(2, "0")}`);
 const load = z.object({ rate: z.number(), p50: z.number(), p99: z.number() });
 const listening = z.object({ port: z.number() });
 
 export const admission: Part = {
   name: "admission",
   title: "Webhooks over TLS, 16 connections",
-  async prepare(ground) {
-    const place = await ground.place("admission");
+  async prepare(environment) {
+    const place = await environment.place("admission");
     const certificates = await makeCertificates({ dnsNames: ["localhost"], ips: ["127.0.0.1"] }, { now: Date.now() });
-    const ours = await startWebhook(ground, place, certificates);
+    const ours = await startWebhook(environment, place, certificates);
     const { cert, key } = certificates;
     const yes = await startFloor({ cert, key });
     const recording = await startFloor({ cert, key, databaseURL: place.databaseURL });
@@ -33,7 +33,7 @@ export const admission: Part = {
     const loadOn = (port: number, path: string): Promise<z.infer<typeof load>> =>
       askChild(
         "load/reviews.ts",
-        { port, path, ca: certificates.ca, namespace: NAMESPACE, ...ground.sizes.admission },
+        { port, path, ca: certificates.ca, namespaces: NAMESPACES, ...environment.sizes.admission },
         load,
       );
 
@@ -101,28 +101,28 @@ export async function startFloor(task: {
 
 /** The webhook's process as in its container, with a tenant in its database and no reconciler beside it. */
 async function startWebhook(
-  ground: Ground,
+  environment: Environment,
   place: Place,
   { cert, key }: CertificateSet,
 ): Promise<{ program: Program; pid: number; port: number }> {
   await tellOfTenant(place);
-  const tlsDir = join(ground.env.STACK_DIR, "data", "bench-tls");
+  const tlsDir = join(environment.env.STACK_DIR, "data", "bench-tls");
   mkdirSync(tlsDir, { recursive: true });
   writeFileSync(join(tlsDir, "tls.crt"), cert);
   writeFileSync(join(tlsDir, "tls.key"), key, { mode: 0o600 });
   const [port, opsPort] = [await freePort(), await freePort()];
   const program = startProgram(
-    [join(ground.dist, "main.js"), "webhook"],
+    [join(environment.dist, "main.js"), "webhook"],
     {
       DATABASE_URL: place.databaseURL,
       WEBHOOK_ADDRESS: `127.0.0.1:${port}`,
       OPS_ADDRESS: `127.0.0.1:${opsPort}`,
       TLS_DIR: tlsDir,
     },
-    join(ground.logs, "webhook.log"),
+    join(environment.logs, "webhook.log"),
   );
   for (let tries = 0; !(await httpOk(`http://127.0.0.1:${opsPort}/readyz`)); tries += 1) {
-    if (tries === 300) throw new Error(`The webhook does not get ready; its log is in ${ground.logs}.`);
+    if (tries === 300) throw new Error(`The webhook does not get ready; its log is in ${environment.logs}.`);
     await sleep(100);
   }
   // It reads the tenants while it gets ready; a moment more, so that every review finds its own.
@@ -133,7 +133,7 @@ async function startWebhook(
 async function tellOfTenant({ db }: Place): Promise<void> {
   const spec = tenantSpec.parse({
     tenantID: "bench",
-    namespaces: [NAMESPACE],
+    namespaces: NAMESPACES,
     keycloak: { url: "http://keycloak.invalid", realm: "bench", credentialsSecretName: "keycloak" },
     newapi: { url: "http://newapi.invalid", credentialsSecretName: "newapi" },
   });
@@ -142,5 +142,8 @@ async function tellOfTenant({ db }: Place): Promise<void> {
      values ('bench', $1, 'bench', now(), $2, '1', true)`,
     [randomUUID(), JSON.stringify(spec)],
   );
-  await db.query("insert into tenant_namespaces (namespace, tenant_id) values ($1, 'bench')", [NAMESPACE]);
+  await db.query(
+    "insert into tenant_namespaces (namespace, tenant_id) select n, 'bench' from unnest($1::text[]) as n",
+    [NAMESPACES],
+  );
 }

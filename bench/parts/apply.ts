@@ -12,7 +12,7 @@ import { API_VERSION } from "../../src/api/meta.ts";
 import { makeCertificates } from "../../src/tls/authority.ts";
 import { askChild } from "../children.ts";
 import { percentile } from "../figures.ts";
-import type { Ground, Place } from "../ground.ts";
+import type { Environment, Place } from "../environment.ts";
 import type { Part } from "../part.ts";
 import { startFloor } from "./admission.ts";
 
@@ -35,12 +35,12 @@ type Configuration = z.infer<typeof configuration>;
 export const apply: Part = {
   name: "apply",
   title: "Apply of one person through the API server",
-  async prepare(ground) {
-    const place = await ground.place("apply");
+  async prepare(environment) {
+    const place = await environment.place("apply");
     const product = await place.start();
     const tenant = await place.tenant();
     await tenant.ready();
-    const shipped = await readConfigurations(ground);
+    const shipped = await readConfigurations(environment);
     // Whoever carries it out would take the time of whoever is measured.
     await product.kill("reconciler", "SIGTERM");
     const { cert, key, ca } = await makeCertificates(
@@ -54,11 +54,11 @@ export const apply: Part = {
     const agreed = `${tenant.namespace}-yes`;
     const noted = `${tenant.namespace}-recording`;
     for (const name of [unwatched, agreed, noted]) {
-      await ground.api.send({ method: "POST", path: "/api/v1/namespaces", body: { metadata: { name } } });
+      await environment.api.send({ method: "POST", path: "/api/v1/namespaces", body: { metadata: { name } } });
     }
-    await configure(ground, [
+    await configure(environment, [
       ...shipped.map((each) =>
-        pointedTo(each, { ...OURS, namespace: tenant.namespace, port: webhookPort(ground, product.id) }),
+        pointedTo(each, { ...OURS, namespace: tenant.namespace, port: webhookPort(environment, product.id) }),
       ),
       ...shipped.map((each) => pointedTo(each, { ...YES, namespace: agreed, port: yes.port, ca })),
       ...shipped.map((each) => pointedTo(each, { ...RECORDING, namespace: noted, port: recording.port, ca })),
@@ -66,7 +66,7 @@ export const apply: Part = {
     const paths = [unwatched, agreed, noted, tenant.namespace].map((namespace) =>
       tenant.path.replace(tenant.namespace, namespace),
     );
-    for (const path of paths.slice(1)) await untilCalled(ground, path);
+    for (const path of paths.slice(1)) await untilCalled(environment, path);
 
     let turn = 0;
     // All in turn: whatever the machine does meanwhile, it does to all of them.
@@ -74,7 +74,7 @@ export const apply: Part = {
       const { p50s } = await askChild(
         "load/applies.ts",
         {
-          kubeconfig: ground.env.KUBECONFIG,
+          kubeconfig: environment.env.KUBECONFIG,
           paths,
           apiVersion: API_VERSION,
           kind: "TenantUser",
@@ -91,7 +91,7 @@ export const apply: Part = {
       async run() {
         turn += 1;
         await measure(`w${turn}`, 5);
-        const [none, withYes, withRecord, withOurs] = await measure(`a${turn}`, ground.sizes.applies);
+        const [none, withYes, withRecord, withOurs] = await measure(`a${turn}`, environment.sizes.applies);
         return [
           { what: "apply, no webhook: p50", unit: "ms", ours: none },
           {
@@ -110,12 +110,12 @@ export const apply: Part = {
           {
             what: "of that: one row committed by Postgres alone, p50",
             unit: "ms",
-            ours: await commitAlone(place, ground.sizes.applies),
+            ours: await commitAlone(place, environment.sizes.applies),
           },
         ];
       },
       async close() {
-        await configure(ground, shipped);
+        await configure(environment, shipped);
         await yes.child.stop();
         await recording.child.stop();
         await place.close();
@@ -144,11 +144,11 @@ const INSERT = `insert into user_provision_state (sme_user_uuid, sme_tenant_id, 
                 values ($1, $2, $3, $1, $4, $5)`;
 
 /** The port of the webhook's own process: the stack's stand-in for a Service would be a hop that nobody else has. */
-function webhookPort(ground: Ground, product: string): number {
-  return Number(readFileSync(join(ground.env.STACK_DIR, "data", "product", "endpoints", product), "utf8"));
+function webhookPort(environment: Environment, product: string): number {
+  return Number(readFileSync(join(environment.env.STACK_DIR, "data", "product", "endpoints", product), "utf8"));
 }
 
-async function readConfigurations({ api }: Ground): Promise<Configuration[]> {
+async function readConfigurations({ api }: Environment): Promise<Configuration[]> {
   return Promise.all(
     KINDS.map(async (kind) => {
       const {
@@ -188,7 +188,7 @@ function pointedTo(shipped: Configuration, { name, namespace, port, ca }: Target
 }
 
 /** These and no others. */
-async function configure({ api }: Ground, wanted: readonly Configuration[]): Promise<void> {
+async function configure({ api }: Environment, wanted: readonly Configuration[]): Promise<void> {
   for (const kind of KINDS) {
     for (const { name } of [OURS, YES, RECORDING])
       await api.send({ method: "DELETE", path: `${PATH}/${kind}/${name}` }).catch(() => {});
@@ -204,7 +204,7 @@ async function configure({ api }: Ground, wanted: readonly Configuration[]): Pro
 const held = z.object({ metadata: z.object({ finalizers: z.array(z.string()).default([]) }) });
 
 /** A dry run shows whether the patch is made. */
-async function untilCalled({ api }: Ground, path: string): Promise<void> {
+async function untilCalled({ api }: Environment, path: string): Promise<void> {
   for (let tries = 0; tries < 100; tries += 1) {
     const object = await api.send({
       method: "POST",

@@ -1,23 +1,23 @@
 /** Many people at once, from the first apply sent to the last one Ready. */
 import type { Figure } from "../figures.ts";
-import type { BenchTenant } from "../ground.ts";
+import type { BenchTenant } from "../environment.ts";
 import type { Part } from "../part.ts";
 import { bestConcurrency, burst as burstOf, floorPeople } from "../people.ts";
 
 export const burst: Part = {
   name: "burst",
   title: "Many people at once",
-  async prepare(ground) {
-    const { sizes } = ground;
-    const place = await ground.place("burst");
+  async prepare(environment) {
+    const { sizes } = environment;
+    const place = await environment.place("burst");
     await place.start();
     const tenants: BenchTenant[] = [];
     for (let n = 0; n < sizes.burstTenants; n += 1) tenants.push(await place.tenant());
     await Promise.all(tenants.map((tenant) => tenant.ready()));
     const [first] = tenants;
     if (first === undefined) throw new Error("a burst needs a tenant");
-    const concurrency = await bestConcurrency(ground, first, Math.min(100, sizes.bursts[0]));
-    ground.tell(`the floor is fastest with ${concurrency} at once`);
+    const concurrency = await bestConcurrency(environment, first, Math.min(100, sizes.bursts[0]));
+    environment.tell(`the floor is fastest with ${concurrency} at once`);
 
     let turn = 0;
     return {
@@ -28,8 +28,8 @@ export const burst: Part = {
         // The large one takes minutes: once.
         for (const count of turn === 1 ? sizes.bursts : sizes.bursts.slice(0, 1)) {
           const prefix = `b${turn}-${count}`;
-          const ours = await burstOf(ground, place, tenants, { prefix, count });
-          const floor = await floorPeople(ground, first, { prefix, count, concurrency });
+          const ours = await burstOf(environment, place, tenants, { prefix, count });
+          const floor = await floorPeople(environment, first, { prefix, count, concurrency });
           perSecond.push(count / ours.seconds);
           figures.push(
             {

@@ -4,7 +4,7 @@ import type { Pool } from "pg";
 
 import { statementJournal } from "../../test/support/statementJournal.ts";
 import type { Unit } from "../figures.ts";
-import type { Place } from "../ground.ts";
+import type { Place } from "../environment.ts";
 import { type Journals, openJournals } from "../journaled.ts";
 import type { Part } from "../part.ts";
 import { burst } from "../people.ts";
@@ -15,21 +15,21 @@ const PEOPLE = 20;
 export const calls: Part = {
   name: "calls",
   title: "One person in calls and bytes",
-  async prepare(ground) {
-    const place = await ground.place("calls");
+  async prepare(environment) {
+    const place = await environment.place("calls");
     await (await place.start({}, { roles: [] })).stop();
-    const journals = await openJournals(ground);
+    const journals = await openJournals(environment);
     const statements = await statementJournal(place.databaseURL);
     const tenant = await place.tenant({ keycloakURL: journals.keycloak.url, newapiURL: journals.newapi.url });
     await place.start({ ...journals.env, DATABASE_URL: statements.url });
     await tenant.ready();
-    await burst(ground, place, [tenant], { prefix: "warm", count: 1 });
+    await burst(environment, place, [tenant], { prefix: "warm", count: 1 });
 
     let turn = 0;
     return {
       async run() {
         const before = await counts(journals, statements.syncs(), place);
-        await burst(ground, place, [tenant], { prefix: `n${(turn += 1)}`, count: PEOPLE });
+        await burst(environment, place, [tenant], { prefix: `n${(turn += 1)}`, count: PEOPLE });
         // What follows: events sent, watches answered.
         await sleep(2_000);
         const after = await counts(journals, statements.syncs(), place);

@@ -2,7 +2,7 @@
 import { claimDue } from "../../src/store/claims.ts";
 import { makeRows } from "../crowd.ts";
 import { type Figure, spread } from "../figures.ts";
-import type { Place } from "../ground.ts";
+import type { Place } from "../environment.ts";
 import type { Part } from "../part.ts";
 
 const OWNER = 1;
@@ -15,15 +15,15 @@ const LOOK_UP = "select sme_user_uuid from user_provision_state where due_at <= 
 export const heartbeat: Part = {
   name: "heartbeat",
   title: "Finding due work",
-  async prepare(ground) {
-    const [few, many] = ground.sizes.rows;
-    const small = await ground.place("heartbeat_small");
-    const large = await ground.place("heartbeat_large");
+  async prepare(environment) {
+    const [few, many] = environment.sizes.rows;
+    const small = await environment.place("heartbeat_small");
+    const large = await environment.place("heartbeat_large");
     for (const [place, count] of [
       [small, few],
       [large, many],
     ] as const) {
-      ground.tell(`making ${count} rows`);
+      environment.tell(`making ${count} rows`);
       await makeRows(place.db, count, Math.min(TENANTS, count));
     }
 
@@ -34,8 +34,8 @@ export const heartbeat: Part = {
           await makeDue(small, due);
           await makeDue(large, due);
           // In turn: whatever the machine does meanwhile, it does to both.
-          const [amongFew, amongMany] = await claims([small, large], ground.sizes.lookups);
-          const floor = await lookUps(large, ground.sizes.lookups);
+          const [amongFew, amongMany] = await claims([small, large], environment.sizes.lookups);
+          const floor = await lookUps(large, environment.sizes.lookups);
           figures.push(
             {
               what: `claim among ${many} rows, ${due} due: p50`,

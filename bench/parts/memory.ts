@@ -6,7 +6,7 @@ import { nodeFlags } from "../../stack/product/flags.ts";
 import { startChild } from "../children.ts";
 import { makeCrowd, removeCrowd } from "../crowd.ts";
 import type { Figure } from "../figures.ts";
-import type { Ground, Place } from "../ground.ts";
+import type { Environment, Place } from "../environment.ts";
 import { residentMiB } from "../machine.ts";
 import type { Part } from "../part.ts";
 
@@ -16,32 +16,32 @@ type Memory = Readonly<Record<Role, number>>;
 
 /** What a start leaves behind V8 collects when it has had nothing to do for some ten seconds: before that it is counted too. */
 const SETTLE_MS = 20_000;
-/** What nobody here asks for would find people whom no neighbour knows, and begin to mend. */
+/** What nobody here asks for would find people whom no upstream knows, and begin to fix. */
 const WITHOUT_DRIFT = { DRIFT_SECONDS: "86400" };
 const KIB_PER_MIB = 1024;
 
 export const memory: Part = {
   name: "memory",
   title: "Memory at rest",
-  async prepare(ground) {
-    const place = await ground.place("memory");
+  async prepare(environment) {
+    const place = await environment.place("memory");
     const first = await place.start(WITHOUT_DRIFT);
     const tenant = await place.tenant();
     await tenant.ready();
     await first.stop();
 
     const withPeople = async (count: number): Promise<Memory> => {
-      await removeCrowd(ground, place);
-      if (count > 0) await makeCrowd(ground, place, tenant, count);
+      await removeCrowd(environment, place);
+      if (count > 0) await makeCrowd(environment, place, tenant, count);
       return ours(place);
     };
 
     return {
       async run() {
-        const [few, many] = ground.sizes.crowds;
+        const [few, many] = environment.sizes.crowds;
         const [webhook, reconciler] = await Promise.all([
-          importsOnly(ground, "webhook"),
-          importsOnly(ground, "reconciler"),
+          importsOnly(environment, "webhook"),
+          importsOnly(environment, "reconciler"),
         ]);
         const floor = { webhook, reconciler };
         const idle = await withPeople(0);
@@ -85,7 +85,7 @@ export const memory: Part = {
   },
 };
 
-async function importsOnly({ dist }: Ground, role: Role): Promise<number> {
+async function importsOnly({ dist }: Environment, role: Role): Promise<number> {
   const child = startChild("floors/imports.mjs", { dist, role }, { flags: nodeFlags() });
   try {
     await child.says(z.object({ loaded: z.string() }));

@@ -3,7 +3,6 @@ import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { randomBytes } from "node:crypto";
-import { stringify } from "yaml";
 
 import { API_VERSION } from "../../src/api/meta.ts";
 import { collectionPath } from "../../src/kube/objects.ts";
@@ -12,13 +11,14 @@ import { onboardTenant } from "../../stack/onboard.ts";
 import { spread } from "../figures.ts";
 import type { Part } from "../part.ts";
 import { isReady, sightsOf } from "../ready.ts";
+import { toYAML } from "../../src/lib/yaml.ts";
 
 export const push: Part = {
   name: "push",
   title: "Push to Ready through Gitea and Flux",
-  async prepare(ground) {
-    const { env, kube } = ground;
-    const place = await ground.place("push");
+  async prepare(environment) {
+    const { env, kube } = environment;
+    const place = await environment.place("push");
     await place.start();
     const id = `bp-${randomBytes(3).toString("hex")}`;
     const tenant = await onboardTenant(env, { id, values: { INTERVAL: "10m" }, realm: { loginByMail: true } });
@@ -41,7 +41,7 @@ export const push: Part = {
         spec: { email: `${name}@bench.example` },
       };
       const configMap = { apiVersion: "v1", kind: "ConfigMap", metadata: { name }, data: { turn: name } };
-      clone.write(`users/${name}.yaml`, `${stringify(user)}---\n${stringify(configMap)}`);
+      clone.write(`users/${name}.yaml`, `${toYAML(user)}---\n${toYAML(configMap)}`);
       await clone.push(`Add ${name}`);
       const pushedAt = Date.now();
       await tenant.pushed(kube);
@@ -53,7 +53,7 @@ export const push: Part = {
     return {
       async run() {
         const times = [];
-        for (let n = 0; n < ground.sizes.pushes; n += 1) times.push(await once());
+        for (let n = 0; n < environment.sizes.pushes; n += 1) times.push(await once());
         return [
           {
             what: "push to Ready: what comes after Flux",
@@ -72,7 +72,7 @@ export const push: Part = {
       async close() {
         stop.abort();
         rmSync(folder, { recursive: true, force: true });
-        await ground.kube.patch(
+        await environment.kube.patch(
           `/apis/kustomize.toolkit.fluxcd.io/v1/namespaces/${tenant.namespace}/kustomizations/users`,
           { spec: { suspend: true } },
           "bench",
@@ -99,6 +99,6 @@ function mayConfigMaps(namespace: string): string {
       subjects,
     },
   ]
-    .map((object) => stringify(object))
+    .map((object) => toYAML(object))
     .join("---\n");
 }

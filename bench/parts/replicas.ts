@@ -8,21 +8,21 @@ const FEW = { WORKERS: "4" };
 export const replicas: Part = {
   name: "replicas",
   title: "Two reconcilers against one",
-  async prepare(ground) {
-    const { users: count, latencyMs } = ground.sizes.replicas;
-    const place = await ground.place("replicas");
+  async prepare(environment) {
+    const { users: count, latencyMs } = environment.sizes.replicas;
+    const place = await environment.place("replicas");
     const product = await place.start(FEW);
     const tenant = await place.tenant();
     await tenant.ready();
-    await ground.gateway.fault({ action: { latencyMs } });
+    await environment.gateway.fault({ action: { latencyMs } });
 
     let turn = 0;
     return {
       async run() {
         turn += 1;
-        const one = await burst(ground, place, [tenant], { prefix: `one${turn}`, count });
+        const one = await burst(environment, place, [tenant], { prefix: `one${turn}`, count });
         const second = await place.start(FEW, { id: "bench-2", roles: ["reconciler"] });
-        const two = await burst(ground, place, [tenant], { prefix: `two${turn}`, count });
+        const two = await burst(environment, place, [tenant], { prefix: `two${turn}`, count });
         await second.stop();
         return [
           {
@@ -35,7 +35,7 @@ export const replicas: Part = {
         ];
       },
       async close() {
-        await ground.gateway.heal();
+        await environment.gateway.heal();
         await product.stop();
         await place.close();
       },

@@ -1,4 +1,4 @@
-/** What it costs that nothing happens: calls to each neighbour and processor time, with everybody Ready. */
+/** What it costs that nothing happens: calls to each upstream and processor time, with everybody Ready. */
 import { setTimeout as sleep } from "node:timers/promises";
 
 import type { Figure } from "../figures.ts";
@@ -15,18 +15,18 @@ const KEYCLOAK_A_MINUTE = (users: number): number => 15 + users / 100;
 export const rest: Part = {
   name: "rest",
   title: "At rest",
-  async prepare(ground) {
-    const { users, settleSeconds, seconds } = ground.sizes.rest;
-    const place = await ground.place("rest");
+  async prepare(environment) {
+    const { users, settleSeconds, seconds } = environment.sizes.rest;
+    const place = await environment.place("rest");
     const installed = await place.start({}, { roles: [] });
     await installed.stop();
-    const journals = await openJournals(ground);
+    const journals = await openJournals(environment);
     const tenant = await place.tenant({ keycloakURL: journals.keycloak.url, newapiURL: journals.newapi.url });
     const product = await place.start(journals.env);
     await tenant.ready();
-    ground.tell(`making ${users} people`);
-    await burst(ground, place, [tenant], { prefix: "r", count: users });
-    ground.tell(`settling for ${settleSeconds} s`);
+    environment.tell(`making ${users} people`);
+    await burst(environment, place, [tenant], { prefix: "r", count: users });
+    environment.tell(`settling for ${settleSeconds} s`);
     await sleep(settleSeconds * 1000);
 
     return {
@@ -37,10 +37,10 @@ export const rest: Part = {
         const after = await counts(journals, place.db);
         const spent = cpu(product) - cpuBefore;
         const perMinute = (n: number): number => (n / seconds) * 60;
-        const calls = (neighbour: keyof typeof before, atMost?: number): Figure => ({
-          what: `at rest: calls to ${neighbour}`,
+        const calls = (upstream: keyof typeof before, atMost?: number): Figure => ({
+          what: `at rest: calls to ${upstream}`,
           unit: "1/min",
-          ours: perMinute(after[neighbour] - before[neighbour]),
+          ours: perMinute(after[upstream] - before[upstream]),
           goal: atMost === undefined ? undefined : { of: "ours", atMost },
         });
         return [

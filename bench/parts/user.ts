@@ -1,7 +1,7 @@
-/** One person after another, each from the answer of the apply to the sight of Ready. */
+/** One person after another, each from the answer of the apply to the observation of Ready. */
 import { API_VERSION } from "../../src/api/meta.ts";
 import { spread } from "../figures.ts";
-import type { BenchTenant, Ground } from "../ground.ts";
+import type { BenchTenant, Environment } from "../environment.ts";
 import { applyRequest } from "../kube.ts";
 import type { Part } from "../part.ts";
 import { floorPeople } from "../people.ts";
@@ -10,24 +10,24 @@ import { isReady, type Sights, sightsOf } from "../ready.ts";
 export const user: Part = {
   name: "user",
   title: "One person, applied to Ready",
-  async prepare(ground) {
-    const place = await ground.place("user");
+  async prepare(environment) {
+    const place = await environment.place("user");
     await place.start();
     const tenant = await place.tenant();
     await tenant.ready();
     const stop = new AbortController();
-    const seen = sightsOf(ground.kube, tenant.path, isReady, stop.signal);
+    const seen = sightsOf(environment.kube, tenant.path, isReady, stop.signal);
     // What is made at the first one (connections, a token) is there for all others.
-    await one(ground, tenant, seen, "warm");
+    await one(environment, tenant, seen, "warm");
 
     let turn = 0;
     return {
       async run() {
         const prefix = `u${(turn += 1)}`;
-        const count = ground.sizes.singles;
+        const count = environment.sizes.singles;
         const times: number[] = [];
-        for (let n = 0; n < count; n += 1) times.push(await one(ground, tenant, seen, `${prefix}-${n}`));
-        const floor = await floorPeople(ground, tenant, { prefix, count, concurrency: 1 });
+        for (let n = 0; n < count; n += 1) times.push(await one(environment, tenant, seen, `${prefix}-${n}`));
+        const floor = await floorPeople(environment, tenant, { prefix, count, concurrency: 1 });
         return [
           {
             what: `one person, applied to Ready: p50 of ${count}`,
@@ -46,9 +46,9 @@ export const user: Part = {
   },
 };
 
-async function one({ api }: Ground, tenant: BenchTenant, seen: Sights, name: string): Promise<number> {
-  const sight = seen(name);
+async function one({ api }: Environment, tenant: BenchTenant, seen: Sights, name: string): Promise<number> {
+  const observation = seen(name);
   await api.send(applyRequest(tenant.path, name, `${name}@bench.example`, API_VERSION, "TenantUser"));
   const from = performance.timeOrigin + performance.now();
-  return Math.max(0, (await sight) - from);
+  return Math.max(0, (await observation) - from);
 }

@@ -1,20 +1,23 @@
 /** From a request to its answer: the one path that both webhooks share. */
 import { GROUP, KINDS } from "../api/meta.ts";
+import type { ADMISSION_OUTCOMES } from "../api/metrics.ts";
 import type { TenantDirectory } from "../store/tenantDirectory.ts";
 import { mutate } from "./mutate.ts";
-import type { RecordCandidate } from "./record.ts";
-import { type AdmissionRequest, allow, deny, type JSONObject } from "./review.ts";
-import { NOT_RECORDED, validate, warningsOf } from "./validate.ts";
+import type { AdmissionCandidate } from "../store/admissions.ts";
+import type { RecordCandidate, RecordOutcome } from "./record.ts";
+import { type AdmissionRequest, allow, deny } from "./review.ts";
+import { type JSONObject, isObject } from "../lib/json.ts";
+import { NOT_RECORDED, REFUSED_RECORD, validate, warningsOf } from "./validate.ts";
 
 export type Webhook = "mutate" | "validate";
 
-/** For log and metrics. `error`: the input was no request, or we failed on it. */
-export type Outcome = "allowed" | "warned" | "denied" | "error";
+/** For log and metrics. */
+export type AdmissionOutcome = (typeof ADMISSION_OUTCOMES)[number];
 
-export interface Answer {
+export interface AdmissionAnswer {
   /** JSON text of an AdmissionReview. */
   readonly body: string;
-  readonly outcome: Outcome;
+  readonly outcome: AdmissionOutcome;
   /** The sentence of a denial. */
   readonly message?: string;
 }
@@ -24,11 +27,18 @@ export interface AnswerDeps {
   readonly record: RecordCandidate;
 }
 
-export async function answerRequest(webhook: Webhook, request: AdmissionRequest, deps: AnswerDeps): Promise<Answer> {
+export async function answerRequest(
+  webhook: Webhook,
+  request: AdmissionRequest,
+  deps: AnswerDeps,
+): Promise<AdmissionAnswer> {
   const { uid, object } = request;
   if (!isOurs(request)) return { body: allow(uid), outcome: "allowed" };
   if (object === undefined) return denied(uid, 400, "The request has no object.");
-  return webhook === "mutate" ? mutated(uid, object, request.namespace, deps) : await validated(request, deps);
+  const { namespace } = request;
+  if (namespace === "") return denied(uid, 400, "The request does not say in which namespace the object is.");
+  if (isElsewhere(object, namespace)) return denied(uid, 400, "The object is not in the namespace of the request.");
+  return webhook === "mutate" ? mutated(uid, object, namespace, deps) : await validated(request, deps);
 }
 
 /** A TenantUser itself, being made or changed. Everything else may pass: it was not asked for, and is not ours. */
@@ -37,26 +47,36 @@ function isOurs({ group, kind, subResource, operation }: AdmissionRequest): bool
   return operation === "CREATE" || operation === "UPDATE";
 }
 
-function mutated(uid: string, object: JSONObject, namespace: string, { tenants }: AnswerDeps): Answer {
+/** Never so in a request of the API server's. */
+function isElsewhere({ metadata }: JSONObject, namespace: string): boolean {
+  const named = isObject(metadata) ? metadata["namespace"] : undefined;
+  return named !== undefined && named !== null && named !== namespace;
+}
+
+function mutated(uid: string, object: JSONObject, namespace: string, { tenants }: AnswerDeps): AdmissionAnswer {
   const patch = mutate(object, tenants.lookup(namespace)?.tenantID);
   const body = patch.length === 0 ? allow(uid) : allow(uid, { patch: JSON.stringify(patch) });
   return { body, outcome: "allowed" };
 }
 
-async function validated(request: AdmissionRequest, { tenants, record }: AnswerDeps): Promise<Answer> {
-  const verdict = validate(request, { tenant: tenants.lookup(request.namespace), loaded: tenants.loaded });
-  if (!verdict.allowed) return denied(request.uid, 403, verdict.message);
-  const { candidate, warnings } = verdict;
+async function validated(request: AdmissionRequest, { tenants, record }: AnswerDeps): Promise<AdmissionAnswer> {
+  const decision = validate(request, { tenant: tenants.lookup(request.namespace), loaded: tenants.loaded });
+  if (!decision.allowed) return denied(request.uid, 403, decision.message);
+  const { candidate, warnings } = decision;
   if (candidate === undefined || request.dryRun) return allowed(request.uid, warnings);
-  const recorded = await record(candidate);
-  const more = recorded === undefined ? [NOT_RECORDED] : warningsOf(candidate, recorded);
-  return allowed(request.uid, [...warnings, ...more]);
+  return allowed(request.uid, [...warnings, ...recordWarnings(candidate, await record(candidate))]);
 }
 
-function allowed(uid: string, warnings: readonly string[]): Answer {
-  return { body: allow(uid, { warnings }), outcome: warnings.length === 0 ? "allowed" : "warned" };
+function recordWarnings(candidate: AdmissionCandidate, recorded: RecordOutcome): readonly string[] {
+  if (recorded === undefined) return [NOT_RECORDED];
+  return recorded === "refused" ? [REFUSED_RECORD] : warningsOf(candidate, recorded);
 }
 
-function denied(uid: string, code: number, message: string): Answer {
+function allowed(uid: string, warnings: readonly string[]): AdmissionAnswer {
+  const remark = warnings.includes(NOT_RECORDED) ? "unrecorded" : "warned";
+  return { body: allow(uid, { warnings }), outcome: warnings.length === 0 ? "allowed" : remark };
+}
+
+function denied(uid: string, code: number, message: string): AdmissionAnswer {
   return { body: deny(uid, code, message), outcome: "denied", message };
 }

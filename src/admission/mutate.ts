@@ -1,7 +1,7 @@
 /** What admission completes in a manifest. Pure: no clock, no randomness, nothing of what Git wrote is changed. */
 import { FINALIZER, LABEL_TENANT } from "../api/meta.ts";
 import { difference, type PatchOperation } from "./patch.ts";
-import { isObject, type JSONObject } from "./review.ts";
+import { type JSONObject, isObject } from "../lib/json.ts";
 
 /**
  * The finalizer, so that nobody's accounts are left behind, and the label with the tenant's id (for people), where it is

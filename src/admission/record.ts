@@ -1,7 +1,8 @@
 /** Writing the record within the patience of the API server, and not at all where that is hopeless. */
+import { RETRIES } from "../lib/backoff.ts";
 import type { Clock } from "../lib/clock.ts";
 import type { Log } from "../lib/log.ts";
-import type { Candidate, CandidateRecord } from "../store/admissions.ts";
+import type { AdmissionCandidate, CandidateRecord } from "../store/admissions.ts";
 import type { PoolOptions } from "../store/pool.ts";
 
 /** Together well below the webhook's timeoutSeconds of 2. */
@@ -16,17 +17,17 @@ export const RECORD_POOL = {
   idleTimeoutMs: 0,
 } as const satisfies Omit<PoolOptions, "url">;
 
-/** After a failure of Postgres, for so long nobody waits for it. */
-export const PAUSE_MS = 5_000;
-
 const MOST_TOGETHER = 64;
 
-/** Undefined: not recorded; the watch will do it. Never throws. */
-export type RecordCandidate = (candidate: Candidate) => Promise<CandidateRecord | undefined>;
+/** "refused": Postgres does not take this one. Undefined: Postgres does not answer. The watch records both. */
+export type RecordOutcome = CandidateRecord | "refused" | undefined;
+
+/** Never throws. */
+export type RecordCandidate = (candidate: AdmissionCandidate) => Promise<RecordOutcome>;
 
 interface Waiting {
-  readonly candidate: Candidate;
-  readonly answer: (record: CandidateRecord | undefined) => void;
+  readonly candidate: AdmissionCandidate;
+  readonly answer: (record: RecordOutcome) => void;
 }
 
 /**
@@ -35,7 +36,7 @@ interface Waiting {
  */
 export function makeRecord(deps: {
   /** In their order. What throws may be repeated. */
-  readonly write: (candidates: readonly Candidate[]) => Promise<readonly CandidateRecord[]>;
+  readonly write: (candidates: readonly AdmissionCandidate[]) => Promise<readonly CandidateRecord[]>;
   readonly clock: Clock;
   readonly log: Log;
 }): RecordCandidate {
@@ -57,7 +58,7 @@ export function makeRecord(deps: {
   async function settle(together: readonly Waiting[]): Promise<void> {
     try {
       const records = await write(together.map(({ candidate }) => candidate));
-      if (failing) log.info("admission records again");
+      if (failing) log.info("resumed recording");
       failing = false;
       for (const [n, { answer }] of together.entries()) answer(records[n]);
     } catch (error) {
@@ -70,15 +71,15 @@ export function makeRecord(deps: {
 
   function refuse([one]: readonly Waiting[], error: unknown): void {
     if (one === undefined) return;
-    const { namespace: ns, name } = one.candidate;
-    log.warn("a record could not be written", { ns, name, error });
-    one.answer(undefined);
+    const { namespace, name } = one.candidate;
+    log.warn("failed to record an admission; the watch records it", { namespace, name, error });
+    one.answer("refused");
   }
 
   /** Those who wait behind them would only fail later. */
   function giveUp(together: readonly Waiting[], error: unknown): void {
-    pausedUntil = clock.now() + PAUSE_MS;
-    if (!failing) log.warn("admission cannot record, Postgres fails", { error });
+    pausedUntil = clock.now() + RETRIES.admission.firstMs;
+    if (!failing) log.warn("failed to reach Postgres; admitting without a record", { error });
     failing = true;
     const behind = waiting;
     waiting = [];
@@ -94,11 +95,33 @@ export function makeRecord(deps: {
   };
 }
 
-// data exception, integrity violation, transaction rollback, lock not available: about this row, not about Postgres.
-const ABOUT_THE_ROW = /^(22|23|40)|^55P03$/;
+/**
+ * Classes of SQLSTATE that are about the database: whoever comes next would meet the same. Of what Postgres itself answers,
+ * everything else is about the one row or request that was sent, for somebody may have made it so on purpose.
+ */
+const ABOUT_THE_DATABASE: ReadonlySet<string> = new Set([
+  "08", // connection
+  "0B", // no transaction can begin
+  "25", // transaction state: a standby, idle too long
+  "26", // a prepared statement is unknown: not our session any more
+  "28", // the login is refused
+  "3D", // no such database
+  "3F", // no such schema
+  "42", // no such table or function, no right to it: not this program's schema, or role
+  "53", // out of connections, memory, disk
+  "55", // not the state for it; except a lock that was not to be had
+  "57", // shut down, cancelled, timed out
+  "58", // the system below it
+  "F0", // its configuration
+  "HV", // a foreign server
+  "XX", // a bug, a broken file
+]);
+const LOCK_NOT_AVAILABLE = "55P03";
 
-/** Anything but Postgres' own verdict on this one row. */
+/** Whether it is about more than this row; so is whatever has no SQLSTATE: a connection that is refused, or silent. */
 function isOutage(error: unknown): boolean {
   const code = error instanceof Error && "code" in error ? error.code : undefined;
-  return typeof code !== "string" || !ABOUT_THE_ROW.test(code);
+  // Names such as EPIPE have five letters too, and are no class with a digit or known to us.
+  if (typeof code !== "string" || !/^[0-9A-Z]{5}$/.test(code) || /^E[A-Z]+$/.test(code)) return true;
+  return code !== LOCK_NOT_AVAILABLE && ABOUT_THE_DATABASE.has(code.slice(0, 2));
 }

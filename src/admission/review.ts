@@ -1,8 +1,18 @@
 /** AdmissionReview of admission.k8s.io/v1, in and out. Whatever comes in, a well-formed answer goes out. */
 
+import { DNS_LABEL } from "../api/rules/patterns.ts";
+import { isObject, type JSONObject } from "../lib/json.ts";
+
 export const REVIEW_API_VERSION = "admission.k8s.io/v1";
 /** object and oldObject together; etcd takes 1.5 MiB for one. */
 export const LARGEST_BODY = 8 * 1024 * 1024;
+/** Lists, maps and what stands in them: 8 MiB of empty lists would become a hundred times of what a manifest becomes. */
+export const MOST_VALUES = 200_000;
+/** A smaller body cannot have so many that it matters. */
+const NEVER_MANY = 64 * 1024;
+/** Kubernetes' own have 36 characters. */
+const LONGEST_UID = 256;
+const NAMESPACE = new RegExp(DNS_LABEL, "u");
 
 export interface AdmissionRequest {
   readonly uid: string;
@@ -10,24 +20,23 @@ export interface AdmissionRequest {
   readonly group: string;
   readonly kind: string;
   readonly subResource: string;
+  /** "" where it cannot be a namespace's name. */
   readonly namespace: string;
   readonly dryRun: boolean;
   readonly object: JSONObject | undefined;
   readonly oldObject: JSONObject | undefined;
 }
 
-export type JSONObject = Readonly<Record<string, unknown>>;
-
 /** Why a body is no request. `code` goes into the answer's status. */
-export interface Refusal {
+export interface ReviewRefusal {
   /** "" where the body has none. */
   readonly uid: string;
-  readonly code: 400 | 404 | 405 | 413 | 415 | 500;
+  readonly code: 400 | 404 | 405 | 413 | 415 | 429 | 500;
   /** One sentence. */
   readonly message: string;
 }
 
-export type Parsed = { readonly request: AdmissionRequest } | { readonly refusal: Refusal };
+export type Parsed = { readonly request: AdmissionRequest } | { readonly refusal: ReviewRefusal };
 
 /** A body as it came; `start`: the first bytes of one that was too large to keep. */
 export type Body = { readonly bytes: Buffer } | { readonly start: Buffer };
@@ -59,6 +68,9 @@ function isJSON(contentType: string | undefined): boolean {
 }
 
 function parseJSON(body: Buffer): Parsed {
+  if (body.length > NEVER_MANY && hasTooManyValues(body)) {
+    return refuse(uidIn(body), 413, `The request has more than ${MOST_VALUES} values; make the object smaller.`);
+  }
   let review: unknown;
   try {
     review = JSON.parse(body.toString("utf8"));
@@ -66,7 +78,8 @@ function parseJSON(body: Buffer): Parsed {
     return refuse(uidIn(body), 400, `The body is not JSON; send an AdmissionReview of ${REVIEW_API_VERSION}.`);
   }
   const request = isObject(review) ? review["request"] : undefined;
-  const uid = isObject(request) && typeof request["uid"] === "string" ? request["uid"] : "";
+  const given = isObject(request) ? text(request["uid"]) : "";
+  const uid = given.length <= LONGEST_UID ? given : "";
   if (!isObject(review) || review["kind"] !== "AdmissionReview" || review["apiVersion"] !== REVIEW_API_VERSION) {
     return refuse(uid, 400, `The body is not an AdmissionReview of ${REVIEW_API_VERSION}.`);
   }
@@ -82,12 +95,17 @@ function parseJSON(body: Buffer): Parsed {
       group: text(kind["group"]),
       kind: kind["kind"],
       subResource: text(request["subResource"]),
-      namespace: text(request["namespace"]),
+      namespace: NAMESPACE.test(text(request["namespace"])) ? text(request["namespace"]) : "",
       dryRun: request["dryRun"] === true,
       object: isObject(request["object"]) ? request["object"] : undefined,
       oldObject: isObject(request["oldObject"]) ? request["oldObject"] : undefined,
     },
   };
+}
+
+/** For somebody whose body had to make room for others; `start`: its first bytes. */
+export function tooMuch(start: Buffer): ReviewRefusal {
+  return { uid: uidIn(start), code: 429, message: "Too much is being sent at once; send it again." };
 }
 
 /** JSON text of the answer "yes"; `patch` is JSON text as well. */
@@ -110,7 +128,7 @@ function answer(response: JSONObject): string {
   return JSON.stringify({ apiVersion: REVIEW_API_VERSION, kind: "AdmissionReview", response });
 }
 
-function refuse(uid: string, code: Refusal["code"], message: string): Parsed {
+function refuse(uid: string, code: ReviewRefusal["code"], message: string): Parsed {
   return { refusal: { uid, code, message } };
 }
 
@@ -119,10 +137,26 @@ function uidIn(body: Buffer): string {
   return /"request"\s*:\s*\{\s*"uid"\s*:\s*"([^"\\]{1,64})"/.exec(body.toString("latin1", 0, 512))?.[1] ?? "";
 }
 
-function text(value: unknown): string {
-  return typeof value === "string" ? value : "";
+const [QUOTE, BACKSLASH, COMMA, LIST, MAP] = [0x22, 0x5c, 0x2c, 0x5b, 0x7b] as const;
+
+/** Without parsing: what is begun or separated outside of text. */
+function hasTooManyValues(body: Buffer): boolean {
+  let values = 0;
+  let inText = false;
+  for (let at = 0; at < body.length; at += 1) {
+    const byte = body[at];
+    if (inText) {
+      if (byte === BACKSLASH) at += 1;
+      else if (byte === QUOTE) inText = false;
+    } else if (byte === QUOTE) inText = true;
+    else if (byte === COMMA || byte === LIST || byte === MAP) {
+      values += 1;
+      if (values > MOST_VALUES) return true;
+    }
+  }
+  return false;
 }
 
-export function isObject(value: unknown): value is JSONObject {
-  return typeof value === "object" && value !== null && !Array.isArray(value);
+function text(value: unknown): string {
+  return typeof value === "string" ? value : "";
 }

@@ -1,26 +1,55 @@
 /** The webhook's door: HTTPS, two paths, certificates that change while it runs. */
+import { constants } from "node:crypto";
 import { createServer } from "node:https";
+import type { Socket } from "node:net";
+import { setTimeout as sleep } from "node:timers/promises";
 import express, { type ErrorRequestHandler, type Express, type Request, type Response } from "express";
-import type { Address } from "../lib/config.ts";
+import type { Address } from "../lib/configVariables.ts";
 import type { Part } from "../lib/lifecycle.ts";
 import type { Log } from "../lib/log.ts";
 import type { TLSMaterial } from "../tls/files.ts";
-import { type AnswerDeps, answerRequest, type Outcome, type Webhook } from "./answer.ts";
-import { readBody } from "./body.ts";
-import { deny, parseReview, type Refusal } from "./review.ts";
+import { type AnswerDeps, answerRequest, type AdmissionOutcome, type Webhook } from "./answer.ts";
+import { type Arrived, readBody } from "./body.ts";
+import { makeClientCheck } from "./clients.ts";
+import { type Connections, makeConnections, MOST_CONNECTIONS } from "./connections.ts";
+import { type InFlight, makeInFlight, MOST_IN_FLIGHT, type Share } from "./inFlight.ts";
+import { deny, parseReview, type ReviewRefusal, tooMuch } from "./review.ts";
 
 /** The API server keeps its connections for 90 s; closing them first would cost a handshake for each commit. */
 const KEEP_ALIVE_MS = 95_000;
+/** It waits 2 s for an answer (manifests/webhook), at most 30; nobody honest sends for longer than this. */
+const HANDSHAKE_MS = 5_000;
+const HEADERS_MS = 5_000;
+const REQUEST_MS = 10_000;
+/** How often those limits are checked. */
+const CHECK_EVERY_MS = 1_000;
 /** How long requests in flight may still take at the end: longer than any of them does. */
 const DRAIN_MS = 5_000;
+
+/** Not about the manifest: the API server reads no sentence, and failurePolicy decides. */
+const OURS: ReadonlySet<number> = new Set([404, 405, 429, 500]);
 
 export interface AdmissionDeps extends AnswerDeps {
   readonly listen: Address;
   /** Calls the listener with what is there already, and with every later one. */
   readonly tls: { subscribe(listener: (material: TLSMaterial) => void): () => void };
+  /** Whose client certificate is asked for: `names` of its subject; without any, everybody's whom the CA vouches for. */
+  readonly clients?: { readonly names: readonly string[] } | undefined;
+  /**
+   * How long it serves on after it was asked to end, each answer closing its connection. The API server keeps its
+   * connections to a Pod that has left the Service, and a request that is on its way when they are closed is lost: the
+   * write is admitted without us. Default 0.
+   */
+  readonly shutdownDelayMs?: number;
+  /** Others than the usual ones, for tests. */
+  readonly limits?: { readonly connections?: number; readonly bytes?: number; readonly requestMs?: number };
   readonly log: Log;
   /** For metrics: every answer, with how long it took. */
-  readonly observe?: (note: { readonly webhook: Webhook; readonly outcome: Outcome; readonly ms: number }) => void;
+  readonly observe?: (note: {
+    readonly webhook: Webhook;
+    readonly outcome: AdmissionOutcome;
+    readonly ms: number;
+  }) => void;
 }
 
 export interface AdmissionServer extends Part {
@@ -31,7 +60,9 @@ export interface AdmissionServer extends Part {
 }
 
 export function makeAdmissionServer(deps: AdmissionDeps): AdmissionServer {
-  const { log, listen, tls } = deps;
+  const { log, listen, tls, clients, limits, shutdownDelayMs = 0 } = deps;
+  const connections = makeConnections(limits?.connections ?? MOST_CONNECTIONS);
+  const requestMs = limits?.requestMs ?? REQUEST_MS;
   let stopping = false;
   let hasCertificate = false;
   let unsubscribe: (() => void) | undefined;
@@ -43,11 +74,24 @@ export function makeAdmissionServer(deps: AdmissionDeps): AdmissionServer {
       keepAlive: true,
       noDelay: true,
       keepAliveTimeout: KEEP_ALIVE_MS,
-      headersTimeout: KEEP_ALIVE_MS + 5_000,
-      requestTimeout: KEEP_ALIVE_MS + 10_000,
+      handshakeTimeout: HANDSHAKE_MS,
+      headersTimeout: Math.min(HEADERS_MS, requestMs),
+      requestTimeout: requestMs,
+      connectionsCheckingInterval: Math.min(CHECK_EVERY_MS, requestMs),
+      // A session that is resumed would bring along a certificate that nobody checks again.
+      ...(clients === undefined
+        ? {}
+        : { requestCert: true, rejectUnauthorized: true, secureOptions: constants.SSL_OP_NO_TICKET }),
     },
-    makeApp({ ...deps, closing: () => stopping }),
+    makeApp({ ...deps, connections, inFlight: makeInFlight(limits?.bytes ?? MOST_IN_FLIGHT), closing: () => stopping }),
   );
+  server.on("connection", (socket: Socket) => connections.add(socket));
+  if (clients !== undefined) {
+    const check = makeClientCheck(clients.names, log);
+    server.on("tlsClientError", (error) => check.failed(error));
+    // Before a byte of the request is read.
+    server.prependListener("secureConnection", (socket) => check.connected(socket));
+  }
 
   return {
     name: "admission server",
@@ -57,16 +101,23 @@ export function makeAdmissionServer(deps: AdmissionDeps): AdmissionServer {
       return bound !== null && typeof bound === "object" ? bound.port : 0;
     },
     async start() {
-      unsubscribe = tls.subscribe(({ cert, key }) => {
+      unsubscribe = tls.subscribe(({ cert, key, clientCA }) => {
+        // Without a CA every certificate would have to do: nobody is let in before it is there.
+        if (clients !== undefined && clientCA === undefined) return;
         // For new handshakes only: connections that are open keep the certificate they began with.
-        server.setSecureContext({ cert, key, minVersion: "TLSv1.2" });
+        server.setSecureContext({
+          cert,
+          key,
+          minVersion: "TLSv1.2",
+          ...(clientCA === undefined ? {} : { ca: clientCA, secureOptions: constants.SSL_OP_NO_TICKET }),
+        });
         hasCertificate = true;
       });
       await new Promise<void>((resolve, reject) => {
         server.once("error", reject);
         server.listen(listen.port, listen.host, () => {
           server.off("error", reject);
-          server.on("error", (error) => log.error("the webhook's socket failed", { error }));
+          server.on("error", (error) => log.error("failed to serve the webhook's port", { error }));
           resolve();
         });
       });
@@ -75,6 +126,7 @@ export function makeAdmissionServer(deps: AdmissionDeps): AdmissionServer {
       stopping = true;
       unsubscribe?.();
       if (!server.listening) return;
+      if (shutdownDelayMs > 0) await sleep(shutdownDelayMs);
       const closed = new Promise((resolve) => server.close(resolve));
       // Those that wait for their next request end now; those with a request end with its answer.
       server.closeIdleConnections();
@@ -87,41 +139,68 @@ export function makeAdmissionServer(deps: AdmissionDeps): AdmissionServer {
 
 /** Alone, for tests and measurements over another transport. */
 export function makeApp(
-  deps: AnswerDeps & Pick<AdmissionDeps, "log" | "observe"> & { readonly closing?: () => boolean },
+  deps: AnswerDeps &
+    Pick<AdmissionDeps, "log" | "observe"> & {
+      readonly closing?: () => boolean;
+      readonly connections?: Connections;
+      readonly inFlight?: InFlight;
+    },
 ): Express {
-  const { log, observe, closing } = deps;
+  const { log, observe, closing, connections = makeConnections(), inFlight = makeInFlight() } = deps;
 
   const send = (response: Response, status: number, body: string): void => {
     const headers = { "content-type": "application/json", "content-length": Buffer.byteLength(body) };
-    response.writeHead(status, closing?.() === true ? { ...headers, connection: "close" } : headers).end(body);
+    const last = status === 429 || closing?.() === true;
+    response.writeHead(status, last ? { ...headers, connection: "close" } : headers).end(body);
   };
   // The API server reads the sentence only where the HTTP status is 200. Where it cannot be a request of the API server's
-  // for us (path, method), or we are broken, the HTTP status says so, and failurePolicy decides.
-  const refuse = (response: Response, { uid, code, message }: Refusal): void =>
-    send(response, code === 404 || code === 405 || code === 500 ? code : 200, deny(uid, code, message));
+  // for us (path, method), or we are broken or overrun, the HTTP status says so, and failurePolicy decides.
+  const refuse = (response: Response, { uid, code, message }: ReviewRefusal): void =>
+    send(response, OURS.has(code) ? code : 200, deny(uid, code, message));
 
-  const handle = (webhook: Webhook) => async (request: Request, response: Response) => {
-    const began = performance.now();
-    const body = await readBody(request).catch(() => undefined);
-    if (body === undefined) return; // Nobody is there to be answered.
-    let outcome: Outcome = "error";
-    const parsed = parseReview(request.headers, body);
+  const answerTo = async (
+    webhook: Webhook,
+    request: Request,
+    response: Response,
+    arrived: Arrived,
+    began: number,
+  ): Promise<void> => {
+    let outcome: AdmissionOutcome = "error";
+    if ("gaveWay" in arrived) {
+      refuse(response, tooMuch(arrived.gaveWay));
+      log.warn("refused a request; too many bytes are in flight", { webhook, outcome });
+      observe?.({ webhook, outcome, ms: performance.now() - began });
+      return;
+    }
+    const done = connections.answering(request.socket);
+    const parsed = parseReview(request.headers, arrived);
     if ("refusal" in parsed) {
       refuse(response, parsed.refusal);
-      log.warn("not an admission request", { webhook, outcome, code: parsed.refusal.code });
+      log.warn("refused a request that is no admission review", { webhook, outcome, code: parsed.refusal.code });
     } else {
       const { namespace, uid } = parsed.request;
       try {
         const answer = await answerRequest(webhook, parsed.request, deps);
         outcome = answer.outcome;
         send(response, 200, answer.body);
-        if (outcome === "denied") log.info("denied", { webhook, ns: namespace, outcome, message: answer.message });
+        if (outcome === "denied")
+          log.info("denied admission", { webhook, namespace, outcome, message: answer.message });
       } catch (error) {
-        log.error("admission failed", { webhook, ns: namespace, error });
+        log.error("failed to answer an admission request", { webhook, namespace, error });
         refuse(response, { uid, code: 500, message: "The webhook failed on this request; its log says more." });
       }
     }
+    done();
     observe?.({ webhook, outcome, ms: performance.now() - began });
+  };
+
+  const handle = (webhook: Webhook) => async (request: Request, response: Response) => {
+    const began = performance.now();
+    let share: Share | undefined;
+    const arrived = await readBody(request, (giveWay) => (share = inFlight.open(giveWay))).catch(() => undefined);
+    // Undefined: nobody is there to be answered.
+    if (arrived !== undefined) await answerTo(webhook, request, response, arrived, began);
+    share?.release();
   };
 
   const app = express();
@@ -144,7 +223,7 @@ export function makeApp(
   });
   const onError: ErrorRequestHandler = (error, _request, response, _next) => {
     // Express's own, of a request that it cannot take. Anything else came after the answer, and concerns nobody outside.
-    if (response.headersSent) return log.error("after the answer", { error });
+    if (response.headersSent) return log.error("failed after the answer was sent", { error });
     refuse(response, { uid: "", code: 404, message: "The path cannot be read; use /mutate or /validate." });
   };
   app.use(onError);

@@ -1,19 +1,23 @@
 /** What admission decides about a manifest. Pure. */
+import { applierRisks } from "../api/appliers.ts";
 import { LABEL_TENANT } from "../api/meta.ts";
 import { candidateUUID, canonicalEmail, isUUIDv4 } from "../api/names.ts";
 import { rulesOf } from "../api/rules/index.ts";
+import { DNS_SUBDOMAIN } from "../api/rules/patterns.ts";
 import { sentence, validateTenantUser, type Violation } from "../api/validate.ts";
-import type { Candidate } from "../store/admissions.ts";
+import { otherUser } from "../saga/otherUser.ts";
+import type { AdmissionCandidate, CandidateRecord } from "../store/admissions.ts";
 import type { KnownTenant } from "../store/tenantDirectory.ts";
-import { type AdmissionRequest, isObject, type JSONObject } from "./review.ts";
+import { type AdmissionRequest } from "./review.ts";
+import { type JSONObject, isObject } from "../lib/json.ts";
 
-export type Verdict =
+export type AdmissionDecision =
   | { readonly allowed: false; readonly message: string }
   | {
       readonly allowed: true;
       readonly warnings: readonly string[];
       /** What to record; absent: nothing. */
-      readonly candidate?: Candidate;
+      readonly candidate?: AdmissionCandidate;
     };
 
 /** What the webhook knows of the tenants at this moment. */
@@ -23,7 +27,16 @@ export interface TenantView {
   readonly loaded: boolean;
 }
 
-const NOTHING: Verdict = { allowed: true, warnings: [] };
+const NOTHING: AdmissionDecision = { allowed: true, warnings: [] };
+/** A sentence for people: of more mistakes than these it says how many there are. */
+const MOST_NAMED = 20;
+const LONGEST_SENTENCE = 500;
+/** As the schema and Kubernetes have them: what is longer did not come from the API server. */
+const LONGEST_EMAIL = 254;
+const LONGEST_NAME = 253;
+const NAME = new RegExp(DNS_SUBDOMAIN, "u");
+// oxlint-disable-next-line no-control-regex -- these are what is looked for
+const CONTROL = /[\u0000-\u001f\u007f]/;
 const OBJECT_UID = /^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/i;
 const RULES: ReadonlySet<string> = new Set(rulesOf("TenantUser").map((rule) => rule.name));
 
@@ -31,7 +44,7 @@ const RULES: ReadonlySet<string> = new Set(rulesOf("TenantUser").map((rule) => r
  * Denies only what no later moment and no other object can right. Flux dry-runs all, applies all, then prunes: to deny a
  * rename because the old object still lives would lock the repository for ever.
  */
-export function validate(request: AdmissionRequest, view: TenantView): Verdict {
+export function validate(request: AdmissionRequest, view: TenantView): AdmissionDecision {
   const { object, oldObject } = request;
   const metadata = object?.["metadata"];
   if (object === undefined || !isObject(metadata)) return { allowed: false, message: "The request has no object." };
@@ -39,10 +52,13 @@ export function validate(request: AdmissionRequest, view: TenantView): Verdict {
   if (metadata["deletionTimestamp"] !== undefined && metadata["deletionTimestamp"] !== null) return NOTHING;
 
   const wrong = violations(object, oldObject);
-  if (wrong.length > 0) return { allowed: false, message: wrong.map(sentence).join("; ") };
+  if (wrong.length > 0) return { allowed: false, message: sentences(wrong) };
 
   const { tenant } = view;
-  if (tenant === undefined) return { allowed: true, warnings: [withoutTenant(request.namespace, view.loaded)] };
+  const risks = applierRisks(metadata).map(({ field, name, message }) => `metadata.${field}[${name}]: ${message}`);
+  if (tenant === undefined) {
+    return { allowed: true, warnings: [withoutTenant(request.namespace, view.loaded), ...risks] };
+  }
   const label = labelOf(object);
   if (label !== undefined && label !== tenant.tenantID && label !== labelOf(oldObject)) {
     return {
@@ -51,7 +67,8 @@ export function validate(request: AdmissionRequest, view: TenantView): Verdict {
     };
   }
   const candidate = candidateOf(request, object["spec"], metadata, tenant);
-  return candidate === undefined ? NOTHING : { allowed: true, warnings: [], candidate };
+  if (candidate === undefined) return { allowed: true, warnings: risks };
+  return { allowed: true, warnings: risks, candidate };
 }
 
 /**
@@ -65,6 +82,12 @@ function violations(object: JSONObject, oldObject: JSONObject | undefined): Viol
     const field = path.split(/[.[]/, 2)[1] ?? "";
     return JSON.stringify(specField(object, field)) !== JSON.stringify(specField(oldObject, field));
   });
+}
+
+function sentences(wrong: readonly Violation[]): string {
+  const named = wrong.slice(0, MOST_NAMED).map((violation) => sentence(violation).slice(0, LONGEST_SENTENCE));
+  const more = wrong.length - named.length;
+  return [...named, ...(more === 0 ? [] : [`and ${more} more`])].join("; ");
 }
 
 function specField(object: JSONObject, field: string): unknown {
@@ -83,11 +106,13 @@ function candidateOf(
   spec: unknown,
   metadata: JSONObject,
   tenant: KnownTenant,
-): Candidate | undefined {
+): AdmissionCandidate | undefined {
   if (!isObject(spec)) return undefined;
   const { email, userUUID: pin } = spec;
   const { uid, name } = metadata;
-  if (typeof email !== "string" || typeof name !== "string") return undefined;
+  if (typeof email !== "string" || canonicalEmail(email).length > LONGEST_EMAIL || CONTROL.test(email))
+    return undefined;
+  if (typeof name !== "string" || name.length > LONGEST_NAME || !NAME.test(name)) return undefined;
   if (typeof uid !== "string" || !OBJECT_UID.test(uid)) return undefined;
   const derived = candidateUUID(tenant.tenantID, email);
   // A pin of another version must be this tenant's already: there is a row, or there must not be one.
@@ -110,15 +135,20 @@ function withoutTenant(namespace: string, loaded: boolean): string {
     : NOT_RECORDED;
 }
 
-/** Said when Postgres does not answer. The watch records the object as well, so nothing is lost. */
+/** The warning when Postgres does not answer. The watch records the object as well, so nothing is lost. */
 export const NOT_RECORDED =
   "the request was not recorded yet, its database does not answer: it is carried out as soon as that is back";
 
+/** The warning when Postgres refuses this one record. */
+export const REFUSED_RECORD =
+  "the request was not recorded at once: it is carried out when the service next sees the object";
+
 /** What the record tells about the others; only a warning, for both pass by themselves. */
-export function warningsOf(candidate: Candidate, record: { heldBy: string | undefined; full: boolean }): string[] {
+export function warningsOf(candidate: AdmissionCandidate, record: Pick<CandidateRecord, "heldBy" | "full">): string[] {
   const warnings: string[] = [];
   if (record.heldBy !== undefined) {
-    warnings.push(`${candidate.email} still belongs to TenantUser ${record.heldBy}: this user waits until it is free`);
+    const holder = otherUser(candidate.namespace, record.heldBy);
+    warnings.push(`${candidate.email} still belongs to ${holder}: this user waits until it is free`);
   }
   if (record.full) {
     warnings.push(

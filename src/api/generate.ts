@@ -4,11 +4,13 @@
  */
 import { mkdir, readFile, writeFile } from "node:fs/promises";
 import { dirname, join } from "node:path";
-import { stringify } from "yaml";
 import { crd } from "./crd.ts";
 import { editorSchema } from "./editor.ts";
 import { GROUP, KINDS, VERSION, type Kind } from "./meta.ts";
+import { metricsPage } from "./metricsPage.ts";
 import { reference } from "./reference.ts";
+import { reasonSections, replaceBetweenMarkers, userReasonLists } from "./reasonPages.ts";
+import { toYAML } from "../lib/yaml.ts";
 
 export interface GeneratedFile {
   /** From the project's root. */
@@ -19,14 +21,15 @@ export interface GeneratedFile {
 const ROOT = join(import.meta.dirname, "../..");
 const ALL_KINDS: readonly Kind[] = ["TenantUser", "Tenant"];
 
-const yaml = (value: unknown) =>
-  `# Generated from src/api by \`npm run generate\`. Do not edit.\n${stringify(value, { lineWidth: 0, aliasDuplicateObjects: false })}`;
+const yaml = (value: unknown) => `# Generated from src/api by \`npm run generate\`. Do not edit.\n${toYAML(value)}`;
 const json = (value: unknown) => `${JSON.stringify(value, undefined, 2)}\n`;
 const crdFile = (kind: Kind) => `${GROUP}_${KINDS[kind].plural}.yaml`;
 
 /** All files, always in the same order and with the same text. */
 export async function generatedFiles(): Promise<GeneratedFile[]> {
-  const reasons = await readFile(join(import.meta.dirname, "reasons.ts"), "utf8");
+  const [runbook = "", guide = ""] = await Promise.all(
+    ["docs/runbook.md", "docs/tenant-guide.md"].map((page) => readFile(join(ROOT, page), "utf8")),
+  );
   return [
     ...ALL_KINDS.map((kind) => ({ path: `manifests/crd/${crdFile(kind)}`, text: yaml(crd(kind)) })),
     {
@@ -41,7 +44,10 @@ export async function generatedFiles(): Promise<GeneratedFile[]> {
       path: `schemas/${KINDS[kind].singular}_${VERSION}.json`,
       text: json(editorSchema(kind)),
     })),
-    { path: "docs/reference.md", text: reference(reasons) },
+    { path: "docs/reference.md", text: reference() },
+    { path: "docs/metrics.md", text: metricsPage() },
+    { path: "docs/runbook.md", text: replaceBetweenMarkers(runbook, "reasons", reasonSections()) },
+    { path: "docs/tenant-guide.md", text: replaceBetweenMarkers(guide, "reasons", userReasonLists()) },
   ];
 }
 

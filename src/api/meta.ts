@@ -12,7 +12,10 @@ export const KINDS = {
 } as const;
 export type Kind = keyof typeof KINDS;
 
-/** Holds a TenantUser until everything it caused elsewhere is undone, or stands in the books as a debt. */
+/** Where the service is installed, with the tenants' credentials; the manifests name it. */
+export const OPERATOR_NAMESPACE = "unified-rbac-system";
+
+/** Holds a TenantUser until everything it caused elsewhere is undone, or recorded as a pending cleanup. */
 export const FINALIZER = `${GROUP}/unified-rbac`;
 
 /** On TenantUsers (for people, never read by code) and on Secrets: the tenant's id. */
@@ -27,12 +30,12 @@ export const ANNOTATION_REQUESTED_AT = `${GROUP}/requestedAt`;
 /** On TenantUsers: a new value rotates the key once, without a commit. */
 export const ANNOTATION_ROTATE_REQUESTED_AT = `${GROUP}/rotateRequestedAt`;
 
-/** On Secrets, where a gateway makes it dear to ask for a key: proves that we wrote this key for this person. */
-export const ANNOTATION_KEY_SEAL = `${GROUP}/key-seal`;
+/** On Secrets, where a gateway makes it expensive to ask for a key: proves that we wrote this key for this person. */
+export const ANNOTATION_KEY_SIGNATURE = `${GROUP}/key-signature`;
 
 /**
  * On the same Secrets: the key's version, followed by `+` while the one before may be alive. So the loss of the database
- * in the middle of a rotation leaves no key behind, and at any other time costs no look at the gateway's keys.
+ * in the middle of a rotation leaves no key behind, and at any other time costs no request for the gateway's keys.
  */
 export const ANNOTATION_KEY_VERSION = `${GROUP}/key-version`;
 

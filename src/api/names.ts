@@ -45,7 +45,7 @@ export function tenantID(text: string): TenantID {
 }
 
 /**
- * The one form of an address that rows, uniqueness and neighbours use: trimmed, in lower case.
+ * The one form of an address that rows, uniqueness and upstreams use: trimmed, in lower case.
  * Addresses are ASCII by rule, so this agrees with Postgres and Keycloak in every locale.
  */
 export function canonicalEmail(email: string): string {
@@ -62,12 +62,35 @@ export function uuidV5(namespace: string, name: string): SagaUUID {
   return sagaUUID([hex.slice(0, 8), hex.slice(8, 12), hex.slice(12, 16), hex.slice(16, 20), hex.slice(20)].join("-"));
 }
 
+/** How many people after one another an address is thought to have had. */
+const MOST_NAMESAKES = 9;
+
+/** The uuids that people of this tenant can have got by this address, in their order. */
+export function derivedUUIDs(tenantID: string, email: string): string[] {
+  return Array.from({ length: MOST_NAMESAKES }, (_, index) =>
+    candidateUUID(tenantID, email, index === 0 ? undefined : index + 1),
+  );
+}
+
 /**
  * The uuid that a person gets where nothing else decides. `n` (2, 3, ...) is given only when the plain one belongs to a
  * person who has another address by now.
  */
 export function candidateUUID(tenant: TenantID | string, email: string, n?: number): SagaUUID {
   return uuidV5(NS, `${tenant}/${canonicalEmail(email)}${n === undefined ? "" : `/${n}`}`);
+}
+
+/** "sme-users" and "/sme-users" are the same group. */
+export function groupPath(pathOrName: string): string {
+  return pathOrName.startsWith("/") ? pathOrName : `/${pathOrName}`;
+}
+
+/** The names along a group's path, from the top: a slash inside a name is written `~/`, as Keycloak can be told to. */
+export function groupNames(pathOrName: string): string[] {
+  return pathOrName
+    .split(/(?<!~)\//u)
+    .filter((name) => name !== "")
+    .map((name) => name.replaceAll("~/", "/"));
 }
 
 /** Every Secret name of ours begins with this, unless the Tenant allows other prefixes. */

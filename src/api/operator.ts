@@ -1,6 +1,6 @@
 /** The wire form of the operator's port: what the one on call asks the reconciler, beside what the API server tells. */
 import * as z from "zod";
-import { ERROR_CLASSES, ERROR_PLACES, SAGA_STATES, STEP_NAMES } from "./tenantUser.ts";
+import { ERROR_CLASSES, ERROR_PLACES, profileFields, SAGA_STATES, STEP_NAMES } from "./tenantUser.ts";
 
 /** Who asks, as the cluster calls them. A page in a browser cannot send it, so no page can ask. */
 export const OPERATOR_HEADER = "x-unified-rbac-operator";
@@ -21,7 +21,7 @@ const when = z.string();
 export const OWNERLESS = ["orphaned", "retained", "grace"] as const;
 export type Ownerless = (typeof OWNERLESS)[number];
 
-/** One row of the books, as people may see it. Times are RFC 3339. */
+/** One row of the state store, as people may see it. Times are RFC 3339. */
 export const sagaView = z.object({
   uuid: z.string(),
   tenantID: z.string(),
@@ -41,8 +41,8 @@ export const sagaView = z.object({
   /** Since when it is as it is, where that is known. */
   since: when.optional(),
   ownerless: z.enum(OWNERLESS).optional(),
-  /** Undoing that is still owed. */
-  owed: z.array(step),
+  /** Steps whose cleanup is pending. */
+  pending: z.array(step),
   /** The end of its grace. */
   purgeAt: when.optional(),
   retryCount: z.int(),
@@ -82,6 +82,24 @@ export const auditView = z.object({
 });
 export type AuditView = z.infer<typeof auditView>;
 
+/** An event of the outbox that NATS does not take as it is. */
+export const parkedEventView = z.object({
+  id: z.string(),
+  type: z.string(),
+  tenantID: z.string(),
+  uuid: z.string(),
+  createdAt: when,
+  parkedAt: when,
+  reason: z.string(),
+});
+export type ParkedEventView = z.infer<typeof parkedEventView>;
+
+export const parkedEventsAnswer = z.object({ events: z.array(parkedEventView), truncated: z.boolean() });
+export type ParkedEventsAnswer = z.infer<typeof parkedEventsAnswer>;
+
+export const retriedEventsAnswer = z.object({ retried: z.int() });
+export type RetriedEventsAnswer = z.infer<typeof retriedEventsAnswer>;
+
 export const sagasAnswer = z.object({ sagas: z.array(sagaView), truncated: z.boolean() });
 export type SagasAnswer = z.infer<typeof sagasAnswer>;
 
@@ -98,33 +116,31 @@ export const endOrder = z.strictObject({
 });
 export type EndOrder = z.infer<typeof endOrder>;
 
-export const endAnswer = z.object({ saga: sagaView, owed: z.array(step) });
+export const endAnswer = z.object({ saga: sagaView, pending: z.array(step) });
 export type EndAnswer = z.infer<typeof endAnswer>;
 
 /** A Keycloak user without marks. */
-export const stranger = z.object({
+export const unmanagedUser = z.object({
   id: z.string(),
   username: z.string(),
   email: z.string().optional(),
   enabled: z.boolean(),
-  firstName: z.string().optional(),
-  lastName: z.string().optional(),
-  displayName: z.string().optional(),
+  ...profileFields(() => z.string().optional()),
   /** Why it may not be adopted. */
   obstacle: z.string().optional(),
 });
-export type Stranger = z.infer<typeof stranger>;
+export type UnmanagedUser = z.infer<typeof unmanagedUser>;
 
-export const strangersAnswer = z.object({
+export const unmanagedUsersAnswer = z.object({
   realm: z.string(),
   adoption: z.enum(["Never", "Unclaimed"]),
   /** false: another Tenant uses the realm, so nobody in it is adopted. */
   realmIsExclusive: z.boolean(),
   namespaces: z.array(z.string()),
-  strangers: z.array(stranger),
+  unmanagedUsers: z.array(unmanagedUser),
   /** Where the next page begins. */
   next: z.int().optional(),
 });
-export type StrangersAnswer = z.infer<typeof strangersAnswer>;
+export type UnmanagedUsersAnswer = z.infer<typeof unmanagedUsersAnswer>;
 
 export const refusalAnswer = z.object({ error: z.object({ code: z.string(), message: z.string() }) });

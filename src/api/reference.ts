@@ -10,7 +10,9 @@ import {
   LABEL_USER_UUID,
   type Kind,
 } from "./meta.ts";
+import { CONDITION_MEANINGS, REASONS } from "./reasons.ts";
 import { rulesOf } from "./rules/index.ts";
+import { actorOf } from "./reasonPages.ts";
 import { schemas, type Structural } from "./schema.ts";
 
 const EXAMPLES: Readonly<Record<Kind, string>> = {
@@ -38,8 +40,7 @@ spec:
     emailDomains: [example.com]`,
 };
 
-/** @param reasonsSource the text of reasons.ts: its doc comments are the meanings. */
-export function reference(reasonsSource: string): string {
+export function reference(): string {
   return [
     "<!-- Generated from src/api by `npm run generate`. Do not edit. -->",
     "# API reference",
@@ -59,10 +60,20 @@ export function reference(reasonsSource: string): string {
       ].map(([name, ...rest]) => [`\`${name}\``, ...rest]),
     ),
     "## Types of conditions",
-    meanings(reasonsSource, "CONDITION"),
+    table(
+      ["Type", "Meaning"],
+      Object.entries(CONDITION_MEANINGS).map(([type, meaning]) => [`\`${type}\``, meaning]),
+    ),
     "## Reasons",
-    "The same words stand in conditions, Events and metrics.",
-    meanings(reasonsSource, "REASON"),
+    "Conditions, Events and metrics use the same words. The [runbook](runbook.md) says how to fix each.",
+    table(
+      ["Reason", "Meaning", "Who acts"],
+      Object.entries(REASONS).map(([reason, entry]) => [
+        `[${reason}](runbook.md#${reason.toLowerCase()})`,
+        entry.meaning,
+        actorOf(entry),
+      ]),
+    ),
   ]
     .join("\n\n")
     .concat("\n");
@@ -149,22 +160,9 @@ function sentences(kind: Kind, path: string, lead = "It "): string[] {
     .map(({ message }) => `${lead}${message}.`);
 }
 
-/** Every entry of a constant with its doc comment. */
-function meanings(source: string, constant: string): string {
-  const start = source.indexOf(`export const ${constant} = {`);
-  const block = source.slice(start, source.indexOf("} as const;", start));
-  const rows = [...block.matchAll(/\/\*\* (.+?) \*\/\s+(\w+): "(\w+)"/gsu)].map(([, meaning = "", , word = ""]) => [
-    `\`${word}\``,
-    meaning.replaceAll(/\s+\*?\s*/gu, " "),
-  ]);
-  const entries = block.match(/^ {2}\w+: "/gmu)?.length ?? 0;
-  if (rows.length !== entries) throw new TypeError(`${constant}: an entry has no doc comment`);
-  return table(["Word", "Meaning"], rows);
-}
-
 const tableRow = (cells: readonly (string | undefined)[]) =>
   `| ${cells.map((cell = "") => cell.replaceAll(/[|*<]/gu, String.raw`\$&`)).join(" | ")} |`;
 
-function table(head: readonly string[], rows: readonly (readonly (string | undefined)[])[]): string {
+export function table(head: readonly string[], rows: readonly (readonly (string | undefined)[])[]): string {
   return [tableRow(head), tableRow(head.map(() => "---")), ...rows.map(tableRow)].join("\n");
 }

@@ -2,8 +2,10 @@
 import * as z from "zod";
 import { API_VERSION, conditions, liveMeta, objectMeta } from "./meta.ts";
 
-export const DIALECTS = ["admin-v1", "new-api"] as const;
-export type Dialect = (typeof DIALECTS)[number];
+/** Names only: what each dialect is stands in src/gateway/dialects. */
+export const DIALECT_NAMES = ["admin-v1", "new-api"] as const;
+export type DialectName = (typeof DIALECT_NAMES)[number];
+export const DEFAULT_DIALECT: DialectName = "admin-v1";
 
 /** What becomes of the gateway's account of a person who was deleted. */
 export const ACCOUNT_DELETIONS = ["Disable", "Delete"] as const;
@@ -31,7 +33,8 @@ const keycloakSpec = z
       .array(z.string().min(1).max(255))
       .max(32)
       .meta({
-        description: "Groups that every user of the tenant is in, by name or full path. They must exist.",
+        description:
+          "Groups that every user of the tenant is in, by name or full path; a slash inside a name is written ~/. They must exist.",
         "x-kubernetes-list-type": "set",
       })
       .default(["sme-users"]),
@@ -46,16 +49,14 @@ const keycloakSpec = z
 const newapiSpec = z
   .object({
     dialect: z
-      .enum(DIALECTS)
-      .default("admin-v1")
-      .describe(
-        "Which admin API the gateway speaks: admin-v1, or new-api (the open-source program). Immutable while the tenant has users.",
-      ),
+      .enum(DIALECT_NAMES)
+      .default(DEFAULT_DIALECT)
+      .describe("Which admin API the gateway speaks. Immutable while the tenant has users."),
     url: url(
       "The address of the gateway's admin API, without a slash at the end. Immutable while the tenant has users.",
     ),
     credentialsSecretName: secretName(
-      "The Secret in the operator's namespace with the admin's token: token, and for new-api also user-id.",
+      "The Secret in the operator's namespace with the admin's credential: the entries that the dialect needs.",
     ),
     publicBaseURL: url(
       "The address that people's programs use; it is written into each Secret. Absent: the url.",
@@ -65,7 +66,7 @@ const newapiSpec = z
       .enum(ACCOUNT_DELETIONS)
       .default("Disable")
       .describe(
-        "What becomes of the account of a person who was deleted. Disable: it is locked, and waits for the same person. Delete: its keys are removed, then the account itself; only with dialect new-api.",
+        "What becomes of the account of a person who was deleted. Disable: it is locked, and waits for the same person. Delete: its keys are removed, then the account itself, where the dialect can do that.",
       ),
     verifyKey: z
       .boolean()
@@ -83,7 +84,7 @@ const limitsSpec = z
       .min(0)
       .optional()
       .describe(
-        "How many users the tenant may have; the oldest objects come first, the others wait. Absent: no limit.",
+        "How many users the tenant may have: everybody whose accounts are alive, retained and orphaned ones too. The oldest objects come first, the others wait. Absent: no limit.",
       ),
     maxQuota: z
       .int()
@@ -95,16 +96,22 @@ const limitsSpec = z
 
 const allowSpec = z
   .object({
-    groups: allowed("Groups, by name or full path."),
+    groups: allowed("Groups, by name or full path; a slash inside a name is written ~/."),
     realmRoles: allowed("Realm roles."),
     attributes: allowed("Names of user attributes."),
     tiers: allowed("Tiers of the gateway."),
     emailDomains: allowed("Domains of email addresses. Empty: every domain."),
     secretPrefixes: allowed("Beginnings of Secret names, beside newapi-key-."),
     secretMetadata: allowed("Names of labels and annotations on Secrets."),
+    retain: z
+      .boolean()
+      .default(false)
+      .describe(
+        "true: users may ask for deletionPolicy Retain. false: whoever asks is NotAllowed; deleted all the same, their accounts are locked for 30 days at least, then undone.",
+      ),
   })
   .describe(
-    "What the tenant's own manifests may ask for: exact names, no patterns. Empty, but for emailDomains, means nothing.",
+    "What the tenant's own manifests may ask for: exact names, no patterns. Empty, but for emailDomains, means nothing. In a realm with another Tenant emailDomains must name domains that the other does not.",
   );
 
 export const tenantSpec = z
@@ -159,7 +166,7 @@ export const tenantStatus = z
         byState: z
           .record(z.string(), z.int().describe("How many users are in this state."))
           .optional()
-          .describe("How many users are in each state; debts and users in their grace are under deleting."),
+          .describe("How many users are in each state; pending cleanups and users in their grace are under deleting."),
       })
       .optional()
       .describe("The tenant's users."),

@@ -96,20 +96,41 @@ const secretSpec = z
   })
   .describe("The Secret that carries the API key, in the namespace of this object.");
 
+/** It is part of the name of a key at the gateway, and some gateways take 30 characters for that. */
+const MOST_KEY_GENERATION = 1_000_000;
+
 const keySpec = z
   .object({
     generation: z
       .int()
       .min(0)
+      .max(MOST_KEY_GENERATION)
       .default(0)
       .describe(
-        "Raise it to rotate the key: a number above status.key.generation rotates once; a lower one is ignored.",
+        "Raise it to rotate the key: a number above status.key.generation rotates once; a lower one is ignored. It is part of the name that the key has at the gateway, which must stay short.",
       ),
     overlap: duration("How long the old key stays alive after a rotation, where the gateway can do that.").default(
       "0s",
     ),
   })
   .describe("Rotation of the API key.");
+
+const name = (description: string) => z.string().min(1).max(255).optional().describe(description);
+
+/** What Keycloak keeps of a person beside the address; how it keeps each stands in src/keycloak/profileFields.ts. */
+const profile = {
+  displayName: name("The name that people see. Absent: not managed. Taken out again: removed."),
+  firstName: name("Given name, as in Keycloak. Absent: not managed. Taken out again: removed."),
+  lastName: name("Family name, as in Keycloak. Absent: not managed. Taken out again: removed."),
+};
+export type ProfileField = keyof typeof profile;
+export type ProfileValues = { readonly [Field in ProfileField]: string | undefined };
+export const PROFILE_FIELDS = Object.keys(profile) as ProfileField[];
+
+/** One value for each of these fields. */
+export function profileFields<Value>(valueOf: (field: ProfileField) => Value): { [Field in ProfileField]: Value } {
+  return Object.fromEntries(PROFILE_FIELDS.map((field) => [field, valueOf(field)])) as Record<ProfileField, Value>;
+}
 
 export const tenantUserSpec = z
   .object({
@@ -120,9 +141,7 @@ export const tenantUserSpec = z
       .describe(
         "The person's address, kept as written. Capitals and surrounding spaces make no difference: it is one person per address and tenant.",
       ),
-    displayName: z.string().min(1).max(255).optional().describe("The name that people see. Absent: not managed."),
-    firstName: z.string().min(1).max(255).optional().describe("Given name, as in Keycloak. Absent: not managed."),
-    lastName: z.string().min(1).max(255).optional().describe("Family name, as in Keycloak. Absent: not managed."),
+    ...profile,
     enabled: z
       .boolean()
       .default(true)
@@ -146,10 +165,10 @@ export const tenantUserSpec = z
       "x-kubernetes-list-type": "set",
     }),
     groups: names(
-      "Keycloak groups beyond the tenant's default groups, by name or full path. Absent: not managed; []: none. Each must be in the Tenant's allow.groups.",
+      "Keycloak groups beyond the tenant's default groups, by name or full path; a slash inside a name is written ~/. Absent: not managed; []: none. Taken out again: those that this gave are taken away. Each must be in the Tenant's allow.groups.",
     ).optional(),
     realmRoles: names(
-      "Keycloak realm roles. Absent: not managed; []: none. Each must be in the Tenant's allow.realmRoles.",
+      "Keycloak realm roles. Absent: not managed; []: none. Taken out again: those that this gave are taken away. Each must be in the Tenant's allow.realmRoles.",
     ).optional(),
     attributes: z
       .record(
@@ -163,7 +182,7 @@ export const tenantUserSpec = z
       .meta({
         maxProperties: 16,
         description:
-          "Keycloak user attributes, each a list of values. Absent: not managed. Names beginning with sme_ are reserved; each name must be in the Tenant's allow.attributes.",
+          "Keycloak user attributes, each a list of values; it keeps no blank value and none twice. Absent: not managed. Taken out again: those that this gave are removed. Names beginning with sme_ are reserved; each name must be in the Tenant's allow.attributes.",
       }),
     newapi: newapiSpec.optional(),
     secret: secretSpec.optional(),
@@ -242,11 +261,11 @@ export const tenantUserStatus = z
           .enum(ERROR_CLASSES)
           .optional()
           .describe(
-            "transient: tried again by itself. conflict: two claims on one thing. waiting: not the moment yet. terminal: a person must act.",
+            "transient: the reconciler retries. conflict: two claims on one thing. waiting: a precondition is missing. terminal: somebody must act.",
           ),
         code: z.string().optional().describe("One CamelCase word for the cause."),
-        upstreamStatus: z.int().optional().describe("The HTTP status that the neighbour answered."),
-        message: z.string().optional().describe("What the neighbour said, shortened, secrets removed."),
+        upstreamStatus: z.int().optional().describe("The HTTP status of the upstream's response."),
+        message: z.string().optional().describe("The upstream's message, shortened, secrets removed."),
         at: time("When it happened.").optional(),
       })
       .optional()

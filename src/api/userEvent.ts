@@ -36,7 +36,7 @@ export interface Occurrence {
   readonly metadata: Readonly<Record<string, string>>;
 }
 
-/** The event with its stable id: told twice, it is the same event. */
+/** The event with its stable id: sent twice, it is the same event. */
 export function userEvent(occurrence: Occurrence, now: Date): UserEvent {
   const { type, uuid, keycloakUserID, n } = occurrence;
   return {

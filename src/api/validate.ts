@@ -6,6 +6,7 @@ import { API_VERSION, type Kind } from "./meta.ts";
 import { rulesOf } from "./rules/index.ts";
 import type { Rule } from "./rules/rule.ts";
 import { schemas, stepsOf, type Structural } from "./schema.ts";
+import { isObject } from "../lib/json.ts";
 
 export interface Violation {
   /** As Kubernetes writes it: spec.groups[0], spec.secret.labels[team]. */
@@ -51,10 +52,6 @@ function validate(kind: Kind, input: unknown, old: unknown): Violation[] {
   return found;
 }
 
-function isObject(value: unknown): value is Record<string, unknown> {
-  return typeof value === "object" && value !== null && !Array.isArray(value);
-}
-
 /** What the API server makes of it before it looks: a default stands where nothing or null was. A copy. */
 function withDefaults(schema: Structural, value: unknown): unknown {
   if (Array.isArray(value)) {
@@ -80,7 +77,15 @@ function childOf(schema: Structural, name: string): Structural | undefined {
   return Object.hasOwn(schema.properties, name) ? schema.properties[name] : undefined;
 }
 
-/** Walks value and schema together; adds what does not fit. */
+/** Nobody reads more, and a manifest can have a million. */
+const MOST_FOUND = 100;
+const SHOWN = 64;
+
+function shown(value: unknown): unknown {
+  return typeof value === "string" && value.length > SHOWN ? `${value.slice(0, SHOWN).toWellFormed()}...` : value;
+}
+
+/** Walks value and schema together; adds what does not fit, as far as it is worth reading. Beyond a limit nothing is checked. */
 function inspect(schema: Structural, value: unknown, path: string, found: Violation[]): void {
   const say = (rule: string, message: string) => found.push({ path, rule, message });
   const { type, minLength, maxLength, minimum, maximum, maxItems, maxProperties } = schema;
@@ -88,7 +93,9 @@ function inspect(schema: Structural, value: unknown, path: string, found: Violat
     case "string": {
       if (typeof value !== "string") return void say("type", "must be text");
       if (schema.enum && !schema.enum.includes(value)) say("enum", `must be one of ${schema.enum.join(", ")}`);
-      const length = codePoints(value);
+      // No character has more than two code units: what is far too long is not counted.
+      const isFarTooLong = maxLength !== undefined && value.length > 2 * maxLength;
+      const length = isFarTooLong ? value.length : codePoints(value);
       if (minLength !== undefined && length < minLength) {
         say("minLength", length === 0 ? "must not be empty" : `must have at least ${minLength} characters`);
       }
@@ -107,16 +114,17 @@ function inspect(schema: Structural, value: unknown, path: string, found: Violat
       if (!Array.isArray(value)) return void say("type", "must be a list");
       const items: readonly unknown[] = value;
       if (maxItems !== undefined && items.length > maxItems) say("maxItems", `must have at most ${maxItems} items`);
-      items.forEach((item, index) => {
-        if (schema["x-kubernetes-list-type"] === "set" && items.indexOf(item) < index) {
-          found.push({
-            path: `${path}[${index}]`,
-            rule: "set",
-            message: `stands there twice: ${JSON.stringify(item)}`,
-          });
+      const isSet = schema["x-kubernetes-list-type"] === "set";
+      const seen = new Set<unknown>();
+      for (const [index, item] of items.slice(0, maxItems).entries()) {
+        if (found.length >= MOST_FOUND) return;
+        if (isSet && seen.has(item)) {
+          const message = `stands there twice: ${JSON.stringify(shown(item))}`;
+          found.push({ path: `${path}[${index}]`, rule: "set", message });
         }
+        seen.add(item);
         if (schema.items) inspect(schema.items, item, `${path}[${index}]`, found);
-      });
+      }
       return;
     }
     case "object": {
@@ -130,7 +138,9 @@ function inspect(schema: Structural, value: unknown, path: string, found: Violat
           found.push({ path: join(schema, path, name), rule: "required", message: "is required" });
         }
       }
-      for (const name of names) {
+      // Of a map with too many entries the first ones are checked; fields that are none are named as long as they are few.
+      for (const name of names.slice(0, maxProperties)) {
+        if (found.length >= MOST_FOUND) return;
         const child = childOf(schema, name);
         if (child) inspect(child, value[name], join(schema, path, name), found);
         else found.push({ path: join(schema, path, name), rule: "unknown", message: "is no field of this kind" });

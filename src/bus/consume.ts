@@ -1,12 +1,14 @@
-import { setTimeout as sleep } from "node:timers/promises";
 import { type ConsumerMessages, type ConsumerNotification, jetstream } from "@nats-io/jetstream";
+import { RETRIES } from "../lib/backoff.ts";
+import { pause } from "../lib/clock.ts";
 import type { Log } from "../lib/log.ts";
-import type { Connection, Line } from "./connection.ts";
-import { CONSUMER, ensureConsumer, ensureEventStream, ensureHeartbeatStream } from "./streams.ts";
+import type { KeptConnection, LiveConnection } from "./natsConnection.ts";
+import { CONSUMER, ensureConsumer, ensureEventStream, ensureHeartbeatStream, type StreamNames } from "./streams.ts";
 
 interface Consumption {
   readonly log: Log;
-  readonly connection: Connection;
+  readonly connection: KeptConnection;
+  readonly streams: StreamNames;
   readonly signal: AbortSignal;
   readonly idleHeartbeatMs: number;
   readonly onMessage: () => void;
@@ -14,11 +16,12 @@ interface Consumption {
   readonly onProgress: () => void;
 }
 
-const PAUSE_MS = 1000;
+/** Whoever may publish to the subject can flood it: the stream keeps one message, and one is taken in so long. */
+const MESSAGE_GAP_MS = 100;
 
 /**
  * One round after another, each from the ground up (connection, streams, consumer, pull) and each until something is
- * odd. The library goes on silently when its consumer or stream has vanished, and after a reconnect to a server that
+ * odd. The library continues silently when its consumer or stream has vanished, and after a reconnect to a server that
  * lost its storage it never looks again: a fresh round is the one cure for all of it.
  */
 export async function consumeForever(deps: Consumption): Promise<void> {
@@ -30,21 +33,25 @@ export async function consumeForever(deps: Consumption): Promise<void> {
       const reason = await round(line, deps, () => {
         told = false;
       });
-      log.debug("heartbeat consumer begins anew", { outcome: reason });
+      log.debug("restarted heartbeat consumer", { outcome: reason });
     } catch (error) {
       if (signal.aborted) return;
-      if (!told) log.warn("cannot read the heartbeat, trying on", { error });
+      if (!told) log.warn("failed to read the heartbeat; retrying", { error });
       told = true;
     }
-    await sleep(PAUSE_MS, undefined, { signal }).catch(() => undefined);
+    await pause(RETRIES.heartbeat.firstMs, signal);
   }
 }
 
 /** Returns why the round ended; throws when it could not begin or broke off. */
-async function round({ nc, lost }: Line, deps: Consumption, begun: () => void): Promise<string> {
-  const stream = await ensureHeartbeatStream(nc);
-  await ensureEventStream(nc);
+async function round({ nc, lost }: LiveConnection, deps: Consumption, begun: () => void): Promise<string> {
+  const stream = deps.streams.heartbeat;
+  await ensureHeartbeatStream(nc, stream);
   await ensureConsumer(nc, stream);
+  // So that others can read from it before the first event; one that cannot be had is no reason not to work.
+  await ensureEventStream(nc, deps.streams.events).catch((error: unknown) =>
+    deps.log.warn("failed to prepare the stream of events; events are kept in the outbox", { error }),
+  );
   const consumer = await jetstream(nc).consumers.get(stream, CONSUMER);
   const messages = await consumer.consume({
     // No hoarding: what one replica has fetched, another cannot look at.
@@ -70,6 +77,7 @@ async function round({ nc, lost }: Line, deps: Consumption, begun: () => void): 
       message.ack();
       deps.onProgress();
       deps.onMessage();
+      await pause(MESSAGE_GAP_MS, over);
     }
   } finally {
     over.removeEventListener("abort", onOver);

@@ -4,11 +4,9 @@ import { homedir } from "node:os";
 import { join } from "node:path";
 import * as z from "zod";
 
-import { fromKubeconfig } from "../kube/access.ts";
-import { type ApiRequest, type Connection, makeConnection } from "../kube/connection.ts";
-import { systemClock } from "../lib/clock.ts";
-import { isSagaError } from "../lib/errors.ts";
-import { EXIT, Failure } from "./failure.ts";
+import type { ApiRequest } from "../kube/apiClient.ts";
+import { KubeconfigError, NoAnswerError, openPersonalCluster, RefusalError } from "../kube/personal.ts";
+import { EXIT, CommandFailure } from "./failure.ts";
 
 const anyObject = z.looseObject({
   metadata: z.looseObject({
@@ -24,14 +22,8 @@ const anyObject = z.looseObject({
 /** Any object, as the API server gives it. */
 export type AnyObject = z.infer<typeof anyObject>;
 
-const list = z.looseObject({
-  metadata: z.looseObject({ continue: z.string().optional() }),
-  items: z.array(anyObject).nullish(),
-});
-const said = z.looseObject({ message: z.string() });
-
 /** An answer that is no: this person may not, or the API server refuses what was asked. */
-export class Refused extends Failure {
+export class Refused extends CommandFailure {
   readonly status: number;
 
   constructor(message: string, status: number) {
@@ -41,7 +33,7 @@ export class Refused extends Failure {
   }
 }
 
-/** Every method throws a Failure: Refused for what was answered with no, else nobody answered. */
+/** Every method throws a CommandFailure: Refused for what was answered with no, else nobody answered. */
 export interface ClusterClient {
   /** Undefined: there is no such object, or no such kind. */
   get(path: string): Promise<AnyObject | undefined>;
@@ -60,7 +52,6 @@ export interface ClusterClient {
 
 /** Not "kubectl...": Flux takes the fields of such managers away. */
 const FIELD_MANAGER = "unified-rbac-cli";
-const PAGE = "500";
 
 export interface ClusterChoice {
   /** The value of KUBECONFIG; absent: ~/.kube/config. */
@@ -70,48 +61,35 @@ export interface ClusterChoice {
 
 /** Reads the kubeconfig; nothing is asked yet. */
 export async function connectCluster(choice: ClusterChoice, signal: AbortSignal): Promise<ClusterClient> {
+  const { context } = choice;
   const paths = choice.kubeconfig ?? join(homedir(), ".kube", "config");
   if (choice.kubeconfig === undefined && !existsSync(paths)) {
-    throw new Failure(`There is no kubeconfig: set KUBECONFIG, or make ${paths}.`, EXIT.cluster);
+    throw new CommandFailure(`There is no kubeconfig: set KUBECONFIG, or make ${paths}.`, EXIT.cluster);
   }
-  const clock = systemClock;
-  try {
-    return client(makeConnection(await fromKubeconfig({ clock }, paths, choice.context), { clock }), signal);
-  } catch (error) {
-    throw new Failure(`${error instanceof Error ? error.message : String(error)}.`, EXIT.cluster);
-  }
-}
+  const cluster = await openPersonalCluster({ paths, context }, signal).catch((error: unknown) => {
+    throw error instanceof KubeconfigError ? new CommandFailure(`${error.message}.`, EXIT.cluster) : error;
+  });
 
-function client(connection: Connection, signal: AbortSignal): ClusterClient {
   /** Undefined: 404. */
-  async function ask(request: ApiRequest): Promise<unknown> {
-    const answer = await connection.send(request, signal).catch((error: unknown) => {
-      signal.throwIfAborted();
-      throw new Failure(isSagaError(error) ? error.message : String(error), EXIT.cluster);
-    });
-    if (answer.status === 404) return undefined;
-    const body = parsed(answer.text);
-    if (answer.status < 300 && body !== undefined) return body;
-    const why = said.safeParse(body).data?.message ?? `status ${answer.status}`;
-    throw new Refused(`The API server refused (${request.method} ${request.path}): ${why}.`, answer.status);
+  async function found<T>(request: Pick<ApiRequest, "method" | "path">, work: Promise<T>): Promise<T | undefined> {
+    try {
+      return await work;
+    } catch (error) {
+      if (error instanceof NoAnswerError) throw new CommandFailure(error.message, EXIT.cluster);
+      if (!(error instanceof RefusalError)) throw error;
+      const { status, message } = error;
+      if (status === 404) return undefined;
+      const why = message === "" ? `status ${status}` : message;
+      throw new Refused(`The API server refused (${request.method} ${request.path}): ${why}.`, status);
+    }
   }
+  const ask = (request: ApiRequest): Promise<unknown> => found(request, cluster.ask(request));
 
   return {
     get: async (path) => anyObject.optional().parse(await ask({ method: "GET", path })),
     exists: async (path) => (await ask({ method: "GET", path, query: { limit: "1" } })) !== undefined,
-    async list(path, query = {}) {
-      const all: AnyObject[] = [];
-      let next: string | undefined;
-      do {
-        const page = { ...query, limit: PAGE, ...(next ? { continue: next } : {}) };
-        const answer = await ask({ method: "GET", path, query: page });
-        if (answer === undefined) return all;
-        const { items, metadata } = list.parse(answer);
-        all.push(...(items ?? []));
-        next = metadata.continue;
-      } while (next);
-      return all;
-    },
+    list: async (path, query) =>
+      z.array(anyObject).parse((await found({ method: "GET", path }, cluster.list(path, query))) ?? []),
     async patch(path, body) {
       const query = { fieldManager: FIELD_MANAGER };
       return (await ask({ method: "PATCH", path, query, patchType: "merge", body })) !== undefined;
@@ -124,14 +102,6 @@ function client(connection: Connection, signal: AbortSignal): ClusterClient {
       });
     },
     post: (path, body) => ask({ method: "POST", path, body }),
-    close: () => connection.close(),
+    close: () => cluster.close(),
   };
-}
-
-function parsed(text: string): unknown {
-  try {
-    return JSON.parse(text);
-  } catch {
-    return undefined;
-  }
 }

@@ -1,10 +1,10 @@
 /** What ends a command: one sentence for the person, and the program's exit code. */
-export class Failure extends Error {
+export class CommandFailure extends Error {
   readonly exitCode: number;
 
   constructor(message: string, exitCode: number) {
     super(message);
-    this.name = "Failure";
+    this.name = "CommandFailure";
     this.exitCode = exitCode;
   }
 }

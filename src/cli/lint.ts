@@ -1,6 +1,6 @@
 /** `unified-rbac lint`: what it takes, what it prints, how it ends. */
 import { Command, Option } from "commander";
-import { type Format, FORMATS } from "./lint/formats.ts";
+import { type ReportFormat, FORMATS } from "./lint/formats.ts";
 import type { Terminal } from "./terminal.ts";
 
 /** Exit codes of lint; the usage error is 2 for every command. */
@@ -11,7 +11,7 @@ interface Given {
   readonly against?: string;
   readonly tenant?: string;
   readonly namespace?: string;
-  readonly format: Format;
+  readonly format: ReportFormat;
   readonly strict?: true;
 }
 
@@ -34,7 +34,7 @@ A finding, with the place, the sentence and a hint:
   users/ada.yaml:6:3: spec.emial: is no field of this kind (did you mean email?)
 `;
 
-/** `done` is told the exit code. Everything that lint needs is loaded only when it runs. */
+/** `done` receives the exit code. Everything that lint needs is loaded only when it runs. */
 export function lintCommand(terminal: Terminal, done: (code: number) => void): Command {
   return new Command("lint")
     .summary("checks manifests before the cluster does, offline")

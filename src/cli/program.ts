@@ -1,9 +1,9 @@
 /** The commands that people run by hand. A role of the service never comes by here, so it loads nothing of it. */
 import { Command, CommanderError } from "commander";
-import { EXIT, Failure } from "./failure.ts";
+import { EXIT, CommandFailure } from "./failure.ts";
 import { lintCommand } from "./lint.ts";
+import { shown } from "../lib/text.ts";
 import { UsageError } from "./lint/usage.ts";
-import { printable } from "./printable.ts";
 import { tenantCommand } from "./tenant.ts";
 import type { Terminal } from "./terminal.ts";
 
@@ -22,8 +22,8 @@ export async function runProgram(args: readonly string[], raw: Terminal): Promis
   // What is printed may come from a tenant's repository, and must not steer the terminal.
   const terminal: Terminal = {
     ...raw,
-    out: (text) => raw.out(printable(text)),
-    err: (text) => raw.err(printable(text)),
+    out: (text) => raw.out(shown(text)),
+    err: (text) => raw.err(shown(text)),
   };
   let code = 0;
   const program = new Command("unified-rbac")
@@ -43,9 +43,9 @@ export async function runProgram(args: readonly string[], raw: Terminal): Promis
       terminal.err("Stopped. Whatever was begun can be gone on with: run the same command again.\n");
       return EXIT.interrupted;
     }
-    if (!(error instanceof UsageError) && !(error instanceof Failure)) throw error;
+    if (!(error instanceof UsageError) && !(error instanceof CommandFailure)) throw error;
     terminal.err(`${error.message}\n`);
-    return error instanceof Failure ? error.exitCode : EXIT.usage;
+    return error instanceof CommandFailure ? error.exitCode : EXIT.usage;
   }
 }
 

@@ -1,7 +1,7 @@
 /** `unified-rbac tenant init | check | offboard`: what a platform does for a tenant by hand. */
 import { Command, InvalidArgumentError, Option } from "commander";
 
-import { DIALECTS } from "../api/tenant.ts";
+import { DEFAULT_DIALECT, DIALECT_NAMES } from "../api/tenant.ts";
 import { EXIT } from "./failure.ts";
 import type { TenantPatch } from "./tenant/template.ts";
 import type { TenantValues } from "./tenant/values.ts";
@@ -57,7 +57,9 @@ function addInit(tenant: Command, terminal: Terminal): void {
     .option("--git-path <path>", "the folder with the people (default: ./users)")
     .option("--realm <name>", "the tenant's realm (default: the tenant's name)")
     .option("--newapi-public-url <url>", "the address in people's Secrets (default: --newapi-url)")
-    .addOption(new Option("--dialect <name>", "what the gateway speaks (default: admin-v1)").choices(DIALECTS))
+    .addOption(
+      new Option("--dialect <name>", `what the gateway speaks (default: ${DEFAULT_DIALECT})`).choices(DIALECT_NAMES),
+    )
     .option("--tier <name>", "the gateway's group for people who name none (default: default)")
     .option("--grace <time>", "how long a removed person can come back as the same one (default: 7d)")
     .option("--email-domain <domain...>", "people of these domains only (default: any, which the Tenant points out)")
@@ -133,7 +135,7 @@ function addCheck(tenant: Command, terminal: Terminal, exit: (code: number) => v
   tenant
     .command("check")
     .description(
-      "Says what is missing for a tenant, at its neighbours and in the cluster, with the commands that mend it.",
+      "Lists what is missing for a tenant, at its upstreams and in the cluster, with the commands that fix it.",
     )
     .argument("<name>", "the name of the Tenant")
     .option("--context <name>", "of the kubeconfig (default: the current one)")
@@ -142,7 +144,7 @@ function addCheck(tenant: Command, terminal: Terminal, exit: (code: number) => v
       "after",
       `
 It reads the Tenant, its namespaces and Flux's objects with your own kubeconfig and rights. Where you may read the
-tenant's credentials, it asks Keycloak and the gateway from here as well; else the reconciler's word stands. It changes
+tenant's credentials, it asks Keycloak and the gateway from here as well; otherwise it reports what the reconciler found. It changes
 nothing.
 
 Example:
@@ -187,8 +189,8 @@ function addOffboard(tenant: Command, terminal: Terminal, exit: (code: number) =
       "after",
       `
 Take the tenant's directory out of the platform's repository first, or Flux would make everything again; the Tenant, the
-namespace and the people stay until this command ends them. It can be interrupted at any time and run again: it goes on
-where it is. Realm, repository and credentials of the tenant are left to you; it says which they are.
+namespace and the people stay until this command ends them. You can interrupt it at any time and run it again: it
+continues where it stopped. Realm, repository and credentials of the tenant are left to you; it says which they are.
 
 Example:
   unified-rbac tenant offboard acme

@@ -1,5 +1,6 @@
 /** Whose is the user that stands in the way, and may we take it over? Pure. */
-import { candidateUUID, isUUIDv4 } from "../api/names.ts";
+import { isUUIDv4, derivedUUIDs } from "../api/names.ts";
+import { MARK_TENANT_ID, MARK_USER_UUID } from "../api/meta.ts";
 import { isOurs, marksOf } from "./marks.ts";
 import type { DesiredUser } from "./realm.ts";
 import type { Mappings, User } from "./representations.ts";
@@ -11,7 +12,8 @@ export type Claim =
   /** Another person of our own tenant: may be on the way to another address. */
   | { readonly kind: "colleague"; readonly user: User }
   | { readonly kind: "unmarked"; readonly user: User }
-  | { readonly kind: "foreign"; readonly why: string };
+  /** `holder`: a person of another tenant, who may give the address up. */
+  | { readonly kind: "foreign"; readonly why: string; readonly holder?: User };
 
 /** Judges the users found by username, by email and by mark after a 409. */
 export function judgeClaim(wanted: DesiredUser, candidates: readonly User[]): Claim {
@@ -26,7 +28,11 @@ export function judgeClaim(wanted: DesiredUser, candidates: readonly User[]): Cl
   if (colleague !== undefined) return { kind: "colleague", user: colleague };
   for (const each of candidates) {
     const { tenantID, uuid } = marksOf(each);
-    if (tenantID !== undefined && uuid !== undefined) return { kind: "foreign", why: "it belongs to another tenant" };
+    if (tenantID !== undefined && uuid !== undefined) {
+      const why = "it belongs to another tenant";
+      // A mark with several values is nobody's: only a person can tell.
+      return isSingle(each) ? { kind: "foreign", why, holder: each } : { kind: "foreign", why };
+    }
     if (tenantID !== undefined || uuid !== undefined)
       return { kind: "foreign", why: "it carries only one of our two marks" };
   }
@@ -34,8 +40,9 @@ export function judgeClaim(wanted: DesiredUser, candidates: readonly User[]): Cl
   return { kind: "unmarked", user };
 }
 
-/** How many times one address may have begun a person anew before it is no longer tried whose uuid this was. */
-const MOST_NAMESAKES = 9;
+function isSingle({ attributes }: User): boolean {
+  return attributes?.[MARK_TENANT_ID]?.length === 1 && attributes[MARK_USER_UUID]?.length === 1;
+}
 
 /**
  * Whether somebody found by the marks alone can be whom we made them for: has the address, or the one that this uuid was
@@ -51,20 +58,13 @@ export function answersTo(user: User, wanted: Pick<DesiredUser, "uuid" | "tenant
 export function hasAddress(user: User, { uuid, tenantID, email }: Pick<DesiredUser, "uuid" | "tenantID" | "email">) {
   const address = user.email?.toLowerCase();
   if (address === undefined || address === email) return address === email;
-  return namesakes(tenantID, address).includes(uuid);
-}
-
-/** The uuids that people of this tenant can have got by this address, in their order. */
-export function namesakes(tenantID: string, email: string): string[] {
-  return Array.from({ length: MOST_NAMESAKES }, (_, index) =>
-    candidateUUID(tenantID, email, index === 0 ? undefined : index + 1),
-  );
+  return derivedUUIDs(tenantID, address).includes(uuid);
 }
 
 /** What is known of an unmarked user when it comes to taking it over. */
-export interface Standing {
+export interface AdoptionFacts {
   readonly user: User;
-  readonly groups: readonly string[];
+  readonly groups: readonly { readonly id: string; readonly path: string }[];
   readonly mappings: Mappings;
   /** Effective roles of client realm-management. */
   readonly adminRoles: readonly string[];
@@ -73,26 +73,26 @@ export interface Standing {
 
 /** Why the user may not be adopted; undefined when it may. */
 export function adoptionObstacle(
-  standing: Standing,
-  rules: { email: string; allowedGroups: readonly string[]; defaultRole: string | undefined },
+  facts: AdoptionFacts,
+  rules: { email: string; allowedGroupIDs: ReadonlySet<string>; defaultRole: string | undefined },
 ): string | undefined {
-  const { user } = standing;
+  const { user } = facts;
   if (user.serviceAccountClientId !== undefined) return "it is a client's service account";
   if (user.email?.toLowerCase() !== rules.email) return "its email is another one, and we never change it";
   // Anybody may register with anybody's address; only a proven one says who stands behind the account.
   if (user.emailVerified !== true) return "its email is not verified";
   if (user.federationLink !== undefined) return "it comes from a user federation";
-  const [provider] = standing.identityProviders;
+  const [provider] = facts.identityProviders;
   if (provider !== undefined) return `it is linked to the identity provider ${provider}`;
-  const [adminRole] = standing.adminRoles;
+  const [adminRole] = facts.adminRoles;
   if (adminRole !== undefined) return `it holds the administrator's role ${adminRole}`;
-  const realmRole = standing.mappings.realmMappings?.find(({ name }) => name !== rules.defaultRole);
+  const realmRole = facts.mappings.realmMappings?.find(({ name }) => name !== rules.defaultRole);
   if (realmRole !== undefined) return `it holds the realm role ${realmRole.name}`;
-  for (const [client, { mappings }] of Object.entries(standing.mappings.clientMappings ?? {})) {
+  for (const [client, { mappings }] of Object.entries(facts.mappings.clientMappings ?? {})) {
     const [role] = mappings ?? [];
     if (role !== undefined) return `it holds the role ${role.name} of client ${client}`;
   }
-  const group = standing.groups.find((path) => !rules.allowedGroups.includes(path));
-  if (group !== undefined) return `it is a member of group ${group}, which the Tenant does not allow`;
+  const group = facts.groups.find(({ id }) => !rules.allowedGroupIDs.has(id));
+  if (group !== undefined) return `it is a member of group ${group.path}, which the Tenant does not allow`;
   return undefined;
 }

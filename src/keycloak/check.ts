@@ -1,55 +1,44 @@
 /** The realm check: whatever would make a user's saga fail is said on the Tenant, before the first user suffers. */
+import { groupNames, groupPath } from "../api/names.ts";
 import { REASON, type Reason } from "../api/reasons.ts";
+import type { MissingPart } from "../api/setupCommands.ts";
 import { isSagaError, type SagaError } from "../lib/errors.ts";
-import type { Parts } from "./ensure.ts";
+import type { Parts } from "./parts.ts";
 import { nameAdminRoles } from "./grants.ts";
-import { groupPath } from "./groups.ts";
-import { marksProblem } from "./profile.ts";
-import type { RealmCheck, RealmProblem, RealmSubject } from "./realm.ts";
+import { type Group, pathOf } from "./groups.ts";
+import { marksProblem, requiredOfPeople } from "./profile.ts";
+import { USER_FIELDS } from "./profileFields.ts";
+import type { RealmCheck, RealmProblem } from "./realm.ts";
 import { identityProvidersAnswer } from "./representations.ts";
+import { type LackingRight, rightsOf } from "./rights.ts";
 import type { Ask } from "./session.ts";
 import type { Tokens } from "./token.ts";
-
-/**
- * What the service account needs of client realm-management. `view-clients` is for the guard: without it Keycloak hides
- * client roles, and every administrator would look harmless.
- */
-export const SERVICE_ACCOUNT_ROLES = [
-  "manage-users",
-  "view-users",
-  "query-users",
-  "query-groups",
-  "view-realm",
-  "view-clients",
-] as const;
+import { raw, shell } from "../lib/shell.ts";
 
 export interface CheckParts extends Parts {
   readonly clientID: string;
   readonly tokens: Tokens;
 }
 
-/** Reads everything anew. Throws only what passes by itself; whatever a person must mend comes back as a problem. */
+/** Reads everything again. Throws only what passes by itself; whatever a person must fix comes back as a problem. */
 export async function checkRealm(
   parts: CheckParts,
   ask: Ask,
   request: RealmCheck,
   signal: AbortSignal,
 ): Promise<RealmProblem[]> {
-  parts.facts.forget();
-  parts.groups.forget();
-  parts.roles.forget();
+  parts.memory.forget();
   try {
-    const missing = await missingRoles(parts, signal);
+    const missing = await missingRoles(parts, ask, signal);
     // With a role missing Keycloak hides things; what it then says of groups or profile would only mislead.
-    if (missing.length > 0) {
-      await parts.facts.settings(ask);
-      return missing.map((role) => missingRole(parts, role));
-    }
+    if (missing.length > 0) return missing;
     return [
       ...(await profileProblems(parts, ask)),
       ...(await groupProblems(parts, ask, request)),
       ...(await roleProblems(parts, ask, request)),
       ...(await loginProblems(parts, ask)),
+      ...(await emailProblems(parts, ask)),
+      ...(await requiredProblems(parts, ask)),
     ];
   } catch (error) {
     if (isSagaError(error) && error.class === "terminal") return [fromTerminal(error)];
@@ -57,21 +46,30 @@ export async function checkRealm(
   }
 }
 
-/** From the token itself; one that lacks a role is renewed first, since the role may have been granted after it. */
-async function missingRoles(parts: CheckParts, signal: AbortSignal): Promise<string[]> {
+/**
+ * A role may have been granted after our token was made: with one lacking, a new token is asked. The roles that the
+ * account itself lacks come first; of one that it holds the client's scope must let through.
+ */
+async function missingRoles(parts: CheckParts, ask: Ask, signal: AbortSignal): Promise<RealmProblem[]> {
   const token = await parts.tokens.current(signal);
-  if (lacks(token.realmManagementRoles).length === 0) return [];
-  return lacks((await parts.tokens.after(token, signal)).realmManagementRoles);
+  let rights = await rightsOf(parts.facts, ask, parts.clientID);
+  if (rights.lacking.length > 0) {
+    await parts.tokens.after(token, signal);
+    parts.memory.forget();
+    rights = await rightsOf(parts.facts, ask, parts.clientID);
+  }
+  const { lacking, username } = rights;
+  return lacking.map((right) => missingRole(parts, right, username));
 }
 
-function lacks(held: readonly string[]): string[] {
-  return SERVICE_ACCOUNT_ROLES.filter((role) => !held.includes(role));
-}
-
-function missingRole({ realm, clientID }: CheckParts, role: string): RealmProblem {
+function missingRole({ realm, clientID }: CheckParts, { role, held }: LackingRight, username: string): RealmProblem {
+  const scope = `switch on "Full scope allowed" of client ${clientID} (Client scopes > ${clientID}-dedicated > Scope)`;
+  const grant = shell`kcadm.sh add-roles -r ${realm} --uusername ${username} --cclientid realm-management --rolename ${role}`;
   return problem(
     REASON.MissingRole,
-    `The service account of client ${clientID} lacks the role ${role} of realm-management; grant it: kcadm.sh add-roles -r ${realm} --uusername service-account-${clientID} --cclientid realm-management --rolename ${role}`,
+    held
+      ? `The service account of client ${clientID} has the role ${role} of realm-management, but its tokens leave it out; ${scope}.`
+      : `The service account of client ${clientID} lacks the role ${role} of realm-management; grant it: ${grant}. If it has it already, ${scope}.`,
     { kind: "serviceAccountRole", name: role },
   );
 }
@@ -91,7 +89,7 @@ async function groupProblems(parts: Parts, ask: Ask, request: RealmCheck): Promi
       problems.push(
         problem(
           REASON.MissingGroup,
-          `The ${kind} group ${path} does not exist in realm ${parts.realm}; create it (${createGroup(parts.realm, path)}), or take it out of the Tenant.`,
+          `The ${kind} group ${path} does not exist in realm ${parts.realm}; create it (${await createGroup(parts, ask, path)}), or take it out of the Tenant.${await otherMeant(parts, ask, path)}`,
           { kind: "group", name: path },
         ),
       );
@@ -111,11 +109,27 @@ async function groupProblems(parts: Parts, ask: Ask, request: RealmCheck): Promi
   return problems;
 }
 
-function createGroup(realm: string, path: string): string {
-  const names = path.split("/").filter((name) => name !== "");
-  return names.length === 1
-    ? `kcadm.sh create groups -r ${realm} -s name=${names[0]}`
-    : `kcadm.sh create groups/<id of the group above>/children -r ${realm} -s name=${names.at(-1)}`;
+/** Every group that is missing along the path, from the one that is there. */
+async function createGroup(parts: Parts, ask: Ask, path: string): Promise<string> {
+  const names = groupNames(path);
+  let above: Group | undefined;
+  let there = 0;
+  for (let depth = names.length - 1; depth > 0 && above === undefined; depth -= 1) {
+    above = await parts.groups.find(ask, pathOf(names.slice(0, depth)));
+    if (above !== undefined) there = depth;
+  }
+  let parent = above?.id;
+  const commands = names.slice(there).map((name) => {
+    const endpoint = raw(parent === undefined ? "groups" : `groups/${parent}/children`);
+    parent = "$ID";
+    return shell`kcadm.sh create ${endpoint} -r ${parts.realm} -s ${`name=${name}`}`;
+  });
+  return commands.map((each, index) => (index < commands.length - 1 ? `ID=$(${each} -i)` : each)).join("; ");
+}
+
+async function otherMeant(parts: Parts, ask: Ask, path: string): Promise<string> {
+  const written = await parts.groups.meantByName(ask, path);
+  return written === undefined ? "" : ` A group with that name, slash and all, is there: it is written ${written}.`;
 }
 
 async function roleProblems(parts: Parts, ask: Ask, request: RealmCheck): Promise<RealmProblem[]> {
@@ -126,7 +140,7 @@ async function roleProblems(parts: Parts, ask: Ask, request: RealmCheck): Promis
       problems.push(
         problem(
           REASON.MissingRole,
-          `The allowed realm role ${name} does not exist in realm ${parts.realm}; create it (kcadm.sh create roles -r ${parts.realm} -s name=${name}), or take it out of the Tenant.`,
+          `The allowed realm role ${name} does not exist in realm ${parts.realm}; create it (${shell`kcadm.sh create roles -r ${parts.realm} -s ${`name=${name}`}`}), or take it out of the Tenant.`,
           { kind: "realmRole", name },
         ),
       );
@@ -144,6 +158,17 @@ async function roleProblems(parts: Parts, ask: Ask, request: RealmCheck): Promis
     }
   }
   return problems;
+}
+
+async function emailProblems(parts: Parts, ask: Ask): Promise<RealmProblem[]> {
+  if ((await parts.facts.settings(ask)).duplicateEmailsAllowed !== true) return [];
+  return [
+    {
+      reason: REASON.DuplicateEmailsAllowed,
+      message: `Realm ${parts.realm} allows several users with one email, so an address does not say whose account it is; switch off "Duplicate emails" there (duplicateEmailsAllowed). A person whose address another user has is not made beside that one.`,
+      blocking: false,
+    },
+  ];
 }
 
 async function loginProblems(parts: Parts, ask: Ask): Promise<RealmProblem[]> {
@@ -165,6 +190,24 @@ async function loginProblems(parts: Parts, ask: Ask): Promise<RealmProblem[]> {
   ];
 }
 
+const IN_MANIFEST = [...USER_FIELDS, "attributes"].map((field) => `spec.${field}`).join(", ");
+
+/** Whoever lacks a required field is made and is Ready, and must fill it in at the first login; without a browser nobody can. */
+async function requiredProblems(parts: Parts, ask: Ask): Promise<RealmProblem[]> {
+  const required = requiredOfPeople(await parts.facts.profile(ask));
+  if (required.length === 0) return [];
+  return [
+    {
+      reason: REASON.ProfileIncomplete,
+      message:
+        `Realm ${parts.realm} requires ${required.join(" and ")} of its users: whoever is committed without is asked for it ` +
+        `at the first login in a browser, and cannot log in anywhere else until then; give it in the manifest (${IN_MANIFEST}), ` +
+        `or make it optional under Realm settings > User profile.`,
+      blocking: false,
+    },
+  ];
+}
+
 /** Listing them needs view-identity-providers, which nothing else here needs: without it they are unseen. */
 async function identityProviders(ask: Ask): Promise<"some" | "none" | "unseen"> {
   try {
@@ -178,7 +221,7 @@ async function identityProviders(ask: Ask): Promise<"some" | "none" | "unseen"> 
   }
 }
 
-function problem(reason: Reason, message: string, subject?: RealmSubject): RealmProblem {
+function problem(reason: Reason, message: string, subject?: MissingPart): RealmProblem {
   return { reason, message, blocking: true, ...(subject === undefined ? {} : { subject }) };
 }
 

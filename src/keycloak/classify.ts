@@ -1,21 +1,52 @@
 /** Keycloak's refusals in our terms. Pure but for reading the error. */
 import { NetworkError } from "@keycloak/keycloak-admin-client";
 import { REASON } from "../api/reasons.ts";
-import { ConflictError, isSagaError, redact, SagaError, TerminalError, TransientError } from "../lib/errors.ts";
-import { CALL_DEADLINE_MS, classifyStatus, type HttpAnswer } from "../lib/http.ts";
+import {
+  ConflictError,
+  isSagaError,
+  redact,
+  SagaError,
+  TerminalError,
+  TransientError,
+  UnreadableError,
+} from "../lib/errors.ts";
+import { CALL_DEADLINE_MS, classifyStatus, type HttpAnswer, tooMuch } from "../lib/http.ts";
 
 /**
  * Code of a ConflictError: Keycloak itself said that the thing asked for is not there. Whatever is asked for by its id was seen
- * a moment before, so somebody was quicker (a deletion, a worker that had lost its row): the next attempt looks anew.
+ * a moment before, so somebody was quicker (a deletion, a worker that had lost its row): the next attempt looks again.
  */
 export const NOT_FOUND = "NotFound";
 
+/**
+ * For a token that was refused right after its login was accepted: the client's secret is right, so nobody is told to renew
+ * it. A realm's `notBefore` in the future, tokens that live for a second or two, and nodes whose clocks differ do that.
+ */
+export class TokenRefused extends TransientError {
+  constructor(doing: string) {
+    super({
+      code: REASON.UpstreamUnavailable,
+      upstream: "keycloak",
+      upstreamStatus: 401,
+      message:
+        `keycloak accepts our login, and refuses the token that it gave (401) for ${doing}; check the realm's notBefore ` +
+        `(Sessions > Revocation) and access token lifespan, and the clocks of Keycloak's nodes.`,
+    });
+  }
+}
+
 /** An answer as Keycloak gave it: the body parsed where it is JSON, else its text. */
-export interface Refusal {
+export interface RefusedAnswer {
   readonly status: number;
   readonly headers: Headers;
   readonly data: unknown;
 }
+
+/**
+ * With 400 and no field: what holds the users has failed, such as a directory behind the realm that is down. Keycloak
+ * says the same of a value that this directory refuses.
+ */
+const STORAGE_FAILED = /^could not (create|update) user\b/i;
 
 /** Turns whatever a call threw into a SagaError. `doing` completes "keycloak refused ...". */
 export function classify(error: unknown, doing: string, now: number): SagaError {
@@ -27,22 +58,22 @@ export function classify(error: unknown, doing: string, now: number): SagaError 
       now,
     );
   }
-  return noAnswer(error, doing);
+  return tooMuch("keycloak", error, doing) ?? noAnswer(error, doing);
 }
 
-export function classifyRefusal(refusal: Refusal, doing: string, now: number): SagaError {
+export function classifyRefusal(refusal: RefusedAnswer, doing: string, now: number): SagaError {
   const { status, headers, data } = refusal;
   const text = typeof data === "string" ? data : (JSON.stringify(data) ?? "");
   const answer: HttpAnswer = { status, headers, text };
   const said = sentenceOf(data);
-  const failure = { neighbour: "keycloak" as const, upstreamStatus: status, body: redact(text) };
+  const failure = { upstream: "keycloak" as const, upstreamStatus: status, body: redact(text) };
 
   // A page of HTML, or a 404 without Keycloak's JSON, is a proxy in front of a Keycloak that is away. Taking such a 404
   // for "the user is gone" would leave a living account behind.
   if (status >= 400 && status < 500 && status !== 429 && (isPage(data) || (status === 404 && said === undefined))) {
     return new TransientError({
       ...failure,
-      code: REASON.NeighbourUnavailable,
+      code: REASON.UpstreamUnavailable,
       message: `keycloak did not answer itself (${status}, not its own body) to ${doing}.`,
     });
   }
@@ -52,6 +83,13 @@ export function classifyRefusal(refusal: Refusal, doing: string, now: number): S
       ...failure,
       code: REASON.CredentialsRefused,
       message: refusedSentence(status, data, doing),
+    });
+  }
+  if (status === 400 && said !== undefined && STORAGE_FAILED.test(said)) {
+    return new TransientError({
+      ...failure,
+      code: REASON.RequestRefused,
+      message: `keycloak failed at ${doing} in its user storage (${said}); check the realm's user federation. It is tried again.`,
     });
   }
   if (status === 400) {
@@ -67,9 +105,11 @@ export function classifyRefusal(refusal: Refusal, doing: string, now: number): S
 /** For a call that answered, but not what the contract says: HTML with 200, JSON of another shape. */
 export function notItsOwn(doing: string, body: unknown): TransientError {
   const text = typeof body === "string" ? body : (JSON.stringify(body) ?? "");
-  return new TransientError({
-    code: REASON.NeighbourUnavailable,
-    neighbour: "keycloak",
+  return new UnreadableError({
+    code: REASON.UpstreamUnavailable,
+    upstream: "keycloak",
+    // The library tells no status of an answer that it takes for good.
+    upstreamStatus: 200,
     body: redact(text),
     message: `keycloak gave an answer that is not its own to ${doing}; a proxy or a half-started server answered.`,
   });
@@ -80,8 +120,8 @@ function noAnswer(error: unknown, doing: string): TransientError {
   const cause = error instanceof Error && error.cause instanceof Error ? error.cause : error;
   const detail = cause instanceof Error ? redact(cause.message) : "no answer";
   return new TransientError({
-    code: REASON.NeighbourUnavailable,
-    neighbour: "keycloak",
+    code: REASON.UpstreamUnavailable,
+    upstream: "keycloak",
     message: timedOut
       ? `keycloak did not answer within ${CALL_DEADLINE_MS / 1000} s to ${doing}.`
       : `keycloak could not be reached for ${doing} (${detail}).`,
@@ -89,7 +129,7 @@ function noAnswer(error: unknown, doing: string): TransientError {
   });
 }
 
-type Failure = { readonly neighbour: "keycloak"; readonly upstreamStatus: number; readonly body: string };
+type Failure = { readonly upstream: "keycloak"; readonly upstreamStatus: number; readonly body: string };
 
 function notFound(failure: Failure, said: string, doing: string): SagaError {
   if (/realm (not found|does not exist)/i.test(said)) {
@@ -125,7 +165,7 @@ function refusedSentence(status: number, data: unknown, doing: string): string {
   if (status === 403) {
     return `keycloak refused our service account (403) for ${doing}; grant it the roles of realm-management that the Tenant's check names.`;
   }
-  return `keycloak refused our credentials (${status}) for ${doing}; renew the client's secret in the tenant's credential Secret.`;
+  return `keycloak refused our credentials (${status}) for ${doing}; check that the client exists and is enabled, and that the tenant's credential Secret holds its client-id and its present secret.`;
 }
 
 const FIELD_ERRORS: Readonly<Record<string, string>> = {
@@ -138,6 +178,8 @@ const FIELD_ERRORS: Readonly<Record<string, string>> = {
   "error-person-name-invalid-character": "holds a character that the realm does not allow",
   "error-pattern-no-match": "does not match the pattern of the realm's user profile",
   "error-invalid-value": "is not a value that the realm's user profile allows",
+  "error-invalid-multivalued-size": "has more values than the realm's user profile allows",
+  updateReadOnlyAttributesRejectedMessage: "is written by Keycloak alone",
 };
 
 /** One field: `{"field","errorMessage"}`; several: `{"errors":[...]}`. */

@@ -2,7 +2,8 @@
 import { REASON } from "../api/reasons.ts";
 import { TerminalError, WaitingError } from "../lib/errors.ts";
 import type { Facts } from "./facts.ts";
-import { type Group, groupPath, type Groups } from "./groups.ts";
+import { groupPath } from "../api/names.ts";
+import type { Group, Groups } from "./groups.ts";
 import type { DesiredUser } from "./realm.ts";
 import { type Role, rolesAnswer } from "./representations.ts";
 import type { Roles } from "./roles.ts";
@@ -21,18 +22,23 @@ export async function wantedGroups(ask: Ask, groups: Groups, user: DesiredUser):
     else if (defaults.has(path)) {
       throw new WaitingError({
         code: REASON.TenantNotReady,
-        neighbour: "keycloak",
+        upstream: "keycloak",
         message: `The tenant's default group ${path} does not exist in Keycloak yet; create it.`,
       });
     } else {
       throw new TerminalError({
         code: REASON.MissingGroup,
-        neighbour: "keycloak",
-        message: `Group ${path} does not exist in the tenant's Keycloak realm; create it, or take it out of spec.groups.`,
+        upstream: "keycloak",
+        message: `Group ${path} does not exist in the tenant's Keycloak realm; create it, or take it out of spec.groups.${await otherName(ask, groups, path)}`,
       });
     }
   }
   return wanted;
+}
+
+async function otherName(ask: Ask, groups: Groups, path: string): Promise<string> {
+  const written = await groups.meantByName(ask, path);
+  return written === undefined ? "" : ` A group with that name, slash and all, is there: it is written ${written}.`;
 }
 
 export async function wantedRoles(ask: Ask, roles: Roles, user: DesiredUser): Promise<Role[]> {
@@ -42,7 +48,7 @@ export async function wantedRoles(ask: Ask, roles: Roles, user: DesiredUser): Pr
     if (role === undefined) {
       throw new TerminalError({
         code: REASON.MissingRole,
-        neighbour: "keycloak",
+        upstream: "keycloak",
         message: `Realm role ${name} does not exist in the tenant's Keycloak realm; create it, or take it out of spec.realmRoles.`,
       });
     }
@@ -77,7 +83,7 @@ function refuse(what: string, adminRoles: readonly string[]): void {
   if (adminRoles.length === 0) return;
   throw new TerminalError({
     code: REASON.NotAllowed,
-    neighbour: "keycloak",
+    upstream: "keycloak",
     message: `${what} (${nameAdminRoles(adminRoles)}); nothing was changed.`,
   });
 }

@@ -1,11 +1,17 @@
 /** Finding users: by id, by mark, by address. A search is a hint; only the marks on the user itself decide. */
 import { REASON } from "../api/reasons.ts";
 import { TerminalError } from "../lib/errors.ts";
-import { isOurs, UUID_MARK } from "./marks.ts";
+import { MARK_USER_UUID } from "../api/meta.ts";
+import { isOurs } from "./marks.ts";
+import { systemClock } from "../lib/clock.ts";
+import { readPages } from "../lib/paging.ts";
 import { type User, userAnswer, usersAnswer } from "./representations.ts";
 import { type Ask, orMissing } from "./session.ts";
 
 const PAGE = 100;
+/** Of those that carry one uuid; more are no answer, and neither is one that takes longer. */
+const MOST = 1_000;
+const WITHIN_MS = 10_000;
 
 export interface Located {
   readonly ours: User | undefined;
@@ -21,7 +27,7 @@ export async function locate(ask: Ask, tenantID: string, uuid: string, hint: str
   if (marked.length > 1) {
     throw new TerminalError({
       code: REASON.UserClaimed,
-      neighbour: "keycloak",
+      upstream: "keycloak",
       message: `Keycloak has ${marked.length} users with the marks of ${uuid} (${marked.map(({ id }) => id).join(", ")}); remove the marks from all but the right one.`,
     });
   }
@@ -35,13 +41,24 @@ export function byID(ask: Ask, id: string): Promise<User | undefined> {
 /** By the uuid alone, which hardly anybody shares: a tenant's mark is on all its users, and asking for both costs half more. */
 async function byMarks(ask: Ask, tenantID: string, uuid: string): Promise<User[]> {
   const ours: User[] = [];
-  for (let first = 0; ; first += PAGE) {
-    const page = await ask("looking up a user by its marks", usersAnswer, (client) =>
-      client.users.find({ q: `${UUID_MARK}:${uuid}`, first, max: PAGE }),
-    );
-    ours.push(...page.filter((user) => isOurs(user, tenantID, uuid)));
-    if (page.length < PAGE) return ours;
-  }
+  const paging = {
+    what: "the users with a mark",
+    upstream: "keycloak",
+    code: REASON.UpstreamUnavailable,
+    pageSize: PAGE,
+    mostItems: MOST,
+  } as const;
+  await readPages(
+    { ...paging, withinMs: WITHIN_MS, clock: systemClock },
+    (first) =>
+      ask("looking up a user by its marks", usersAnswer, (client) =>
+        client.users.find({ q: `${MARK_USER_UUID}:${uuid}`, first, max: PAGE }),
+      ),
+    (user) => {
+      if (isOurs(user, tenantID, uuid)) ours.push(user);
+    },
+  );
+  return ours;
 }
 
 export function byEmail(ask: Ask, email: string): Promise<User[]> {

@@ -1,6 +1,6 @@
 /** A user's groups and realm roles: what is there, what changes, and the calls that change it. */
 import type { Facts } from "./facts.ts";
-import { type Group, groupPath } from "./groups.ts";
+import type { Group, Groups } from "./groups.ts";
 import { type Memberships, planMemberships } from "./merge.ts";
 import type { DesiredUser } from "./realm.ts";
 import { emptyAnswer, groupTreesAnswer, type Role, rolesAnswer, type User } from "./representations.ts";
@@ -13,38 +13,45 @@ export interface GroupMoves {
   readonly leaving: readonly string[];
 }
 
+/** Those that a user can be created with: named by their path, which must not be another's too. */
+export function namedAtCreation(groups: readonly Group[]): Group[] {
+  return groups.filter(({ name, path }) => path === `/${name}`);
+}
+
 export async function groupPlan(
   ask: Ask,
+  all: Groups,
   user: DesiredUser,
   state: { current: User; groups: readonly Group[]; adopted: boolean; created: boolean },
 ): Promise<GroupMoves> {
   const only = user.groups !== undefined && user.groups.length === 0;
-  const wanted = new Map(state.groups.map((group) => [group.path, group]));
+  const wanted = new Map(state.groups.map((group) => [group.id, group]));
   // Just created with its groups: only the realm's own default groups can be there beside them.
   const current =
     state.created && !only
-      ? new Map(state.groups.map(({ path, id }) => [path, id]))
-      : await groupsOf(ask, state.current.id);
+      ? namedAtCreation(state.groups).map(({ id }) => id)
+      : [...(await groupsOf(ask, state.current.id)).keys()];
   const plan = planMemberships({
     wanted: [...wanted.keys()],
-    current: [...current.keys()],
-    gaveBefore: user.managedBefore.groups.map(groupPath),
+    current,
+    gaveBefore: [...(await all.ids(ask, user.managedBefore.groups))],
     only,
     adopted: state.adopted,
   });
+  const managed = plan.managed.flatMap((id) => wanted.get(id)?.path ?? []).toSorted();
   return {
-    plan,
-    joining: plan.join.flatMap((path) => wanted.get(path) ?? []),
-    leaving: plan.leave.flatMap((path) => current.get(path) ?? []),
+    plan: { ...plan, managed },
+    joining: plan.join.flatMap((id) => wanted.get(id) ?? []),
+    leaving: plan.leave,
   };
 }
 
-/** Path to id. */
+/** Id to path, as Keycloak writes it: for people to read. */
 export async function groupsOf(ask: Ask, id: string): Promise<Map<string, string>> {
   const groups = await ask("reading a user's groups", groupTreesAnswer, (client) =>
     client.users.listGroups({ id, max: 1000, briefRepresentation: true }),
   );
-  return new Map(groups.map((group) => [group.path, group.id]));
+  return new Map(groups.map((group) => [group.id, group.path]));
 }
 
 export async function move(ask: Ask, id: string, { joining, leaving }: GroupMoves): Promise<void> {

@@ -6,13 +6,13 @@ import type { Clock } from "../lib/clock.ts";
 import { withDeadline } from "../lib/deadline.ts";
 import { isSagaError } from "../lib/errors.ts";
 import { CALL_DEADLINE_MS } from "../lib/http.ts";
-import { classify, NOT_FOUND, notItsOwn } from "./classify.ts";
-import type { AdminClients, Server } from "./connection.ts";
+import { classify, NOT_FOUND, notItsOwn, TokenRefused } from "./classify.ts";
+import type { AdminClients, Server } from "./adminClients.ts";
 import type { Token, Tokens } from "./token.ts";
 
 /**
  * One call, which `send` waits for. `doing` names it in errors, `answer` is the shape it must have. Throws only SagaErrors.
- * A 401 is answered by one fresh token and one more try (a 401 did nothing), then it is terminal.
+ * A 401 is answered by one fresh token and one more try (a 401 did nothing), then it passes by itself: the login was accepted.
  */
 export type Ask = <T>(
   doing: string,
@@ -30,6 +30,8 @@ export interface SessionDeps {
   readonly clock: Clock;
   /** A call failed in a way that passes by itself: what was known of Keycloak may be so no longer. */
   readonly away: () => void;
+  /** Something that is asked for by its id is not there: what was known of the realm may be so no longer. */
+  readonly gone: () => void;
 }
 
 export function makeSession(deps: SessionDeps): Session {
@@ -50,6 +52,7 @@ export function makeSession(deps: SessionDeps): Session {
       const failed = (error: unknown): Error => {
         const failure = classify(error, doing, deps.clock.now());
         if (isSagaError(failure) && failure.class === "transient") deps.away();
+        if (isSagaError(failure) && failure.code === NOT_FOUND) deps.gone();
         return failure;
       };
 
@@ -62,7 +65,7 @@ export function makeSession(deps: SessionDeps): Session {
         try {
           body = await sendOnce();
         } catch (again) {
-          throw failed(again);
+          throw isUnauthorized(again) ? new TokenRefused(doing) : failed(again);
         }
       }
       const parsed = answer.safeParse(body);

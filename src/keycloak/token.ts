@@ -8,14 +8,13 @@ import type { Clock } from "../lib/clock.ts";
 import { withDeadline } from "../lib/deadline.ts";
 import { TransientError } from "../lib/errors.ts";
 import { CALL_DEADLINE_MS } from "../lib/http.ts";
+import { boundedPause } from "../lib/backoff.ts";
 import { Sensitive } from "../lib/sensitive.ts";
 import { classify, notItsOwn } from "./classify.ts";
-import { adminClient, type Server } from "./connection.ts";
+import { adminClient, type Server } from "./adminClients.ts";
 
 export interface Token {
   readonly value: Sensitive;
-  /** Roles of client realm-management that the token carries, composites expanded. */
-  readonly realmManagementRoles: readonly string[];
   /** Clock time from which on the token is renewed at its next use. */
   readonly renewAt: number;
 }
@@ -82,7 +81,6 @@ async function logIn(
   signal: AbortSignal,
 ): Promise<Token> {
   const doing = `the login of client ${JSON.stringify(deps.clientID)} to realm ${JSON.stringify(deps.realm)}`;
-  const asked = deps.clock.now();
   const accessToken = await withDeadline(signal, CALL_DEADLINE_MS, async (cut) => {
     const client = adminClient(deps, { signal: cut });
     await client.auth({
@@ -96,23 +94,26 @@ async function logIn(
   });
   if (typeof accessToken !== "string") throw notItsOwn(doing, "");
   const claims = claimsOf(accessToken);
-  const lifeMs =
-    claims.exp === undefined || claims.iat === undefined ? UNKNOWN_LIFE_MS : (claims.exp - claims.iat) * 1000;
+  const lifeMs = lifeOf(claims);
   return {
     value: new Sensitive(accessToken),
-    realmManagementRoles: claims.resource_access?.["realm-management"]?.roles ?? [],
-    // By its length of life and our own clock: the two clocks need not agree.
-    renewAt: asked + Math.max(lifeMs - MARGIN_MS, lifeMs / 2),
+    // By its length of life, from its receipt on and by our own clock: the two clocks need not agree.
+    renewAt: deps.clock.now() + Math.max(lifeMs - MARGIN_MS, lifeMs / 2),
   };
 }
 
 const claimsAnswer = z.object({
   exp: z.number().optional(),
   iat: z.number().optional(),
-  resource_access: z.record(z.string(), z.object({ roles: z.array(z.string()) })).optional(),
 });
 
-/** Read for planning only; Keycloak decides by the token itself. Unreadable: nothing is known. */
+/** An hour at most: a token that says more is renewed all the same. One that says it has none is no login for each call. */
+function lifeOf({ exp, iat }: z.infer<typeof claimsAnswer>): number {
+  const said = exp === undefined || iat === undefined ? undefined : boundedPause((exp - iat) * 1000);
+  return said === undefined || said === 0 ? UNKNOWN_LIFE_MS : said;
+}
+
+/** Read for its length of life alone: which roles it gives is for Keycloak to say. Unreadable: nothing is known. */
 function claimsOf(token: string): z.infer<typeof claimsAnswer> {
   try {
     const payload: unknown = JSON.parse(Buffer.from(token.split(".")[1] ?? "", "base64url").toString("utf8"));
@@ -127,8 +128,8 @@ async function orAborted<T>(work: Promise<T>, signal: AbortSignal): Promise<T> {
   const onAbort = (): void => {
     reject(
       new TransientError({
-        code: REASON.NeighbourUnavailable,
-        neighbour: "keycloak",
+        code: REASON.UpstreamUnavailable,
+        upstream: "keycloak",
         message: "The login to keycloak was cut off.",
         cause: signal.reason,
       }),

@@ -6,6 +6,7 @@
  * modules 5 MB. The wire is our own (see sessions.ts): client-node speaks HTTP/1.1 and opens a connection per call
  * and per watch (kubernetes-client/javascript#2893).
  */
+import { createHash } from "node:crypto";
 import { readFileSync } from "node:fs";
 import { dirname, resolve } from "node:path";
 import type { SecureContextOptions } from "node:tls";
@@ -18,6 +19,7 @@ import {
   type User,
 } from "@kubernetes/client-node/dist/config_types.js";
 import type { Clock } from "../lib/clock.ts";
+import { isObject } from "../lib/json.ts";
 
 export interface TLSOptions extends SecureContextOptions {
   readonly servername?: string;
@@ -27,7 +29,12 @@ export interface TLSOptions extends SecureContextOptions {
 export interface Credentials {
   /** `authorization` and, where the kubeconfig says so, `impersonate-user`. */
   readonly headers: Readonly<Record<string, string>>;
-  /** Read anew for each connection: a renewed CA or client certificate needs no restart. */
+  /**
+   * Names the client certificate, where there is one: it was shown when the connection was made, so another one needs
+   * another connection.
+   */
+  readonly certificate?: string | undefined;
+  /** Read again for each connection: a renewed CA or client certificate needs no restart. */
   tls(): TLSOptions;
 }
 
@@ -120,7 +127,7 @@ interface Kubeconfig {
 }
 
 function readKubeconfig(path: string, content: unknown): Kubeconfig {
-  const record = isRecord(content) ? content : {};
+  const record = isObject(content) ? content : {};
   const absolute = (file: string | undefined) => (file ? resolve(dirname(path), file) : undefined);
   const clusters = newClusters(record["clusters"]);
   for (const cluster of clusters) cluster.caFile = absolute(cluster.caFile);
@@ -138,7 +145,7 @@ function readKubeconfig(path: string, content: unknown): Kubeconfig {
 function tokenFileOf(users: unknown, name: string): string | undefined {
   if (!Array.isArray(users)) return undefined;
   for (const entry of users) {
-    if (!isRecord(entry) || entry["name"] !== name || !isRecord(entry["user"])) continue;
+    if (!isObject(entry) || entry["name"] !== name || !isObject(entry["user"])) continue;
     const file = entry["user"]["tokenFile"];
     if (typeof file === "string") return file;
   }
@@ -156,6 +163,12 @@ function entryAccess(server: URL, cluster: ClusterEntry, user: UserEntry | undef
       ? {}
       : { cert: fileOrData(user.certFile, user.certData), key: fileOrData(user.keyFile, user.keyData) };
   const token = user?.tokenFile === undefined ? undefined : tokenFile(user.tokenFile, clock);
+  // As with a token, looked at again now and then: whoever renews it writes the file.
+  const certFile = user?.certFile ? tokenFile(user.certFile, clock) : undefined;
+  const certificate = (): string | undefined => {
+    const pem = certFile?.read() ?? user?.certData;
+    return pem === undefined ? undefined : fingerprint(pem);
+  };
   let exec = user?.exec ? execAuth(user) : undefined;
   const headers: Record<string, string> = {};
   if (user?.impersonateUser) headers["impersonate-user"] = user.impersonateUser;
@@ -169,17 +182,25 @@ function entryAccess(server: URL, cluster: ClusterEntry, user: UserEntry | undef
       if (token !== undefined) {
         return {
           headers: { ...headers, authorization: `Bearer ${token.read()}` },
+          certificate: certificate(),
           tls: () => ({ ...serverTLS(), ...userTLS() }),
         };
       }
       if (exec !== undefined) {
         const made = await exec();
-        return { headers: { ...headers, ...made.headers }, tls: () => ({ ...serverTLS(), ...made.tls }) };
+        const shown = made.tls.cert;
+        return {
+          headers: { ...headers, ...made.headers },
+          certificate: typeof shown === "string" ? fingerprint(shown) : certificate(),
+          tls: () => ({ ...serverTLS(), ...made.tls }),
+        };
       }
-      return { headers, tls: () => ({ ...serverTLS(), ...userTLS() }) };
+      return { headers, certificate: certificate(), tls: () => ({ ...serverTLS(), ...userTLS() }) };
     },
     renew() {
-      if (token !== undefined) return Promise.resolve(token.renew());
+      const isCertificateNew = certFile?.renew() ?? false;
+      if (token !== undefined) return Promise.resolve(token.renew() || isCertificateNew);
+      if (isCertificateNew) return Promise.resolve(true);
       if (user === undefined || exec === undefined) return Promise.resolve(false);
       exec = execAuth(user);
       return Promise.resolve(true);
@@ -219,11 +240,11 @@ function tokenFile(path: string, clock: Clock): { read(): string; renew(): boole
   };
 }
 
+function fingerprint(pem: string): string {
+  return createHash("sha256").update(pem).digest("base64url");
+}
+
 function fileOrData(file: string | undefined, data: string | undefined): Buffer | undefined {
   if (file) return readFileSync(file);
   return data ? Buffer.from(data, "base64") : undefined;
-}
-
-function isRecord(value: unknown): value is Record<string, unknown> {
-  return typeof value === "object" && value !== null && !Array.isArray(value);
 }

@@ -1,7 +1,8 @@
 /** What the API server's refusals mean to a saga. Its errors are `Status` objects; a proxy's may be anything. */
 import type { V1Status } from "@kubernetes/client-node";
 import { ConflictError, type Failure, redact, type SagaError, TerminalError, TransientError } from "../lib/errors.ts";
-import { type HttpAnswer, retryAfterMs } from "../lib/http.ts";
+import type { HttpAnswer } from "../lib/http.ts";
+import { parseRetryAfter } from "../lib/backoff.ts";
 
 /** `code` of a ConflictError: what the Status gave as its reason. */
 export const CONFLICT = { AlreadyExists: "AlreadyExists", Conflict: "Conflict" } as const;
@@ -17,20 +18,25 @@ export function classify(answer: HttpAnswer, doing: string, now: number, secrets
   const status = statusOf(answer.text);
   const said = redact(status?.message ?? answer.text, secrets);
   const failure = {
-    neighbour: "kubernetes",
+    upstream: "kubernetes",
     upstreamStatus: answer.status,
     body: said,
   } as const satisfies Partial<Failure>;
   const sentence = `kubernetes answered ${answer.status} to ${doing}${said === "" ? "" : `: ${said}`}`;
   const transient = (code: string, message: string) =>
-    new TransientError({ ...failure, code, message, retryAfterMs: retryAfterMs(answer.headers, now) });
+    new TransientError({
+      ...failure,
+      code,
+      message,
+      retryAfterMs: parseRetryAfter(answer.headers.get("retry-after"), now),
+    });
 
   if (answer.status === 401) {
-    return new TerminalError({
-      ...failure,
-      code: "MissingPermission",
-      message: `kubernetes does not know us (401) and refused to ${doing}; renew the ServiceAccount's token.`,
-    });
+    // The token was read again before, and nothing of this is the matter of whom the call was for.
+    return transient(
+      "UpstreamUnavailable",
+      `kubernetes does not know us (401) and refused to ${doing}; if it lasts, see to the reconciler's own credential.`,
+    );
   }
   if (answer.status === 403) {
     if (hasCause(status, NAMESPACE_TERMINATING)) return transient(NAMESPACE_TERMINATING, sentence);
@@ -49,12 +55,12 @@ export function classify(answer: HttpAnswer, doing: string, now: number, secrets
     return new ConflictError({ ...failure, code, message: sentence });
   }
   // Callers handle the 404 that means "gone"; what is left is a CRD or a namespace that is not there yet or no more.
-  // 410: a list or watch too old to go on with.
+  // 410: a list or watch too old to continue with.
   const passes = [404, 408, 410, 429].includes(answer.status) || answer.status >= 500;
-  if (passes) return transient(answer.status === 404 ? "NotFound" : "NeighbourUnavailable", sentence);
+  if (passes) return transient(answer.status === 404 ? "NotFound" : "UpstreamUnavailable", sentence);
   if (answer.status >= 400) return new TerminalError({ ...failure, code: "RequestRefused", message: sentence });
   return transient(
-    "NeighbourUnavailable",
+    "UpstreamUnavailable",
     `kubernetes gave an answer that is not its own to ${doing} (${answer.status})`,
   );
 }

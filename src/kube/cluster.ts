@@ -15,9 +15,11 @@ export interface EventNote {
 
 export interface SecretObject {
   readonly metadata: ObjectMeta;
-  readonly type?: string;
+  readonly type?: string | undefined;
+  /** True: its data can never be changed again; only a Secret in its place can have others. */
+  readonly immutable?: boolean | undefined;
   /** base64, as the API gives it. */
-  readonly data?: Readonly<Record<string, string>>;
+  readonly data?: Readonly<Record<string, string>> | undefined;
 }
 
 /** The body of a Secret that we write; `data` is plain text, the client encodes it. */
@@ -31,9 +33,12 @@ export interface SecretBody {
 
 export type CRDState = "present" | "terminating" | "gone";
 
+/** `unreadable`: its spec does not fit, and why; what stands in `spec` then is not to be used. */
+export type ListedTenant = Tenant & { readonly unreadable?: string };
+
 /**
  * The cluster as the reconciler needs it. Every call has a deadline joined with `signal`, retries nothing and
- * throws only SagaErrors (neighbour "kubernetes"): 409 is a ConflictError, 401/403 and other 4xx Terminal, 429 and
+ * throws only SagaErrors (upstream "kubernetes"): 409 is a ConflictError, 401/403 and other 4xx Terminal, 429 and
  * 5xx and no answer Transient. A 404 is never an error here: it is `undefined` or `false`.
  */
 export interface Cluster {
@@ -54,7 +59,8 @@ export interface Cluster {
   /** Removes only our finalizer, guarded by uid. True also when it or the object was gone already. */
   removeFinalizer(user: TenantUser, signal: AbortSignal): Promise<void>;
 
-  listTenants(signal: AbortSignal): Promise<Tenant[]>;
+  /** One that cannot be read is among them, and says so: left out, its namespaces would look free. */
+  listTenants(signal: AbortSignal): Promise<ListedTenant[]>;
   getTenant(name: string, signal: AbortSignal): Promise<Tenant | undefined>;
   /**
    * Like {@link applyTenantUserStatus}, but applied again when the object moved meanwhile. Its new resourceVersion; undefined:
@@ -67,10 +73,20 @@ export interface Cluster {
   getSecret(namespace: string, name: string, signal: AbortSignal): Promise<SecretObject | undefined>;
   /** Our own (by label managed-by) of one namespace, in pages. */
   listOwnSecrets(namespace: string, signal: AbortSignal): Promise<SecretObject[]>;
-  /** POST; 409 (somebody was first) is a ConflictError. Returns what was stored (uid, resourceVersion). */
+  /**
+   * POST; 409 (somebody was first) is a ConflictError; what quota, policy or validation refuse is a WaitingError
+   * `SecretRefused`. Returns what was stored (uid, resourceVersion).
+   */
   createSecret(body: SecretBody, signal: AbortSignal): Promise<SecretObject>;
-  /** PUT with uid and resourceVersion of `current`; its foreign labels and annotations must be in `body` already. */
+  /**
+   * PUT with uid and resourceVersion of `current`; its foreign labels and annotations must be in `body` already. Refused
+   * like {@link createSecret}.
+   */
   replaceSecret(current: SecretObject, body: SecretBody, signal: AbortSignal): Promise<SecretObject>;
+  /** The dry run of a POST: throws what it would be refused with. One that stands there already refuses nothing. */
+  tryCreateSecret(body: SecretBody, signal: AbortSignal): Promise<void>;
+  /** The dry run of a PUT: throws what it would be refused with. */
+  tryReplaceSecret(current: SecretObject, body: SecretBody, signal: AbortSignal): Promise<void>;
   /** DELETE with preconditions uid; 404 is success; 409 (another uid) is a ConflictError. */
   deleteSecret(namespace: string, name: string, uid: string, signal: AbortSignal): Promise<void>;
   /** `false` when the namespace is gone or terminating. */
@@ -87,6 +103,7 @@ export interface WatchTarget {
   /** e.g. "/apis/catalyst.openova.io/v1alpha1/tenantusers" or "/api/v1/namespaces/tenant-a/secrets". */
   readonly path: string;
   readonly labelSelector?: string;
+  readonly fieldSelector?: string;
 }
 
 export type WatchEvent =

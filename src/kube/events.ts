@@ -2,11 +2,13 @@
 import { API_VERSION, FIELD_MANAGER, GROUP } from "../api/meta.ts";
 import type { Random } from "../lib/clock.ts";
 import { isSagaError } from "../lib/errors.ts";
+import { pathSegment } from "../lib/ids.ts";
 import type { Log } from "../lib/log.ts";
 import type { Cluster, EventNote } from "./cluster.ts";
-import type { Connection } from "./connection.ts";
+import type { ApiClient } from "./apiClient.ts";
 import { NAMESPACE_TERMINATING } from "./classify.ts";
 import { demand } from "./exchange.ts";
+import { cutBytes, plainText } from "../lib/text.ts";
 
 export const REPORTING_CONTROLLER = `${GROUP}/${FIELD_MANAGER}`;
 
@@ -27,13 +29,13 @@ export interface EventDeps {
   readonly instance: string;
 }
 
-export function makeEvents(connection: Connection, deps: EventDeps): Pick<Cluster, "recordEvent"> {
+export function makeEvents(connection: ApiClient, deps: EventDeps): Pick<Cluster, "recordEvent"> {
   return {
     async recordEvent(event, signal) {
       const namespace = event.object.namespace ?? CLUSTER_SCOPED_NAMESPACE;
       const request = {
         method: "POST",
-        path: `/apis/events.k8s.io/v1/namespaces/${encodeURIComponent(namespace)}/events`,
+        path: `/apis/events.k8s.io/v1/namespaces/${pathSegment(namespace)}/events`,
         query: { fieldManager: FIELD_MANAGER },
         body: eventBody(event, namespace, deps, connection.clock.now()),
       } as const;
@@ -42,8 +44,8 @@ export function makeEvents(connection: Connection, deps: EventDeps): Pick<Cluste
       } catch (error) {
         const { name } = event.object;
         const expected = isSagaError(error) && error.code === NAMESPACE_TERMINATING;
-        deps.log[expected ? "debug" : "warn"]("an Event could not be written", {
-          ns: namespace,
+        deps.log[expected ? "debug" : "warn"]("failed to write an Event", {
+          namespace,
           name,
           reason: event.reason,
           error,
@@ -65,7 +67,7 @@ function eventBody(event: EventNote, namespace: string, deps: EventDeps, now: nu
     type: event.type,
     reason: event.reason.slice(0, FIELD_CHARS),
     action: event.action.slice(0, FIELD_CHARS),
-    note: cut(event.note, NOTE_BYTES),
+    note: cut(plainText(event.note), NOTE_BYTES),
     reportingController: REPORTING_CONTROLLER,
     reportingInstance: deps.instance.slice(0, FIELD_CHARS),
     regarding: { apiVersion: API_VERSION, kind, name, uid, namespace: event.object.namespace },
@@ -80,10 +82,6 @@ function suffix(random: Random): string {
 
 /** The API server counts bytes. */
 function cut(text: string, bytes: number): string {
-  const whole = Buffer.from(text, "utf8");
-  if (whole.length <= bytes) return text;
-  return `${whole
-    .subarray(0, bytes - 3)
-    .toString("utf8")
-    .replace(/\uFFFD+$/, "")}…`;
+  const begun = cutBytes(text, bytes);
+  return begun === text ? text : `${cutBytes(text, bytes - 3)}…`;
 }

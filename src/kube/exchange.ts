@@ -4,7 +4,8 @@ import { REASON } from "../api/reasons.ts";
 import { ConflictError, type SagaError, TerminalError, TransientError } from "../lib/errors.ts";
 import type { HttpAnswer } from "../lib/http.ts";
 import { classify } from "./classify.ts";
-import { type ApiRequest, type Connection, json } from "./connection.ts";
+import { type ApiRequest, type ApiClient, json } from "./apiClient.ts";
+import { eachPage } from "./pages.ts";
 
 /** What is being done, for messages: verb, resource and place, e.g. "create secrets in tenant-a". */
 export interface Exchange {
@@ -14,7 +15,7 @@ export interface Exchange {
 
 /** The answer when it is a 2xx; `undefined` for a 404; throws the class of everything else. */
 export async function ask(
-  connection: Connection,
+  connection: ApiClient,
   { doing, request }: Exchange,
   signal: AbortSignal,
 ): Promise<HttpAnswer | undefined> {
@@ -25,13 +26,13 @@ export async function ask(
 }
 
 /** Like {@link ask}, where a 404 is an error too. */
-export async function demand(connection: Connection, exchange: Exchange, signal: AbortSignal): Promise<HttpAnswer> {
+export async function demand(connection: ApiClient, exchange: Exchange, signal: AbortSignal): Promise<HttpAnswer> {
   const answer = await connection.send(exchange.request, signal);
   if (answer.status >= 200 && answer.status < 300) return answer;
   throw refusal(connection, answer, exchange.doing, exchange.request);
 }
 
-function refusal(connection: Connection, answer: HttpAnswer, doing: string, request: ApiRequest): SagaError {
+function refusal(connection: ApiClient, answer: HttpAnswer, doing: string, request: ApiRequest): SagaError {
   return classify(answer, doing, connection.clock.now(), request.secrets);
 }
 
@@ -40,8 +41,8 @@ export function read<T>(schema: z.ZodType<T>, answer: HttpAnswer, doing: string)
   const parsed = schema.safeParse(json(answer));
   if (parsed.success) return parsed.data;
   throw new TransientError({
-    code: REASON.NeighbourUnavailable,
-    neighbour: "kubernetes",
+    code: REASON.UpstreamUnavailable,
+    upstream: "kubernetes",
     upstreamStatus: answer.status,
     message: `kubernetes gave an answer that is not its own to ${doing}.`,
     cause: parsed.error,
@@ -60,7 +61,7 @@ export function readOwn<T>(schema: z.ZodType<T>, object: unknown, name: string):
   const issue = bare.error.issues[0];
   throw new TerminalError({
     code: REASON.InvalidSpec,
-    neighbour: "kubernetes",
+    upstream: "kubernetes",
     message: `${name} does not fit its schema: ${issue?.path.join(".") ?? ""}: ${issue?.message ?? "unreadable"}; apply it again.`,
     cause: bare.error,
   });
@@ -70,13 +71,11 @@ export function readOwn<T>(schema: z.ZodType<T>, object: unknown, name: string):
 export function moved(what: string, cause?: unknown): ConflictError {
   return new ConflictError({
     code: "Conflict",
-    neighbour: "kubernetes",
+    upstream: "kubernetes",
     message: `${what} changed since it was read; look again.`,
     cause,
   });
 }
-
-const PAGE = 500;
 
 const page = z.looseObject({
   metadata: z.looseObject({ continue: z.string().optional() }),
@@ -85,22 +84,17 @@ const page = z.looseObject({
 
 /** A whole collection, in pages. Throws what `demand` throws; the items are as the API server gave them. */
 export async function listAll(
-  connection: Connection,
+  connection: ApiClient,
   collection: { readonly doing: string; readonly path: string; readonly query?: Readonly<Record<string, string>> },
   signal: AbortSignal,
 ): Promise<unknown[]> {
   const { doing, path } = collection;
   const all: unknown[] = [];
-  let next: string | undefined;
-  do {
-    const query = { ...collection.query, limit: String(PAGE), ...(next ? { continue: next } : {}) };
-    const answer = read(
-      page,
-      await demand(connection, { doing, request: { method: "GET", path, query } }, signal),
-      doing,
-    );
-    all.push(...(answer.items ?? []));
-    next = answer.metadata.continue;
-  } while (next);
+  await eachPage(async (query) => {
+    const request = { method: "GET", path, query: { ...collection.query, ...query } } as const;
+    const answer = read(page, await demand(connection, { doing, request }, signal), doing);
+    for (const item of answer.items ?? []) all.push(item);
+    return answer.metadata.continue;
+  });
   return all;
 }

@@ -12,7 +12,8 @@ import {
 } from "../api/meta.ts";
 import { ConflictError, TerminalError } from "../lib/errors.ts";
 import type { HttpAnswer } from "../lib/http.ts";
-import { type ApiRequest, type Connection, METADATA_ONLY } from "./connection.ts";
+import { pathSegment } from "../lib/ids.ts";
+import { type ApiRequest, type ApiClient, METADATA_ONLY } from "./apiClient.ts";
 import { ask, type Exchange, moved, read } from "./exchange.ts";
 
 export interface OwnObject {
@@ -22,12 +23,12 @@ export interface OwnObject {
 
 /** Where objects of a kind are: all of them, or a namespace's. */
 export function collectionPath(kind: Kind, namespace?: string): string {
-  const place = namespace === undefined ? "" : `/namespaces/${encodeURIComponent(namespace)}`;
+  const place = namespace === undefined ? "" : `/namespaces/${pathSegment(namespace)}`;
   return `/apis/${GROUP}/${VERSION}${place}/${KINDS[kind].plural}`;
 }
 
 export function objectPath(kind: Kind, meta: { readonly name: string; readonly namespace?: string }): string {
-  return `${collectionPath(kind, meta.namespace)}/${encodeURIComponent(meta.name)}`;
+  return `${collectionPath(kind, meta.namespace)}/${pathSegment(meta.name)}`;
 }
 
 /** For messages: "tenantusers tenant-a/jane". */
@@ -50,7 +51,7 @@ const looking = (object: Named): string => `get ${label(object)}`;
 
 /** The live object as the API server has it, or its metadata alone; undefined when there is none of that name. */
 export async function get(
-  connection: Connection,
+  connection: ApiClient,
   object: Named,
   signal: AbortSignal,
   accept?: typeof METADATA_ONLY,
@@ -63,7 +64,7 @@ export async function get(
   return ask(connection, { doing: looking(object), request }, signal);
 }
 
-async function look(connection: Connection, object: OwnObject, signal: AbortSignal) {
+async function look(connection: ApiClient, object: OwnObject, signal: AbortSignal) {
   const answer = await get(connection, object, signal, METADATA_ONLY);
   return answer === undefined ? undefined : read(metadataOnly, answer, looking(object)).metadata;
 }
@@ -79,7 +80,7 @@ const ATTEMPTS = 4;
  * endpoint takes the metadata from the stored object before it compares them (kube-apiserver 1.37 answers 200).
  */
 export async function applyStatus(
-  connection: Connection,
+  connection: ApiClient,
   object: OwnObject,
   status: object,
   signal: AbortSignal,
@@ -116,7 +117,7 @@ export async function applyStatus(
  * patch whose `test` fails answers the same 422 as an invalid object).
  * Returns the answer's body, undefined when the object is gone; ConflictError when it moved or is being deleted.
  */
-export async function addFinalizer(connection: Connection, object: OwnObject, signal: AbortSignal) {
+export async function addFinalizer(connection: ApiClient, object: OwnObject, signal: AbortSignal) {
   const { resourceVersion, finalizers = [], deletionTimestamp } = object.metadata;
   // Under a deletionTimestamp the API server refuses new finalizers.
   if (deletionTimestamp !== undefined) throw moved(`${label(object)} is being deleted: it`);
@@ -137,7 +138,7 @@ export async function addFinalizer(connection: Connection, object: OwnObject, si
  * Removes our finalizer and nothing else, whatever else changed in the object meanwhile: `test` operations name the
  * uid and the place in the list. Done also when finalizer or object are gone, or the name belongs to another object.
  */
-export async function removeFinalizer(connection: Connection, object: OwnObject, signal: AbortSignal): Promise<void> {
+export async function removeFinalizer(connection: ApiClient, object: OwnObject, signal: AbortSignal): Promise<void> {
   let finalizers: readonly string[] = object.metadata.finalizers ?? [];
   for (let attempt = 1; ; attempt += 1) {
     const index = finalizers.indexOf(FINALIZER);
@@ -154,7 +155,7 @@ export async function removeFinalizer(connection: Connection, object: OwnObject,
 }
 
 async function removeAt(
-  connection: Connection,
+  connection: ApiClient,
   object: OwnObject,
   index: number,
   signal: AbortSignal,

@@ -3,8 +3,9 @@ import * as z from "zod";
 import { GROUP, KINDS, objectMeta } from "../api/meta.ts";
 import { REASON } from "../api/reasons.ts";
 import { TransientError } from "../lib/errors.ts";
+import { pathSegment } from "../lib/ids.ts";
 import type { Cluster } from "./cluster.ts";
-import { type Connection, METADATA_ONLY } from "./connection.ts";
+import { type ApiClient, METADATA_ONLY } from "./apiClient.ts";
 import { ask, read } from "./exchange.ts";
 
 type Platform = Pick<Cluster, "clusterID" | "tenantUserCRD" | "namespaceActive">;
@@ -12,7 +13,7 @@ type Platform = Pick<Cluster, "clusterID" | "tenantUserCRD" | "namespaceActive">
 const withMeta = z.looseObject({ metadata: objectMeta });
 const withUID = z.looseObject({ metadata: z.looseObject({ uid: z.string() }) });
 
-export function makePlatform(connection: Connection): Platform {
+export function makePlatform(connection: ApiClient): Platform {
   const metadataOf = async (doing: string, path: string, signal: AbortSignal) => {
     const request = { method: "GET", path, accept: METADATA_ONLY } as const;
     return ask(connection, { doing, request }, signal);
@@ -25,8 +26,8 @@ export function makePlatform(connection: Connection): Platform {
       if (answer !== undefined) return read(withUID, answer, doing).metadata.uid;
       // A fresh API server makes it a moment after it begins to serve.
       throw new TransientError({
-        code: REASON.NeighbourUnavailable,
-        neighbour: "kubernetes",
+        code: REASON.UpstreamUnavailable,
+        upstream: "kubernetes",
         upstreamStatus: 404,
         message: "The namespace kube-system is not there yet.",
       });
@@ -41,7 +42,7 @@ export function makePlatform(connection: Connection): Platform {
     },
     async namespaceActive(namespace, signal) {
       const doing = `get namespaces ${namespace}`;
-      const answer = await metadataOf(doing, `/api/v1/namespaces/${encodeURIComponent(namespace)}`, signal);
+      const answer = await metadataOf(doing, `/api/v1/namespaces/${pathSegment(namespace)}`, signal);
       return answer !== undefined && read(withMeta, answer, doing).metadata.deletionTimestamp === undefined;
     },
   };

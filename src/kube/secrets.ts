@@ -2,22 +2,30 @@
 import * as z from "zod";
 import { FIELD_MANAGER, LABEL_MANAGED_BY, objectMeta } from "../api/meta.ts";
 import { REASON } from "../api/reasons.ts";
-import { TransientError } from "../lib/errors.ts";
+import { SECRET_VERBS } from "../api/setupCommands.ts";
+import { ConflictError, TerminalError, TransientError, WaitingError } from "../lib/errors.ts";
+import { pathSegment } from "../lib/ids.ts";
+import { CONFLICT } from "./classify.ts";
 import type { Cluster, SecretBody, SecretObject } from "./cluster.ts";
-import { type ApiRequest, type Connection, json } from "./connection.ts";
+import { type ApiRequest, type ApiClient, json } from "./apiClient.ts";
 import { ask, demand, listAll, moved, read } from "./exchange.ts";
 
 type Secrets = Pick<
   Cluster,
-  "getSecret" | "listOwnSecrets" | "createSecret" | "replaceSecret" | "deleteSecret" | "missingSecretRights"
+  | "getSecret"
+  | "listOwnSecrets"
+  | "createSecret"
+  | "replaceSecret"
+  | "tryCreateSecret"
+  | "tryReplaceSecret"
+  | "deleteSecret"
+  | "missingSecretRights"
 >;
-
-/** Every verb that is used on Secrets in a tenant's namespace; its Role has exactly these. */
-export const SECRET_VERBS = ["get", "list", "watch", "create", "update", "delete"] as const;
 
 const secret: z.ZodType<SecretObject> = z.looseObject({
   metadata: objectMeta,
   type: z.string().optional(),
+  immutable: z.boolean().optional(),
   data: z.record(z.string(), z.string()).optional(),
 });
 
@@ -37,7 +45,7 @@ const rulesReview = z.looseObject({
 
 const review = z.looseObject({ status: z.looseObject({ allowed: z.boolean() }) });
 
-export function makeSecrets(connection: Connection): Secrets {
+export function makeSecrets(connection: ApiClient): Secrets {
   const mayI = async (namespace: string, verb: string, signal: AbortSignal): Promise<boolean> => {
     const doing = "create selfsubjectaccessreviews";
     const request: ApiRequest = {
@@ -78,8 +86,19 @@ export function makeSecrets(connection: Connection): Secrets {
       const items = await listAll(connection, { doing, path: secretPath(namespace), query }, signal);
       return items.flatMap((item) => secret.safeParse(item).data ?? []);
     },
-    createSecret: (body, signal) => createSecret(connection, body, "Opaque", signal),
-    replaceSecret: (current, body, signal) => replaceSecret(connection, current, body, signal),
+    createSecret: (body, signal) => refusable(body, createSecret(connection, body, "Opaque", signal)),
+    replaceSecret: (current, body, signal) => refusable(body, replaceSecret(connection, current, body, signal)),
+    async tryCreateSecret(body, signal) {
+      try {
+        await refusable(body, createSecret(connection, body, "Opaque", signal, "try"));
+      } catch (error) {
+        // Quota, policies and validation come before the look whether the name is free.
+        if (!(error instanceof ConflictError) || error.code !== CONFLICT.AlreadyExists) throw error;
+      }
+    },
+    async tryReplaceSecret(current, body, signal) {
+      await refusable(body, replaceSecret(connection, current, body, signal, "try"));
+    },
     async deleteSecret(namespace, name, uid, signal) {
       const request: ApiRequest = {
         method: "DELETE",
@@ -91,18 +110,40 @@ export function makeSecrets(connection: Connection): Secrets {
     async missingSecretRights(namespace, signal) {
       // One call at most times; what it does not list is asked for by name.
       const granted = await grantedVerbs(namespace, signal);
-      const doubtful = SECRET_VERBS.filter((verb) => !granted.has(verb));
-      const allowed = await Promise.all(doubtful.map((verb) => mayI(namespace, verb, signal)));
-      return doubtful
+      const uncertain = SECRET_VERBS.filter((verb) => !granted.has(verb));
+      const allowed = await Promise.all(uncertain.map((verb) => mayI(namespace, verb, signal)));
+      return uncertain
         .filter((_verb, index) => allowed[index] !== true)
         .map((verb) => `${verb} secrets in ${namespace}`);
     },
   };
 }
 
+/**
+ * What stands in the way of this Secret is not in the person's manifest, and nobody tells us when it is gone: a quota, a
+ * policy or webhook of somebody's, metadata that is too large.
+ */
+async function refusable<T>(body: SecretBody, write: Promise<T>): Promise<T> {
+  try {
+    return await write;
+  } catch (error) {
+    if (!(error instanceof TerminalError) || error.code !== REASON.RequestRefused) throw error;
+    throw new WaitingError({
+      code: REASON.SecretRefused,
+      upstream: "kubernetes",
+      ...(error.upstreamStatus === undefined ? {} : { upstreamStatus: error.upstreamStatus }),
+      message: `Secret ${body.name} cannot be written in namespace ${body.namespace}; correct what refuses it there. ${error.message}`,
+      cause: error,
+    });
+  }
+}
+
+type How = "write" | "try";
+const DRY_RUN: Readonly<Record<How, Readonly<Record<string, string>>>> = { write: {}, try: { dryRun: "All" } };
+
 /** GET; undefined when there is none. */
 export async function readSecret(
-  connection: Connection,
+  connection: ApiClient,
   namespace: string,
   name: string,
   signal: AbortSignal,
@@ -115,23 +156,24 @@ export async function readSecret(
 
 /** POST. ConflictError AlreadyExists when somebody was first; TransientError when the namespace is gone. */
 export async function createSecret(
-  connection: Connection,
+  connection: ApiClient,
   body: SecretBody,
   type: string,
   signal: AbortSignal,
+  how: How = "write",
 ): Promise<SecretObject> {
   const doing = `create secrets in ${body.namespace}`;
   const request: ApiRequest = {
     method: "POST",
     path: secretPath(body.namespace),
-    query: { fieldManager: FIELD_MANAGER },
+    query: { fieldManager: FIELD_MANAGER, ...DRY_RUN[how] },
     ...encoded(body, type, {}),
   };
   const answer = await ask(connection, { doing, request }, signal);
   if (answer !== undefined) return read(secret, answer, doing);
   throw new TransientError({
     code: REASON.NamespaceNotFound,
-    neighbour: "kubernetes",
+    upstream: "kubernetes",
     upstreamStatus: 404,
     message: `The namespace ${body.namespace} does not exist.`,
   });
@@ -139,17 +181,18 @@ export async function createSecret(
 
 /** PUT with uid and resourceVersion of `current`. ConflictError when it is another one by now, or gone. */
 export async function replaceSecret(
-  connection: Connection,
+  connection: ApiClient,
   current: SecretObject,
   body: SecretBody,
   signal: AbortSignal,
+  how: How = "write",
 ): Promise<SecretObject> {
   const doing = `update secrets ${body.namespace}/${body.name}`;
   const { uid, resourceVersion, finalizers, ownerReferences } = current.metadata;
   const request: ApiRequest = {
     method: "PUT",
     path: secretPath(body.namespace, body.name),
-    query: { fieldManager: FIELD_MANAGER },
+    query: { fieldManager: FIELD_MANAGER, ...DRY_RUN[how] },
     // A PUT without them would take other people's finalizers and owners away.
     ...encoded(body, current.type ?? "Opaque", { uid, resourceVersion, finalizers, ownerReferences }),
   };
@@ -159,8 +202,8 @@ export async function replaceSecret(
 }
 
 function secretPath(namespace: string, name?: string): string {
-  const collection = `/api/v1/namespaces/${encodeURIComponent(namespace)}/secrets`;
-  return name === undefined ? collection : `${collection}/${encodeURIComponent(name)}`;
+  const collection = `/api/v1/namespaces/${pathSegment(namespace)}/secrets`;
+  return name === undefined ? collection : `${collection}/${pathSegment(name)}`;
 }
 
 function encoded(body: SecretBody, type: string, meta: object): Pick<ApiRequest, "body" | "secrets"> {

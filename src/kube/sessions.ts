@@ -3,7 +3,7 @@ import { type ClientHttp2Session, type ClientHttp2Stream, connect } from "node:h
 import type { Credentials } from "./access.ts";
 
 export interface SessionTiming {
-  /** No TLS connection after this long: give up and let the next request try anew. */
+  /** No TLS connection after this long: give up and let the next request try again. */
   readonly connectMs: number;
   /** A ping this often, so that a connection which died without a word is noticed. */
   readonly pingMs: number;
@@ -34,6 +34,8 @@ export interface Sessions {
 
 interface Slot {
   readonly session: ClientHttp2Session;
+  /** As who it was made. */
+  readonly certificate: string | undefined;
   watches: number;
   streams: number;
   idle: NodeJS.Timeout | undefined;
@@ -58,15 +60,17 @@ export function makeSessions(server: URL, timing: Partial<SessionTiming> = {}): 
       // In megabytes, a limit only: many watches that receive much at once must not end the connection.
       maxSessionMemory: 256,
     });
-    const slot: Slot = { session, watches: 0, streams: 0, idle: undefined };
+    const slot: Slot = { session, certificate: credentials.certificate, watches: 0, streams: 0, idle: undefined };
     slots.add(slot);
     const connecting = setTimeout(
       () => session.destroy(new Error(`no connection to ${server.host} within ${times.connectMs / 1000} s`)),
       times.connectMs,
     );
     let pinging: NodeJS.Timeout | undefined;
-    session.once("connect", () => {
+    session.once("connect", (_session, socket) => {
       clearTimeout(connecting);
+      // A session that outlived its socket would keep every stream waiting until a ping fails.
+      socket.once("close", () => session.destroy(session.closed ? undefined : new Error("the connection was closed")));
       pinging = setInterval(() => ping(session, times.pingAnswerMs), times.pingMs).unref();
     });
     // Every stream gets the error too; without a listener here it would end the process.
@@ -83,7 +87,10 @@ export function makeSessions(server: URL, timing: Partial<SessionTiming> = {}): 
 
   return {
     open(use, credentials, headers, options) {
-      let slot = [...slots].find((candidate) => hasRoom(candidate, use));
+      // One that was made with a certificate since renewed lets its streams finish, and gets no new ones.
+      let slot = [...slots].find(
+        (candidate) => candidate.certificate === credentials.certificate && hasRoom(candidate, use),
+      );
       slot ??= dial(credentials);
       const chosen = slot;
       clearTimeout(chosen.idle);

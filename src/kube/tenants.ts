@@ -1,30 +1,45 @@
 /** Tenants. */
 import * as z from "zod";
-import { FINALIZER } from "../api/meta.ts";
-import { liveTenant } from "../api/tenant.ts";
+import { API_VERSION, FINALIZER, liveMeta } from "../api/meta.ts";
+import { liveTenant, type TenantSpec, tenantSpec, tenantStatus } from "../api/tenant.ts";
+import { isSagaError } from "../lib/errors.ts";
 import type { HttpAnswer } from "../lib/http.ts";
-import type { Cluster } from "./cluster.ts";
-import { type Connection, json } from "./connection.ts";
+import type { Cluster, ListedTenant } from "./cluster.ts";
+import { type ApiClient, json } from "./apiClient.ts";
 import { listAll, moved, readOwn } from "./exchange.ts";
 import { addFinalizer, applyStatus, collectionPath, get, label, removeFinalizer } from "./objects.ts";
 
 type Tenants = Pick<Cluster, "listTenants" | "getTenant" | "applyTenantStatus" | "setTenantFinalizer">;
 
 const versioned = z.looseObject({ metadata: z.looseObject({ resourceVersion: z.string() }) });
-const named = z.looseObject({ metadata: z.looseObject({ name: z.string() }) });
+const bare = z.looseObject({ metadata: liveMeta, status: tenantStatus.optional().catch(undefined) });
+
+const NO_SPEC: TenantSpec = tenantSpec.parse({
+  tenantID: "none",
+  namespaces: [],
+  keycloak: { url: "http://none.invalid", realm: "none", credentialsSecretName: "none" },
+  newapi: { url: "http://none.invalid", credentialsSecretName: "none" },
+});
+
+/** One unreadable Tenant fails nobody else's list. Throws for what is no object of Kubernetes at all. */
+export function readListed(item: unknown): ListedTenant {
+  const { metadata, status } = bare.parse(item);
+  try {
+    return readOwn(liveTenant, item, `Tenant ${metadata.name}`);
+  } catch (error) {
+    if (!isSagaError(error)) throw error;
+    return { apiVersion: API_VERSION, kind: "Tenant", metadata, spec: NO_SPEC, status, unreadable: error.message };
+  }
+}
 
 const versionOf = (answer: HttpAnswer): string | undefined =>
   versioned.safeParse(json(answer)).data?.metadata.resourceVersion;
 
-export function makeTenants(connection: Connection): Tenants {
+export function makeTenants(connection: ApiClient): Tenants {
   return {
     async listTenants(signal) {
       const items = await listAll(connection, { doing: "list tenants", path: collectionPath("Tenant") }, signal);
-      // One unreadable Tenant fails the list: leaving it out would look as if its namespaces were free.
-      return items.map((item) => {
-        const { data } = named.safeParse(item);
-        return readOwn(liveTenant, item, `Tenant ${data?.metadata.name ?? "without a name"}`);
-      });
+      return items.map(readListed);
     },
     async getTenant(name, signal) {
       const answer = await get(connection, { kind: "Tenant", metadata: { name } }, signal);

@@ -3,7 +3,7 @@ import * as z from "zod";
 import { FINALIZER } from "../api/meta.ts";
 import { liveTenantUser, type TenantUser } from "../api/tenantUser.ts";
 import type { Cluster } from "./cluster.ts";
-import { type Connection, json } from "./connection.ts";
+import { type ApiClient, json } from "./apiClient.ts";
 import { listAll, moved, readOwn } from "./exchange.ts";
 import { addFinalizer, applyStatus, collectionPath, get, label, removeFinalizer } from "./objects.ts";
 
@@ -12,7 +12,7 @@ type Users = Pick<
   "getTenantUser" | "listTenantUsers" | "applyTenantUserStatus" | "addFinalizer" | "removeFinalizer"
 >;
 
-export function makeUsers(connection: Connection): Users {
+export function makeUsers(connection: ApiClient): Users {
   return {
     async getTenantUser(namespace, name, signal) {
       const answer = await get(connection, { kind: "TenantUser", metadata: { namespace, name } }, signal);

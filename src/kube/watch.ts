@@ -4,24 +4,26 @@
  */
 import pLimit from "p-limit";
 import * as z from "zod";
-import type { Clock, Random } from "../lib/clock.ts";
+import { RETRIES, type RetryPolicy, retryPauseMs } from "../lib/backoff.ts";
+import { bodyRefusedBy } from "../lib/body.ts";
+import { type Clock, pause, type Random } from "../lib/clock.ts";
 import { TransientError } from "../lib/errors.ts";
 import type { Log } from "../lib/log.ts";
 import { classify } from "./classify.ts";
 import type { OpenWatch, Watch, WatchEvent, WatchTarget } from "./cluster.ts";
-import { type ApiStream, type Connection, METADATA_ONLY } from "./connection.ts";
+import { type ApiStream, type ApiClient, METADATA_ONLY } from "./apiClient.ts";
 import { listMetadata, metadataOf, selector } from "./metadata.ts";
-import { makeRounds, type Rounds } from "./rounds.ts";
-import { makeScouting, type Scouting, sleep } from "./scouting.ts";
+import { makeSharedTicker, type SharedTicker } from "./sharedTicker.ts";
+import { makeReconnectProbe, type ReconnectProbe } from "./reconnectProbe.ts";
 
 export interface WatchTiming {
   /** A whole list this often, against whatever a watch may have lost. Jittered up to a fifth less. */
   readonly relistMs: number;
   /** How long the API server keeps one watch open: between this and twice this. */
   readonly serverSeconds: number;
-  /** Bookmarks come every minute: after so long without a byte the watch is opened anew. */
+  /** Bookmarks come every minute: after so long without a byte the watch is opened again. */
   readonly quietMs: number;
-  readonly backoffMs: { readonly first: number; readonly most: number };
+  readonly retry: Omit<RetryPolicy, "what">;
   /** A watch that lived so long had nothing wrong with it. */
   readonly healthyMs: number;
 }
@@ -30,7 +32,7 @@ const DEFAULT_TIMING: WatchTiming = {
   relistMs: 30 * 60_000,
   serverSeconds: 1_800,
   quietMs: 150_000,
-  backoffMs: { first: 200, most: 30_000 },
+  retry: RETRIES.watch,
   healthyMs: 10_000,
 };
 
@@ -40,7 +42,7 @@ const LASTING_FAILURES = 5;
 /** All watches are looked at this often, for silence and for a list that is due; oftener where these come sooner. */
 const LOOK_MS = 1_000;
 
-/** Lists at the same moment: a start with a thousand watches is no storm. */
+/** Lists at the same moment: a start with a thousand watches is no burst. */
 const LISTS = 8;
 
 export interface WatchDeps {
@@ -49,15 +51,19 @@ export interface WatchDeps {
   readonly random: Random;
   /** The API server answers again. */
   readonly recovered?: () => void;
+  /** For metrics: something that is no object was left out. */
+  readonly skipped?: () => void;
 }
 
 export interface Watches {
   readonly open: OpenWatch;
+  /** Of the watch that stands still the longest: milliseconds since the epoch of its last list, line or try. */
+  lastProgress(): number;
   /** Stops every watch; the connection stays. */
   close(): Promise<void>;
 }
 
-export function makeOpenWatch(connection: Connection, deps: WatchDeps, timing: Partial<WatchTiming> = {}): Watches {
+export function makeOpenWatch(connection: ApiClient, deps: WatchDeps, timing: Partial<WatchTiming> = {}): Watches {
   const times = { ...DEFAULT_TIMING, ...timing };
   const lookMs = Math.ceil(Math.min(LOOK_MS, times.quietMs / 20, times.relistMs / 20));
   const context: Context = {
@@ -65,12 +71,14 @@ export function makeOpenWatch(connection: Connection, deps: WatchDeps, timing: P
     deps,
     times,
     listing: pLimit(LISTS),
-    scouting: makeScouting({ random: deps.random, recovered: deps.recovered }),
-    rounds: makeRounds((state) => look(state, times, lookMs), lookMs),
+    reconnectProbe: makeReconnectProbe({ random: deps.random, recovered: deps.recovered }),
+    rounds: makeSharedTicker((state) => look(state, times, lookMs, deps.clock.now()), lookMs),
     watches: new Set(),
+    states: new Set(),
   };
   return {
     open: (target, onEvent) => startWatch(context, target, onEvent),
+    lastProgress: () => Math.min(deps.clock.now(), ...Array.from(context.states, ({ triedAt }) => triedAt)),
     async close() {
       await Promise.all([...context.watches].map((watch) => watch.stop()));
     },
@@ -78,20 +86,21 @@ export function makeOpenWatch(connection: Connection, deps: WatchDeps, timing: P
 }
 
 interface Context {
-  readonly connection: Connection;
+  readonly connection: ApiClient;
   readonly deps: WatchDeps;
   readonly times: WatchTiming;
   readonly listing: ReturnType<typeof pLimit>;
-  readonly scouting: Scouting;
-  readonly rounds: Rounds<State>;
+  readonly reconnectProbe: ReconnectProbe;
+  readonly rounds: SharedTicker<State>;
   readonly watches: Set<Watch>;
+  readonly states: Set<State>;
 }
 
 /** What one watch is and knows; changed by its own loop, and by the rounds alone. There are a thousand: it holds what it needs. */
 interface State {
   readonly target: WatchTarget;
   readonly onEvent: (event: WatchEvent) => Promise<void> | void;
-  /** Where to go on; undefined: list first. */
+  /** Where to continue; undefined: list first. */
   version: string | undefined;
   /** Who waits for the first list. */
   untilListed: Pick<PromiseWithResolvers<void>, "resolve" | "reject"> | undefined;
@@ -105,6 +114,10 @@ interface State {
   stream: ApiStream | undefined;
   isStopped: boolean;
   progress: number;
+  /** When something was read, or could not be. */
+  triedAt: number;
+  /** It waits until others have listed. */
+  isQueued: boolean;
   failures: number;
 }
 
@@ -122,11 +135,14 @@ function startWatch(context: Context, target: WatchTarget, onEvent: State["onEve
     stream: undefined,
     isStopped: false,
     progress: context.deps.clock.now(),
+    triedAt: context.deps.clock.now(),
+    isQueued: false,
     failures: 0,
   };
   // Nobody may be waiting for it.
   synced.promise.catch(() => undefined);
   context.rounds.join(state);
+  context.states.add(state);
   const ended = loop(context, state);
 
   const watch: Watch = {
@@ -139,6 +155,7 @@ function startWatch(context: Context, target: WatchTarget, onEvent: State["onEve
       state.busy?.abort(new Error("the watch was stopped"));
       state.stream?.cancel();
       await ended;
+      context.states.delete(state);
       context.rounds.leave(state);
     },
   };
@@ -165,24 +182,31 @@ async function loop(context: Context, state: State): Promise<void> {
       succeeded(context, state);
     } catch (error) {
       if (state.isStopped) break;
-      await cuttable(state, (signal) => pause(context, state, error, signal));
+      await cuttable(state, (signal) => waitForRetry(context, state, error, signal));
     }
   }
   state.untilListed?.reject(new Error("the watch was stopped before its first list"));
 }
 
-async function pause({ deps, times, scouting }: Context, state: State, error: unknown, signal: AbortSignal) {
+async function waitForRetry(
+  { deps, times, reconnectProbe }: Context,
+  state: State,
+  error: unknown,
+  signal: AbortSignal,
+) {
   const ms = pauseAfter(error, state, times, deps.random);
+  state.triedAt = deps.clock.now();
   // A broken connection is everyday life; one line when it lasts, and what comes of it shows in lastProgress().
   const level = state.failures === LASTING_FAILURES ? "warn" : "debug";
   const { path } = state.target;
-  deps.log[level]("watch failed, trying again", { path, attempt: state.failures, outcome: "failed", ms, error });
-  if (isSilence(error)) await scouting.rest(ms, signal);
-  else await sleep(ms, signal);
+  deps.log[level]("failed to watch; retrying", { path, attempt: state.failures, outcome: "failed", ms, error });
+  if (isSilence(error)) await reconnectProbe.rest(ms, signal);
+  else await pause(ms, signal);
 }
 
 /** Ends a stream on which nothing comes, and one whose list is due. */
-function look(state: State, times: WatchTiming, sinceMs: number): void {
+function look(state: State, times: WatchTiming, sinceMs: number, now: number): void {
+  if (state.isQueued) state.triedAt = now;
   state.listIn -= sinceMs;
   state.quietFor = state.handling ? 0 : state.quietFor + sinceMs;
   if (state.listIn <= 0 || state.quietFor >= times.quietMs) state.stream?.cancel();
@@ -190,7 +214,7 @@ function look(state: State, times: WatchTiming, sinceMs: number): void {
 
 function succeeded({ deps }: Context, state: State): void {
   if (state.failures >= LASTING_FAILURES) {
-    deps.log.info("watch goes on", { path: state.target.path, attempt: state.failures, outcome: "recovered" });
+    deps.log.info("resumed watch", { path: state.target.path, attempt: state.failures, outcome: "recovered" });
   }
   state.failures = 0;
 }
@@ -200,14 +224,18 @@ class Expired extends Error {}
 
 /** Lists the whole collection and delivers it. */
 async function listOnce(context: Context, state: State): Promise<void> {
-  const { connection, deps, listing, scouting, times } = context;
+  const { connection, deps, listing, reconnectProbe, times } = context;
   const onPage = (): void => {
-    state.progress = deps.clock.now();
-    scouting.answered();
+    moved(state, deps.clock);
+    reconnectProbe.answered();
   };
-  const { items, version } = await listing(() =>
-    cuttable(state, (signal) => listMetadata({ connection, onPage }, state.target, signal)),
-  );
+  state.isQueued = true;
+  const { items, version } = await listing(() => {
+    state.isQueued = false;
+    return cuttable(state, (signal) =>
+      listMetadata({ connection, onPage, skipped: () => leaveOut(deps, state.target) }, state.target, signal),
+    );
+  });
   await state.onEvent({ kind: "listed", items });
   state.version = version;
   state.listIn = Math.ceil(times.relistMs * (1 - deps.random() * 0.2));
@@ -227,9 +255,9 @@ async function watchOnce(context: Context, state: State): Promise<void> {
   try {
     const stream = await cuttable(state, (signal) => open(context, state, signal));
     for (let line = await stream.next(); line !== undefined; line = await stream.next()) {
-      state.progress = deps.clock.now();
+      moved(state, deps.clock);
       state.handling = true;
-      await deliver(state, line);
+      await deliver(deps, state, line);
       if (state.isStopped) return;
       handled += 1;
       succeeded(context, state);
@@ -237,7 +265,8 @@ async function watchOnce(context: Context, state: State): Promise<void> {
     }
   } catch (error) {
     if (state.listIn <= 0) return;
-    if (error instanceof Expired) state.version = undefined;
+    // A line that is too much would come again: the list, whose pages shrink, leads past it.
+    if (error instanceof Expired || bodyRefusedBy(error) !== undefined) state.version = undefined;
     // One that broke after a long and happy life has no history of failures.
     if (deps.clock.now() - begun >= times.healthyMs) succeeded(context, state);
     throw error;
@@ -249,14 +278,14 @@ async function watchOnce(context: Context, state: State): Promise<void> {
   // Opened and ended at once, without a word: something in between does that, and it must not become a hot loop.
   if (handled === 0 && deps.clock.now() - begun < Math.min(1_000, times.healthyMs)) {
     throw new TransientError({
-      code: "NeighbourUnavailable",
-      neighbour: "kubernetes",
+      code: "UpstreamUnavailable",
+      upstream: "kubernetes",
       message: `The watch of ${state.target.path} ended as soon as it had begun.`,
     });
   }
 }
 
-async function open({ connection, deps, scouting, times }: Context, state: State, signal: AbortSignal) {
+async function open({ connection, deps, reconnectProbe, times }: Context, state: State, signal: AbortSignal) {
   const { target } = state;
   const query = {
     ...selector(target),
@@ -275,12 +304,21 @@ async function open({ connection, deps, scouting, times }: Context, state: State
   state.stream = answer;
   state.quietFor = 0;
   signal.throwIfAborted();
-  state.progress = deps.clock.now();
-  scouting.answered();
+  moved(state, deps.clock);
+  reconnectProbe.answered();
   return answer;
 }
 
-async function deliver(state: State, line: string): Promise<void> {
+function moved(state: State, clock: Clock): void {
+  state.progress = state.triedAt = clock.now();
+}
+
+function leaveOut(deps: WatchDeps, { path }: WatchTarget): void {
+  deps.skipped?.();
+  deps.log.warn("failed to read the metadata of an object; the others are listed", { path, outcome: "skipped" });
+}
+
+async function deliver(deps: WatchDeps, state: State, line: string): Promise<void> {
   const { type, object } = watchLine.parse(JSON.parse(line));
   if (type === "ERROR") throw sent(errorObject.parse(object), state.target);
   const kind = EVENT_KINDS.get(type);
@@ -290,6 +328,12 @@ async function deliver(state: State, line: string): Promise<void> {
     return;
   }
   const meta = metadataOf(object);
+  if (meta === undefined) {
+    leaveOut(deps, state.target);
+    // To begin here again would be to get it again.
+    state.version = bookmark.safeParse(object).data?.metadata.resourceVersion;
+    return;
+  }
   try {
     await state.onEvent({ kind, object: meta });
   } catch (error) {
@@ -303,8 +347,8 @@ async function deliver(state: State, line: string): Promise<void> {
 function sent(error: z.infer<typeof errorObject>, target: WatchTarget): Error {
   if (error.code === 410) return new Expired("the version is too old");
   return new TransientError({
-    code: "NeighbourUnavailable",
-    neighbour: "kubernetes",
+    code: "UpstreamUnavailable",
+    upstream: "kubernetes",
     upstreamStatus: error.code,
     message: `kubernetes ended the watch of ${target.path}: ${error.message ?? "no reason given"}`,
   });
@@ -317,14 +361,12 @@ const EVENT_KINDS = new Map<string, "added" | "modified" | "deleted">([
 ]);
 
 function pauseAfter(error: unknown, state: State, times: WatchTiming, random: Random): number {
-  const { first, most } = times.backoffMs;
-  const ceiling = Math.min(most, first * 2 ** Math.min(state.failures, 20));
   state.failures += 1;
   const asked = error instanceof TransientError ? (error.retryAfterMs ?? 0) : 0;
-  return Math.max(asked, ceiling * (0.5 + random() / 2));
+  return Math.max(asked, retryPauseMs(times.retry, state.failures, random));
 }
 
 /** Nobody answered: the others who watch will find the same. */
 function isSilence(error: unknown): boolean {
-  return error instanceof TransientError && error.neighbour === "kubernetes" && error.upstreamStatus === undefined;
+  return error instanceof TransientError && error.upstream === "kubernetes" && error.upstreamStatus === undefined;
 }

@@ -2,8 +2,9 @@
 import * as z from "zod";
 import { FIELD_MANAGER, LABEL_MANAGED_BY } from "../api/meta.ts";
 import { TerminalError } from "../lib/errors.ts";
+import { pathSegment } from "../lib/ids.ts";
 import type { SecretObject } from "./cluster.ts";
-import type { ApiRequest, Connection } from "./connection.ts";
+import type { ApiRequest, ApiClient } from "./apiClient.ts";
 import { ask, moved, read } from "./exchange.ts";
 import { createSecret, readSecret, replaceSecret } from "./secrets.ts";
 
@@ -43,9 +44,9 @@ const configuration = z.looseObject({
 });
 
 /** `namespace`: the operator's. */
-export function makeWebhookConfig(connection: Connection, namespace: string): WebhookConfig {
+export function makeWebhookConfig(connection: ApiClient, namespace: string): WebhookConfig {
   const setOne = async (resource: string, name: string, caBundle: string, signal: AbortSignal): Promise<boolean> => {
-    const path = `/apis/admissionregistration.k8s.io/v1/${resource}/${encodeURIComponent(name)}`;
+    const path = `/apis/admissionregistration.k8s.io/v1/${resource}/${pathSegment(name)}`;
     const looking = `get ${resource} ${name}`;
     const answer = await ask(connection, { doing: looking, request: { method: "GET", path } }, signal);
     if (answer === undefined) return false;

@@ -1,27 +1,34 @@
 /** The only reader of the environment. A value of a variable is never put into a message: it may be a secret. */
 import { readFileSync } from "node:fs";
-import * as z from "zod";
-import { type MasterKeys, parseMasterKeys } from "./masterKeys.ts";
+import type * as z from "zod";
+import { type ReadText, takeFiles, takeMasterKeys } from "./configFiles.ts";
+import {
+  type Address,
+  DEFAULT_NAMESPACE,
+  isPostgresURL,
+  type LogLevel,
+  migrateEnv,
+  reconcilerEnv,
+  webhookEnv,
+} from "./configVariables.ts";
+import type { MasterKeys } from "./masterKeys.ts";
+import { natsCredentials, type NatsConfig, natsMistakes } from "./natsConfig.ts";
+import { type SecretSource, secretSource } from "./secretFile.ts";
 import { Sensitive } from "./sensitive.ts";
 
 export type Role = "webhook" | "reconciler" | "migrate";
 
-export const LOG_LEVELS = ["trace", "debug", "info", "warn", "error", "fatal", "silent"] as const;
-export type LogLevel = (typeof LOG_LEVELS)[number];
-
-export interface Address {
-  readonly host: string;
-  /** 0: any free port. */
-  readonly port: number;
-}
-
 interface CommonConfig {
   readonly databaseURL: Sensitive;
+  /** Where it stands, when it stands in a file: read again for each new connection. */
+  readonly databaseURLFile: string | undefined;
   readonly logLevel: LogLevel;
 }
 
 export interface MigrateConfig extends CommonConfig {
   readonly role: "migrate";
+  /** Names of the database's roles that the other two connect as; undefined: as the owner, as this one does. */
+  readonly roles: { readonly webhook: string | undefined; readonly reconciler: string | undefined };
 }
 
 export interface WebhookConfig extends CommonConfig {
@@ -30,6 +37,17 @@ export interface WebhookConfig extends CommonConfig {
   readonly listen: Address;
   /** Directory with tls.crt and tls.key: a mounted Secret, which may appear late. */
   readonly tlsDir: string;
+  /** Absent: whoever reaches the port is answered. */
+  readonly clients: AdmissionClientsConfig | undefined;
+  /** How long it still serves after it was asked to end. */
+  readonly shutdownDelayMs: number;
+}
+
+export interface AdmissionClientsConfig {
+  /** PEM of the CA that vouches for the API server's client certificate; may appear late, and change. */
+  readonly caFile: string;
+  /** Names that such a certificate may have; none: whatever that CA has signed. */
+  readonly names: readonly string[];
 }
 
 export interface ReconcilerConfig extends CommonConfig {
@@ -40,25 +58,22 @@ export interface ReconcilerConfig extends CommonConfig {
   readonly nats: NatsConfig;
   /** Path; absent: the Pod's own service account. */
   readonly kubeconfig: string | undefined;
+  /** Where a Pod reaches the API server without any DNS, as the kubelet says; absent: by the name of its Service. */
+  readonly apiServer: { readonly host: string | undefined; readonly port: string | undefined };
   readonly operatorNamespace: string;
   readonly webhookTLS: WebhookTLSConfig;
   readonly heartbeatMs: number;
   readonly workers: number;
-  /** How often each Tenant is checked against its neighbours. */
+  /** How often each Tenant is checked against its upstreams. */
   readonly recheckMs: number;
-  /** How often each user is compared with what its neighbours hold. */
+  /** How often each user is compared with what its upstreams hold. */
   readonly driftMs: number;
+  /** After how many days audit entries, and rows of people who are gone, are deleted; 0: never. */
+  readonly retention: { readonly auditDays: number; readonly endedDays: number };
   /** Names this process in logs and leases. */
   readonly identity: string;
-  /** From which passwords at gateways of dialect new-api are derived; absent: that dialect cannot be used. */
+  /** Users' passwords at gateways are derived from these; undefined: a dialect that needs them cannot be used. */
   readonly masterKeys: MasterKeys | undefined;
-}
-
-export interface NatsConfig {
-  /** As written, so with a password where somebody put one there. */
-  readonly servers: readonly Sensitive[];
-  /** A credentials file (JWT and seed), read again at each connect. */
-  readonly credsFile: string | undefined;
 }
 
 export interface WebhookTLSConfig {
@@ -88,103 +103,6 @@ export class ConfigError extends Error {
 }
 
 const NAMESPACE_FILE = "/var/run/secrets/kubernetes.io/serviceaccount/namespace";
-const DEFAULT_NAMESPACE = "unified-rbac-system";
-const ADDRESS = /^(\[[0-9a-fA-F:]+\]|[^:\s/]+):(\d{1,5})$/;
-const DNS_NAME = /^(\*\.)?[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?$/;
-const IP = z.union([z.ipv4(), z.ipv6()]);
-
-const isAddress = (text: string): boolean => Number(ADDRESS.exec(text)?.[2] ?? 65536) < 65536;
-const isLocal = (text: string): boolean => isAddress(text) && /^(127\.0\.0\.1|\[::1\]):/.test(text);
-
-const toAddress = (text: string): Address => {
-  const [, host = "", port] = ADDRESS.exec(text) ?? [];
-  return { host: host.replace(/^\[|\]$/g, ""), port: Number(port) };
-};
-
-const address = (fallback: string) =>
-  z.string().default(fallback).refine(isAddress, "must be host:port, for example 0.0.0.0:8080").transform(toAddress);
-
-const whole = (fallback: number, least: number, most: number, unit: string) =>
-  z
-    .string()
-    .default(String(fallback))
-    .refine(
-      (text) => /^\d{1,9}$/.test(text) && Number(text) >= least && Number(text) <= most,
-      `must be a whole number${unit} from ${least} to ${most}`,
-    )
-    .transform(Number);
-
-const seconds = (fallback: number, least: number, most: number) =>
-  whole(fallback, least, most, " of seconds").transform((n) => n * 1000);
-
-const list = (text: string): string[] =>
-  text
-    .split(",")
-    .map((part) => part.trim())
-    .filter((part) => part !== "");
-
-const name = (fallback: string) =>
-  z.string().regex(DNS_NAME, "must be the name of a Kubernetes object (lower case)").default(fallback);
-
-const postgres = (text: string): boolean => URL.canParse(text) && /^postgres(ql)?:$/.test(new URL(text).protocol);
-const NATS_SCHEMES = /^(nats|tls):$/;
-const nats = (text: string): boolean => URL.canParse(text) && NATS_SCHEMES.test(new URL(text).protocol);
-
-const common = {
-  DATABASE_URL: z
-    .string("is required: postgres://user:password@host:5432/database, or DATABASE_URL_FILE with a path to it")
-    .refine(postgres, "must be a URL that begins with postgres:// or postgresql://"),
-  LOG_LEVEL: z.enum(LOG_LEVELS, `must be one of ${LOG_LEVELS.join(", ")}`).default("info"),
-};
-
-const migrateEnv = z.object(common);
-
-const webhookEnv = z.object({
-  ...common,
-  OPS_ADDRESS: address("0.0.0.0:8080"),
-  WEBHOOK_ADDRESS: address("0.0.0.0:9443"),
-  TLS_DIR: z.string().default("/tls"),
-});
-
-const reconcilerEnv = z.object({
-  ...common,
-  OPS_ADDRESS: address("0.0.0.0:8081"),
-  OPERATOR_ADDRESS: z
-    .string()
-    .refine(isLocal, "must be a port of this machine alone: 127.0.0.1:port or [::1]:port")
-    .transform(toAddress)
-    .optional(),
-  NATS_URL: z
-    .string("is required: nats://host:4222, several separated by commas")
-    .transform(list)
-    .refine(
-      (urls) => urls.length > 0 && urls.every(nats),
-      "must be URLs that begin with nats:// or tls://, separated by commas",
-    ),
-  NATS_CREDS_FILE: z.string().optional(),
-  KUBECONFIG: z.string().optional(),
-  OPERATOR_NAMESPACE: name(DEFAULT_NAMESPACE),
-  WEBHOOK_CERTIFICATES: z.enum(["own", "external"], "must be own or external").default("own"),
-  WEBHOOK_TLS_SECRET: name("unified-rbac-webhook-tls"),
-  WEBHOOK_CONFIGURATION: name("unified-rbac"),
-  WEBHOOK_DNS_NAMES: z
-    .string()
-    .default("")
-    .transform(list)
-    .refine((names) => names.every((entry) => DNS_NAME.test(entry)), "must be DNS names, separated by commas"),
-  WEBHOOK_IPS: z
-    .string()
-    .default("")
-    .transform(list)
-    .refine((ips) => ips.every((ip) => IP.safeParse(ip).success), "must be IP addresses, separated by commas"),
-  HEARTBEAT_SECONDS: seconds(30, 1, 60),
-  WORKERS: whole(16, 1, 256, ""),
-  RECHECK_SECONDS: seconds(60, 1, 86_400),
-  DRIFT_SECONDS: seconds(600, 1, 86_400),
-  POD_NAME: z.string().optional(),
-});
-
-type ReadText = (path: string) => string;
 const readText: ReadText = (path) => readFileSync(path, "utf8");
 
 /** Throws one {@link ConfigError} that names every mistake. An empty variable counts as absent. */
@@ -197,30 +115,45 @@ export function parseConfig(role: Role, env: Environment, read: ReadText = readT
   for (const [key, value] of Object.entries(env))
     if (value !== undefined && value.trim() !== "") given[key] = value.trim();
   const mistakes: string[] = [];
-  const fileMistake = takeDatabaseFile(given, read);
-  if (fileMistake !== undefined) mistakes.push(fileMistake);
+  takeFiles(given, read, mistakes);
   const masterKeys = role === "reconciler" ? takeMasterKeys(given, read, mistakes) : undefined;
 
   switch (role) {
     case "migrate": {
       const vars = check(role, migrateEnv, given, mistakes);
-      return { role, ...shared(vars) };
+      const roles = { webhook: vars.WEBHOOK_DATABASE_ROLE, reconciler: vars.RECONCILER_DATABASE_ROLE };
+      return { role, ...shared(vars, given), roles };
     }
     case "webhook": {
       const vars = check(role, webhookEnv, given, mistakes);
-      return { role, ...shared(vars), ops: vars.OPS_ADDRESS, listen: vars.WEBHOOK_ADDRESS, tlsDir: vars.TLS_DIR };
+      return {
+        role,
+        ...shared(vars, given),
+        ops: vars.OPS_ADDRESS,
+        listen: vars.WEBHOOK_ADDRESS,
+        tlsDir: vars.TLS_DIR,
+        clients: clientsOf(vars),
+        shutdownDelayMs: vars.SHUTDOWN_DELAY_SECONDS,
+      };
     }
     case "reconciler": {
       given["OPERATOR_NAMESPACE"] ??= ownNamespace(read);
+      mistakes.push(...natsMistakes(given));
       const vars = check(role, reconcilerEnv, given, mistakes);
       const namespace = vars.OPERATOR_NAMESPACE;
       return {
         role,
-        ...shared(vars),
+        ...shared(vars, given),
         ops: vars.OPS_ADDRESS,
         operator: vars.OPERATOR_ADDRESS,
-        nats: { servers: vars.NATS_URL.map((url) => new Sensitive(url)), credsFile: vars.NATS_CREDS_FILE },
+        nats: {
+          servers: vars.NATS_URL.map((url) => new Sensitive(url)),
+          ...natsCredentials(vars, given),
+          heartbeatStream: vars.NATS_HEARTBEAT_STREAM,
+          eventStream: vars.NATS_EVENT_STREAM,
+        },
         kubeconfig: vars.KUBECONFIG,
+        apiServer: { host: vars.KUBERNETES_SERVICE_HOST, port: vars.KUBERNETES_SERVICE_PORT },
         operatorNamespace: namespace,
         webhookTLS: {
           managed: vars.WEBHOOK_CERTIFICATES === "own",
@@ -234,6 +167,7 @@ export function parseConfig(role: Role, env: Environment, read: ReadText = readT
         workers: vars.WORKERS,
         recheckMs: vars.RECHECK_SECONDS,
         driftMs: vars.DRIFT_SECONDS,
+        retention: { auditDays: vars.AUDIT_RETENTION_DAYS, endedDays: vars.ENDED_RETENTION_DAYS },
         identity: vars.POD_NAME ?? `reconciler-${process.pid}`,
         masterKeys,
       };
@@ -243,49 +177,25 @@ export function parseConfig(role: Role, env: Environment, read: ReadText = readT
   }
 }
 
-function shared(vars: { DATABASE_URL: string; LOG_LEVEL: LogLevel }): CommonConfig {
-  return { databaseURL: new Sensitive(vars.DATABASE_URL), logLevel: vars.LOG_LEVEL };
+function clientsOf(vars: z.infer<typeof webhookEnv>): AdmissionClientsConfig | undefined {
+  const { ADMISSION_CLIENT_CA_FILE: caFile, ADMISSION_CLIENT_NAMES: names } = vars;
+  return caFile === undefined ? undefined : { caFile, names };
 }
 
-/** A Secret mounted as a file stands in for the variable. Returns the mistake, if there is one. */
-function takeDatabaseFile(given: Record<string, string>, read: ReadText): string | undefined {
-  const path = given["DATABASE_URL_FILE"];
-  if (path === undefined) return undefined;
-  if (given["DATABASE_URL"] !== undefined) return "DATABASE_URL_FILE: give it or DATABASE_URL, not both";
-  try {
-    given["DATABASE_URL"] = read(path).trim();
-    return undefined;
-  } catch (error) {
-    // So that the missing variable is not named a second time.
-    given["DATABASE_URL"] = "postgres://unreadable";
-    return `DATABASE_URL_FILE: the file cannot be read (${error instanceof Error && "code" in error ? String(error.code) : "unknown error"})`;
-  }
-}
-
-/** Lines of `<version>: <key>`, as the variable MASTER_KEYS or as a file. */
-function takeMasterKeys(
+function shared(
+  vars: { DATABASE_URL: string; LOG_LEVEL: LogLevel },
   given: Readonly<Record<string, string>>,
-  read: ReadText,
-  mistakes: string[],
-): MasterKeys | undefined {
-  const { MASTER_KEYS: text, MASTER_KEYS_FILE: path } = given;
-  if (text !== undefined && path !== undefined) {
-    mistakes.push("MASTER_KEYS_FILE: give it or MASTER_KEYS, not both");
-    return undefined;
-  }
-  try {
-    if (text !== undefined) return parseMasterKeys(text);
-    return path === undefined ? undefined : parseMasterKeys(read(path));
-  } catch (error) {
-    const why =
-      error instanceof Error && "code" in error ? `the file cannot be read (${String(error.code)})` : message(error);
-    mistakes.push(`${path === undefined ? "MASTER_KEYS" : "MASTER_KEYS_FILE"}: ${why}`);
-    return undefined;
-  }
+): CommonConfig {
+  return {
+    databaseURL: new Sensitive(vars.DATABASE_URL),
+    databaseURLFile: given["DATABASE_URL_FILE"],
+    logLevel: vars.LOG_LEVEL,
+  };
 }
 
-function message(error: unknown): string {
-  return error instanceof Error ? error.message : "unknown error";
+/** The URL as it is at this moment, for whoever opens connections. */
+export function databaseSource({ databaseURL, databaseURLFile }: CommonConfig): SecretSource {
+  return secretSource(databaseURL, databaseURLFile, isPostgresURL);
 }
 
 function ownNamespace(read: ReadText): string {

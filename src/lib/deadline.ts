@@ -1,5 +1,5 @@
 /**
- * Runs `work` under a signal that is cut with `signal`, or with a TimeoutError after `ms`; lets go of both when the work
+ * Runs `work` under a signal that is cut with `signal`, or with a TimeoutError after `ms`; drops both when the work
  * is over. `AbortSignal.any` of a signal that lives as long as the process leaves a note on it for each call until the
  * collector comes by, and goes through all of them for each that it collects: an eighth of a busy process.
  */

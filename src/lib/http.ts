@@ -1,5 +1,16 @@
+import { bodyRefusedBy, readText } from "./body.ts";
 import { withDeadline } from "./deadline.ts";
-import { ConflictError, type Neighbour, redact, SagaError, TerminalError, TransientError } from "./errors.ts";
+import {
+  ConflictError,
+  type Upstream,
+  redact,
+  SagaError,
+  SILENT_STATUSES,
+  TerminalError,
+  TransientError,
+  UnreadableError,
+} from "./errors.ts";
+import { parseRetryAfter } from "./backoff.ts";
 
 export interface HttpRequest {
   readonly method: "GET" | "POST" | "PUT" | "DELETE" | "PATCH";
@@ -16,14 +27,20 @@ export interface HttpAnswer {
   readonly text: string;
 }
 
+/** Scheme, host and port; an address that is none stands for itself. */
+export function originOf(url: string): string {
+  return URL.canParse(url) ? new URL(url).origin : url;
+}
+
 /** A call may take this long; the lease of a saga outlives it (see store/claims). */
 export const CALL_DEADLINE_MS = 10_000;
 
 /**
  * One call with a deadline and no retry: retries are data in Postgres.
- * Throws TransientError when no complete answer came; every status is returned.
+ * Throws TransientError when no complete answer came, or one that is too much; every status is returned. The deadline
+ * holds for the body too. No redirect is followed: it would carry the credentials wherever an answer points.
  */
-export async function call(neighbour: Neighbour, request: HttpRequest, signal: AbortSignal): Promise<HttpAnswer> {
+export async function call(upstream: Upstream, request: HttpRequest, signal: AbortSignal): Promise<HttpAnswer> {
   try {
     return await withDeadline(signal, CALL_DEADLINE_MS, async (cut) => {
       const response = await fetch(request.url, {
@@ -33,83 +50,88 @@ export async function call(neighbour: Neighbour, request: HttpRequest, signal: A
         redirect: "manual",
         signal: cut,
       });
-      return { status: response.status, headers: response.headers, text: await response.text() };
+      return { status: response.status, headers: response.headers, text: await readText(response) };
     });
   } catch (error) {
-    throw unreachable(neighbour, error, request);
+    throw tooMuch(upstream, error) ?? unreachable(upstream, error, request);
   }
 }
 
-function unreachable(neighbour: Neighbour, error: unknown, request: HttpRequest): SagaError {
-  const timedOut = error instanceof DOMException && error.name === "TimeoutError";
-  const cause = error instanceof Error && error.cause instanceof Error ? error.cause : error;
-  const detail = cause instanceof Error ? redact(cause.message, request.secrets) : "no answer";
-  return new TransientError({
-    code: "NeighbourUnavailable",
-    neighbour,
-    message: timedOut
-      ? `${neighbour} did not answer within ${CALL_DEADLINE_MS / 1000} s.`
-      : `${neighbour} could not be reached (${detail}).`,
+/** For an answer that came and was not read to its end; undefined for any other error. */
+export function tooMuch(upstream: Upstream, error: unknown, doing?: string): TransientError | undefined {
+  const refused = bodyRefusedBy(error);
+  if (refused === undefined) return undefined;
+  const to = doing === undefined ? "" : ` to ${doing}`;
+  return new UnreadableError({
+    code: "UpstreamUnavailable",
+    upstream,
+    upstreamStatus: refused.status,
+    message: `${upstream} gave an answer${to} that is not read: ${refused.message}.`,
     cause: error,
   });
 }
 
-/** `Retry-After` in milliseconds: seconds or an HTTP date; undefined when absent or unreadable. */
-export function retryAfterMs(headers: Headers, now: number): number | undefined {
-  const value = headers.get("retry-after");
-  if (value === null) return undefined;
-  if (/^\d+$/.test(value.trim())) return Number(value) * 1000;
-  const at = Date.parse(value);
-  return Number.isNaN(at) ? undefined : Math.max(0, at - now);
+function unreachable(upstream: Upstream, error: unknown, request: HttpRequest): SagaError {
+  const timedOut = error instanceof DOMException && error.name === "TimeoutError";
+  const cause = error instanceof Error && error.cause instanceof Error ? error.cause : error;
+  const detail = cause instanceof Error ? redact(cause.message, request.secrets) : "no answer";
+  return new TransientError({
+    code: "UpstreamUnavailable",
+    upstream,
+    message: timedOut
+      ? `${upstream} did not answer within ${CALL_DEADLINE_MS / 1000} s.`
+      : `${upstream} could not be reached (${detail}).`,
+    cause: error,
+  });
 }
 
 /**
- * The class of an unwelcome status, as every neighbour shares it: 429 and 5xx pass by themselves, 409 is a
- * conflict, 401/403 and other 4xx need a person. A neighbour's own classify looks at its bodies first.
+ * The class of an unwelcome status, as every upstream shares it: 429 and 5xx pass by themselves, 409 is a
+ * conflict, 401/403 and other 4xx need a person. An upstream's own classify looks at its bodies first.
  */
 export function classifyStatus(
-  neighbour: Neighbour,
+  upstream: Upstream,
   answer: HttpAnswer,
   doing: string,
   now: number,
   secrets: readonly string[] = [],
 ): SagaError {
-  const failure = { neighbour, upstreamStatus: answer.status, body: redact(answer.text, secrets) };
+  const failure = { upstream, upstreamStatus: answer.status, body: redact(answer.text, secrets) };
   const said = failure.body === "" ? "" : `: ${failure.body}`;
   if (answer.status === 429 || answer.status >= 500) {
     return new TransientError({
       ...failure,
-      code: "NeighbourUnavailable",
-      message: `${neighbour} answered ${answer.status} to ${doing}${said}`,
-      retryAfterMs: retryAfterMs(answer.headers, now),
+      code: "UpstreamUnavailable",
+      message: `${upstream} answered ${answer.status} to ${doing}${said}`,
+      retryAfterMs: parseRetryAfter(answer.headers.get("retry-after"), now),
     });
   }
   if (answer.status === 409) {
-    return new ConflictError({ ...failure, code: "Conflict", message: `${neighbour} answered 409 to ${doing}${said}` });
+    return new ConflictError({ ...failure, code: "Conflict", message: `${upstream} answered 409 to ${doing}${said}` });
   }
   if (answer.status === 401 || answer.status === 403) {
     return new TerminalError({
       ...failure,
       code: "CredentialsRefused",
-      message: `${neighbour} refused our credentials (${answer.status}) for ${doing}; renew the tenant's credential Secret or its rights.`,
+      message: `${upstream} refused our credentials (${answer.status}) for ${doing}; renew the tenant's credential Secret or its rights.`,
     });
   }
   if (answer.status >= 400) {
     return new TerminalError({
       ...failure,
       code: "RequestRefused",
-      message: `${neighbour} refused ${doing} (${answer.status})${said}`,
+      message: `${upstream} refused ${doing} (${answer.status})${said}`,
     });
   }
   // A 3xx, or a 2xx whose body is not what the contract says: a proxy or a half-started server answered.
   return new TransientError({
     ...failure,
-    code: "NeighbourUnavailable",
-    message: `${neighbour} gave an answer that is not its own (${answer.status}) to ${doing}${said}`,
+    code: "UpstreamUnavailable",
+    message: `${upstream} gave an answer that is not its own (${answer.status}) to ${doing}${said}`,
   });
 }
 
-/** Whether anybody answers at this address and is not overwhelmed: any status but 429 and 5xx. Never throws. */
+/** Whether anybody answers at this address: any status but those of silence. Never throws. */
 export async function answers(
   url: string,
   signal: AbortSignal,
@@ -123,7 +145,7 @@ export async function answers(
         ...(dispatcher === undefined ? {} : { dispatcher }),
       });
       await response.body?.cancel();
-      return response.status < 500 && response.status !== 429;
+      return !SILENT_STATUSES.includes(response.status);
     });
   } catch {
     return false;

@@ -3,14 +3,23 @@ import type { Log } from "./log.ts";
 /** Something with a beginning and an end. Only {@link Lifecycle} calls these two. */
 export interface Part {
   readonly name: string;
-  /** Must not wait for a neighbour: a process starts with all of them down. */
+  /** Must not wait for a dependency: a process starts with all of them down. */
   start(): Promise<void> | void;
   /** Must end by itself within the deadline; called once, and only after `start` was called. */
   stop(): Promise<void> | void;
+  /** Of a part that loops: milliseconds since the epoch of its last turn. Must move while every dependency is down. */
+  lastProgress?(): number;
+  /** How long that may stand still until the process counts as dead. Default: two minutes. */
+  readonly allowedMs?: number;
+}
+
+/** A part that loops, and so may hang. */
+export interface LoopPart extends Part {
+  lastProgress(): number;
 }
 
 export interface Lifecycle {
-  /** Aborts at the beginning of the shutdown: joined into every call to a neighbour. */
+  /** Aborts at the beginning of the shutdown: joined into every call on the network. */
   readonly signal: AbortSignal;
   /** Asks for the end, as SIGTERM does. */
   stop(reason: string): void;
@@ -74,8 +83,8 @@ export function makeLifecycle(deps: {
           log.debug("started", { part: part.name });
         } catch (error) {
           if (!shutdown.signal.aborted) code = 1;
-          log.error("cannot start", { part: part.name, error });
-          stop(`${part.name} cannot start`);
+          log.error("failed to start", { part: part.name, error });
+          stop(`${part.name} failed to start`);
         }
       }
       if (!shutdown.signal.aborted) log.info("running", { parts: parts.map((part) => part.name) });
@@ -100,12 +109,12 @@ async function stopAll(started: readonly Part[], deadlineMs: number, log: Log): 
     const stopping = (async () => part.stop())().then(
       () => "stopped" as const,
       (error: unknown) => {
-        log.error("cannot stop", { part: part.name, error });
+        log.error("failed to stop", { part: part.name, error });
         return "failed" as const;
       },
     );
     const outcome = await Promise.race([stopping, late]);
-    if (outcome === "late") log.error("did not stop in time", { part: part.name });
+    if (outcome === "late") log.error("failed to stop in time", { part: part.name });
     if (outcome !== "stopped") clean = false;
   }
   clearTimeout(timer);

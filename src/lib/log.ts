@@ -1,15 +1,16 @@
 import { type DestinationStream, type Logger, pino } from "pino";
-import type { LogLevel } from "./config.ts";
+import type { LogLevel } from "./configVariables.ts";
 import { isSagaError, redact } from "./errors.ts";
+import { cutBytes, plainText } from "./text.ts";
 
 /** The keys that every line shares, so that one query follows one person, one object or one step. */
 export interface LogFields {
   /** The saga's uuid. */
   readonly saga?: string | undefined;
-  readonly ns?: string | undefined;
+  readonly namespace?: string | undefined;
   readonly name?: string | undefined;
   /** metadata.generation. */
-  readonly gen?: number | undefined;
+  readonly generation?: number | undefined;
   readonly step?: string | undefined;
   readonly attempt?: number | undefined;
   readonly outcome?: string | undefined;
@@ -30,6 +31,9 @@ export interface Log {
 
 const SECRET_FIELDS = /^(api-?_?key|key|token|password|secret|client-?_?secret|authorization|cookie|database_?url)$/i;
 const DEEPEST = 4;
+/** Of a list or an object, so many entries. */
+const WIDEST = 64;
+const MESSAGE_BYTES = 1024;
 
 /** JSON lines to stdout, or to `destination`. Every text in a field is cut to 256 bytes and freed of credentials. */
 export function makeLog(
@@ -57,12 +61,16 @@ export const silentLog: Log = {
 
 function wrap(logger: Logger): Log {
   return {
-    debug: (message, fields = {}) => logger.debug(clean(fields), message),
-    info: (message, fields = {}) => logger.info(clean(fields), message),
-    warn: (message, fields = {}) => logger.warn(clean(fields), message),
-    error: (message, fields = {}) => logger.error(clean(fields), message),
+    debug: (message, fields = {}) => logger.debug(clean(fields), oneLine(message)),
+    info: (message, fields = {}) => logger.info(clean(fields), oneLine(message)),
+    warn: (message, fields = {}) => logger.warn(clean(fields), oneLine(message)),
+    error: (message, fields = {}) => logger.error(clean(fields), oneLine(message)),
     with: (fields) => wrap(logger.child(clean(fields))),
   };
+}
+
+function oneLine(message: string): string {
+  return plainText(cutBytes(message, MESSAGE_BYTES));
 }
 
 function clean(fields: LogFields): Record<string, unknown> {
@@ -79,8 +87,9 @@ function cleanValue(key: string, value: unknown, depth: number): unknown {
   if (typeof value !== "object" || depth >= DEEPEST) return `[${typeof value}]`;
   // Sensitive, URL: they know best how they want to be shown.
   if ("toJSON" in value && typeof value.toJSON === "function") return cleanValue(key, value.toJSON(), depth + 1);
-  if (Array.isArray(value)) return value.map((entry) => cleanValue(key, entry, depth + 1));
-  return Object.fromEntries(Object.entries(value).map(([name, entry]) => [name, cleanValue(name, entry, depth + 1)]));
+  if (Array.isArray(value)) return value.slice(0, WIDEST).map((entry) => cleanValue(key, entry, depth + 1));
+  const entries = Object.entries(value).slice(0, WIDEST);
+  return Object.fromEntries(entries.map(([name, entry]) => [name, cleanValue(name, entry, depth + 1)]));
 }
 
 function cleanError(error: Error, depth = 0, expected = isSagaError(error)): Record<string, unknown> {
@@ -89,7 +98,7 @@ function cleanError(error: Error, depth = 0, expected = isSagaError(error)): Rec
     error.cause instanceof Error && depth < DEEPEST ? cleanError(error.cause, depth + 1, expected) : undefined;
   const shown = { name: error.name, message: redact(error.message), cause };
   if (isSagaError(error)) {
-    return { ...shown, class: error.class, code: error.code, neighbour: error.neighbour, status: error.upstreamStatus };
+    return { ...shown, class: error.class, code: error.code, upstream: error.upstream, status: error.upstreamStatus };
   }
   const code = "code" in error && typeof error.code === "string" ? error.code : undefined;
   return { ...shown, code, stack: expected ? undefined : frames(error.stack) };

@@ -1,5 +1,5 @@
 import type { Server } from "node:http";
-import type { Address } from "../lib/config.ts";
+import type { Address } from "../lib/configVariables.ts";
 
 export interface Listening {
   /** The port in use, known after the start. */

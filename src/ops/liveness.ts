@@ -1,13 +1,7 @@
 import type { Clock } from "../lib/clock.ts";
+import type { Part } from "../lib/lifecycle.ts";
 
-/** One loop that must keep turning. */
-export interface Loop {
-  readonly name: string;
-  /** Milliseconds since the epoch of its last turn; 0: none yet. Must move while every neighbour is down. */
-  readonly lastProgress: () => number;
-  /** How long it may stand still. */
-  readonly allowedMs: number;
-}
+const DEFAULT_ALLOWED_MS = 2 * 60_000;
 
 export interface LoopReport {
   readonly name: string;
@@ -17,18 +11,19 @@ export interface LoopReport {
 }
 
 export interface Liveness {
-  register(loop: Loop): void;
   report(): LoopReport[];
 }
 
-/** Alive means: every loop has turned lately. A process that merely answers may be dead inside. */
-export function makeLiveness(clock: Clock): Liveness {
-  const loops: (Loop & { since: number })[] = [];
+/** Alive means: every part that loops has turned lately. A process that merely answers may be dead inside. */
+export function makeLiveness(clock: Clock, parts: readonly Part[]): Liveness {
+  const since = clock.now();
   return {
-    register: (loop) => void loops.push({ ...loop, since: clock.now() }),
     report: () =>
-      loops.map(({ name, lastProgress, allowedMs, since }) => {
-        const ageMs = clock.now() - Math.max(lastProgress(), since);
+      parts.flatMap((part) => {
+        const { name, allowedMs = DEFAULT_ALLOWED_MS } = part;
+        const progress = part.lastProgress?.();
+        if (progress === undefined) return [];
+        const ageMs = clock.now() - Math.max(progress, since);
         return { name, ageMs, allowedMs, ok: ageMs <= allowedMs };
       }),
   };

@@ -6,9 +6,10 @@ import { createServer, type IncomingMessage, type ServerResponse } from "node:ht
 import { text } from "node:stream/consumers";
 import { canonicalEmail, isUUID } from "../api/names.ts";
 import { endOrder, OPERATOR_HEADER, operatorName } from "../api/operator.ts";
-import type { Address } from "../lib/config.ts";
+import type { Address } from "../lib/configVariables.ts";
 import { isSagaError } from "../lib/errors.ts";
 import type { Part } from "../lib/lifecycle.ts";
+import { withDeadline } from "../lib/deadline.ts";
 import type { Log } from "../lib/log.ts";
 import type { Ended, Operator } from "../reconciler/operator.ts";
 import { listening } from "./listening.ts";
@@ -37,14 +38,13 @@ export function makeOperatorServer(deps: {
   const stopping = new AbortController();
 
   const server = createServer({ requestTimeout: DEADLINE_MS, headersTimeout: 5_000 }, (request, response) => {
-    const signal = AbortSignal.any([stopping.signal, AbortSignal.timeout(DEADLINE_MS)]);
-    answer(operator, request, signal)
+    withDeadline(stopping.signal, DEADLINE_MS, (signal) => answer(operator, request, signal))
       .catch((error: unknown) => failure(error, log))
       .then((given) => send(response, given))
       .catch(() => response.destroy());
   });
 
-  const port = listening(server, address, (error) => log.error("the operator's port failed", { error }));
+  const port = listening(server, address, (error) => log.error("failed to serve the operator's port", { error }));
   return {
     name: "operator's port",
     ...port,
@@ -69,6 +69,10 @@ async function answer(operator: Operator, request: IncomingMessage, signal: Abor
   if (version !== "v1" || more.length > 0) return nothingThere();
   if (request.method === "GET" && id === undefined) return read(operator, room, url.searchParams, signal);
   if (request.method !== "POST" || id === undefined) return nothingThere();
+  if (room === "parked-events" && id === "retry" && verb === undefined) {
+    const tenant = url.searchParams.get("tenant") ?? undefined;
+    return { status: 200, body: await operator.retryEvents(tenant, by.data) };
+  }
   return end(operator, request, { room, uuid: id, verb, by: by.data }, signal);
 }
 
@@ -91,16 +95,18 @@ async function read(
       if (who !== undefined) return { status: 200, body: await operator.people(who) };
       return refusal(400, "WhoIsMeant", "Name one by uuid, by email, or by namespace and name.");
     }
-    case "debts":
-      return { status: 200, body: await operator.debts(tenant) };
+    case "cleanups":
+      return { status: 200, body: await operator.cleanups(tenant) };
     case "ownerless":
       return { status: 200, body: await operator.ownerless(tenant) };
-    case "strangers": {
+    case "parked-events":
+      return { status: 200, body: await operator.parkedEvents(tenant) };
+    case "unmanaged-users": {
       const first = query.get("first") ?? "0";
       if (tenant === undefined || !/^\d{1,7}$/.test(first)) {
         return refusal(400, "WhoIsMeant", "Name the tenant, and where the page begins.");
       }
-      const found = await operator.strangers(tenant, Number(first), signal);
+      const found = await operator.unmanagedUsers(tenant, Number(first), signal);
       return found.kind === "found" ? { status: 200, body: found.answer } : refusal(404, "NoSuchTenant", found.message);
     }
     case undefined:
@@ -128,7 +134,7 @@ async function end(
   signal: AbortSignal,
 ): Promise<Answer> {
   const { room, uuid, verb, by } = what;
-  const waives = room === "debts" && verb === "waive";
+  const waives = room === "cleanups" && verb === "waive";
   if (!waives && !(room === "people" && verb === "purge")) return nothingThere();
   const body = await bodyOf(request);
   const order = endOrder.safeParse(body);
@@ -142,7 +148,7 @@ async function end(
     case "done":
       return { status: 200, body: ended.answer };
     case "missing":
-      return refusal(404, "NoSuchPerson", `The books have nobody under ${uuid}.`);
+      return refusal(404, "NoSuchPerson", `The state store has nobody under ${uuid}.`);
     case "refused":
       return refusal(409, "Refused", ended.message);
     default:
@@ -169,18 +175,22 @@ function refusal(status: number, code: string, message: string): Answer {
   return { status, body: { error: { code, message } } };
 }
 
-/** A neighbour's refusal is told as it is; what nobody expected stays in the log. */
+/** An upstream's refusal is passed on; what nobody expected stays in the log. */
 function failure(error: unknown, log: Log): Answer {
   if (isSagaError(error)) return refusal(502, error.code, error.message);
-  log.warn("a request at the operator's port failed", { error });
-  return refusal(503, "NeighbourUnavailable", "The books cannot be read right now: Postgres or the cluster fails.");
+  log.warn("failed to answer a request at the operator's port", { error });
+  return refusal(
+    503,
+    "UpstreamUnavailable",
+    "The state store cannot be read right now: Postgres or the cluster fails.",
+  );
 }
 
 function send(response: ServerResponse, { status, body }: Answer): void {
   response.writeHead(status, {
     "content-type": "application/json",
     "cache-control": "no-store",
-    // Whoever was refused with a body half read starts anew.
+    // A client that was refused with its body half read opens a new connection.
     ...(status >= 400 ? { connection: "close" } : {}),
   });
   response.end(JSON.stringify(body));

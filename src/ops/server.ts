@@ -1,6 +1,6 @@
 import { createServer, type IncomingMessage, type ServerResponse } from "node:http";
 import type { Registry } from "prom-client";
-import type { Address } from "../lib/config.ts";
+import type { Address } from "../lib/configVariables.ts";
 import type { Part } from "../lib/lifecycle.ts";
 import type { Log } from "../lib/log.ts";
 import { listening } from "./listening.ts";
@@ -45,7 +45,7 @@ export function makeOpsServer(deps: {
 
   const server = createServer((request, response) => {
     answer(request, response).catch((error: unknown) => {
-      log.error("ops request failed", { error });
+      log.error("failed to answer a request", { error });
       if (!response.headersSent) send(response, 500, "internal error\n");
       else response.destroy();
     });
@@ -53,7 +53,7 @@ export function makeOpsServer(deps: {
 
   return {
     name: "ops server",
-    ...listening(server, address, (error) => log.error("ops server failed", { error })),
+    ...listening(server, address, (error) => log.error("failed to serve health and metrics", { error })),
   };
 }
 

@@ -1,13 +1,14 @@
 /** The cluster with the rights of whoever sits at the terminal. Every refusal becomes a sentence. */
 import * as z from "zod";
 import { liveTenant, type Tenant } from "../api/tenant.ts";
-import type { Connection, ApiRequest } from "../kube/connection.ts";
+import type { ApiRequest } from "../kube/apiClient.ts";
 import { collectionPath, objectPath } from "../kube/objects.ts";
-import type { HttpAnswer } from "../lib/http.ts";
+import { NoAnswerError, type PersonalCluster, RefusalError } from "../kube/personal.ts";
+import { pathSegment } from "../lib/ids.ts";
 import { EXIT, PluginError } from "./exit.ts";
 import type { SeenEvent } from "./journey.ts";
 import { CLI_MANAGER } from "./ownership.ts";
-import { person, type Person } from "./person.ts";
+import { person, type UserView } from "./userView.ts";
 import { printable } from "./text.ts";
 
 export interface Pod {
@@ -18,15 +19,15 @@ export interface Pod {
 
 export interface ClusterView {
   /** Undefined: nobody has this name. */
-  person(namespace: string, name: string): Promise<Person | undefined>;
+  person(namespace: string, name: string): Promise<UserView | undefined>;
   /** All namespaces when undefined. */
-  people(namespace: string | undefined): Promise<Person[]>;
+  people(namespace: string | undefined): Promise<UserView[]>;
   /** Server-side apply as field manager `tenantuser-cli`. */
-  apply(of: Person, body: object, force: boolean): Promise<Person>;
-  /** The Tenant that has this namespace; undefined: none, or you may not look. */
+  apply(of: UserView, body: object, force: boolean): Promise<UserView>;
+  /** The Tenant that has this namespace; undefined: none, or you may not read Tenants. */
   tenantOf(namespace: string): Promise<Tenant | undefined>;
-  /** Of one object; empty also where you may not look. */
-  events(of: Person): Promise<SeenEvent[]>;
+  /** Of one object; empty also where you may not read them. */
+  events(of: UserView): Promise<SeenEvent[]>;
   /** What the cluster calls you. */
   whoAmI(): Promise<string>;
   /** The service's Pods. */
@@ -34,25 +35,6 @@ export interface ClusterView {
   close(): void;
 }
 
-const PAGE = 500;
-
-const statusBody = z.looseObject({
-  kind: z.literal("Status"),
-  message: z.string().default(""),
-  reason: z.string().default(""),
-  details: z
-    .looseObject({
-      name: z.string().optional(),
-      causes: z.array(z.looseObject({ reason: z.string().optional(), message: z.string().optional() })).default([]),
-    })
-    .prefault({}),
-});
-type StatusBody = z.infer<typeof statusBody>;
-
-const list = z.looseObject({
-  metadata: z.looseObject({ continue: z.string().optional() }).prefault({}),
-  items: z.array(z.unknown()).nullish(),
-});
 const eventShape = z.looseObject({
   type: z.string().default(""),
   reason: z.string().default(""),
@@ -77,41 +59,24 @@ const review = z.looseObject({
   status: z.looseObject({ userInfo: z.looseObject({ username: z.string().default("") }) }),
 });
 
-/** `where` names the cluster in sentences: the context. */
-export function viewCluster(connection: Connection, where: string, signal: AbortSignal): ClusterView {
-  async function send(doing: string, request: ApiRequest): Promise<HttpAnswer> {
+export function viewCluster(cluster: PersonalCluster): ClusterView {
+  /** Undefined: there is no such object. */
+  async function found<T>(doing: string, work: Promise<T>): Promise<T | undefined> {
     try {
-      return await connection.send(request, signal);
+      return await work;
     } catch (error) {
-      signal.throwIfAborted();
-      const detail = error instanceof Error ? error.message.replace(/^kubernetes could not be reached /, "") : "";
-      throw new PluginError(
-        EXIT.failed,
-        `The cluster of context ${where} does not answer ${printable(detail)} Nothing was done (${doing}); check the network, or choose another --context.`,
-        error,
-      );
+      if (error instanceof RefusalError && error.status === 404 && error.details?.name !== undefined) return undefined;
+      throw inWords(error, doing, cluster.context);
     }
   }
 
-  /** The parsed body of a 2xx; undefined for an object that is not there. */
-  async function ask<T>(doing: string, request: ApiRequest, schema: z.ZodType<T>): Promise<T | undefined> {
-    const answer = await send(doing, request);
-    if (answer.status >= 200 && answer.status < 300) return parsed(schema, answer, doing);
-    if (answer.status === 404 && statusOf(answer)?.details.name !== undefined) return undefined;
-    throw refusal(answer, doing, where);
-  }
-
-  async function all(doing: string, path: string, query: Readonly<Record<string, string>> = {}): Promise<unknown[]> {
-    const items: unknown[] = [];
-    let next = "";
-    do {
-      const asked = { ...query, limit: String(PAGE), ...(next === "" ? {} : { continue: next }) };
-      const page = await ask(doing, { method: "GET", path, query: asked }, list);
-      items.push(...(page?.items ?? []));
-      next = page?.metadata.continue ?? "";
-    } while (next !== "");
-    return items;
-  }
+  const ask = <T>(doing: string, request: ApiRequest, schema: z.ZodType<T>): Promise<T | undefined> =>
+    found(
+      doing,
+      cluster.ask(request).then((body) => schema.parse(body)),
+    );
+  const all = async (doing: string, path: string, query?: Readonly<Record<string, string>>): Promise<unknown[]> =>
+    (await found(doing, cluster.list(path, query))) ?? [];
 
   return {
     person: (namespace, name) =>
@@ -146,7 +111,7 @@ export function viewCluster(connection: Connection, where: string, signal: Abort
       return tenants.find((tenant) => (tenant.status?.accepted ?? tenant.spec).namespaces.includes(namespace));
     },
     async events({ metadata: { namespace, uid } }) {
-      const path = `/api/v1/namespaces/${encodeURIComponent(namespace)}/events`;
+      const path = `/api/v1/namespaces/${pathSegment(namespace)}/events`;
       const query = { fieldSelector: `involvedObject.uid=${uid}` };
       const items = await all(`list events in namespace ${namespace}`, path, query).catch(onlyForbidden);
       return (items ?? []).flatMap((item) => {
@@ -163,7 +128,7 @@ export function viewCluster(connection: Connection, where: string, signal: Abort
       return answer?.status.userInfo.username ?? "";
     },
     async pods(namespace) {
-      const path = `/api/v1/namespaces/${encodeURIComponent(namespace)}/pods`;
+      const path = `/api/v1/namespaces/${pathSegment(namespace)}/pods`;
       const query = { labelSelector: "app.kubernetes.io/name=unified-rbac" };
       const items = await all(`list pods in namespace ${namespace}`, path, query);
       return items.flatMap((item) => {
@@ -173,36 +138,33 @@ export function viewCluster(connection: Connection, where: string, signal: Abort
         return [{ name: data.metadata.name, reconciles: container?.state.running !== undefined }];
       });
     },
-    close: () => connection.close(),
+    close: () => cluster.close(),
   };
 }
 
-/** What may not be looked at is left out; everything else is told. */
+/** What you may not read is left out; everything else is reported. */
 function onlyForbidden(error: unknown): undefined {
   if (error instanceof PluginError && error.exit === EXIT.forbidden) return undefined;
   throw error;
 }
 
-function parsed<T>(schema: z.ZodType<T>, answer: HttpAnswer, doing: string): T {
-  try {
-    return schema.parse(JSON.parse(answer.text));
-  } catch (cause) {
-    throw new PluginError(EXIT.failed, `The cluster gave an answer that is not its own (${doing}).`, cause);
+function inWords(error: unknown, doing: string, where: string): unknown {
+  if (error instanceof NoAnswerError) {
+    const detail = error.message.replace(/^kubernetes could not be reached /, "");
+    return new PluginError(
+      EXIT.failed,
+      `The cluster of context ${where} does not answer ${printable(detail)} Nothing was done (${doing}); check the network, or choose another --context.`,
+      error,
+    );
   }
+  if (error instanceof RefusalError && error.status >= 300) return refusal(error, doing, where);
+  if (!(error instanceof RefusalError || error instanceof z.ZodError)) return error;
+  return new PluginError(EXIT.failed, `The cluster gave an answer that is not its own (${doing}).`, error);
 }
 
-function statusOf({ text }: HttpAnswer): StatusBody | undefined {
-  try {
-    return statusBody.safeParse(JSON.parse(text)).data;
-  } catch {
-    return undefined;
-  }
-}
-
-function refusal(answer: HttpAnswer, doing: string, where: string): PluginError {
-  const status = statusOf(answer);
-  const said = printable(status?.message ?? "");
-  switch (answer.status) {
+function refusal({ status, message, details }: RefusalError, doing: string, where: string): PluginError {
+  const said = printable(message);
+  switch (status) {
     case 401:
       return new PluginError(
         EXIT.forbidden,
@@ -222,7 +184,7 @@ function refusal(answer: HttpAnswer, doing: string, where: string): PluginError 
         `The cluster of context ${where} has nothing of that kind (${doing}): unified-rbac is not installed there, or another --context is meant.`,
       );
     case 409: {
-      const conflict = status?.details.causes.find(({ reason }) => reason === "FieldManagerConflict");
+      const conflict = details?.causes.find(({ reason }) => reason === "FieldManagerConflict");
       return conflict === undefined
         ? new PluginError(
             EXIT.failed,
@@ -231,6 +193,6 @@ function refusal(answer: HttpAnswer, doing: string, where: string): PluginError 
         : new PluginError(EXIT.gitOwns, `Nothing was changed: ${printable(conflict.message ?? said)}.`);
     }
     default:
-      return new PluginError(EXIT.failed, `The cluster refused to ${doing} (${answer.status}): ${said}`);
+      return new PluginError(EXIT.failed, `The cluster refused to ${doing} (${status}): ${said}`);
   }
 }

@@ -1,7 +1,7 @@
 /** A person's journey as moments in order: what was done, what failed, what was said, what comes next. Pure. */
 import type { AuditView, SagaView } from "../api/operator.ts";
 import { REASON } from "../api/reasons.ts";
-import type { Person } from "./person.ts";
+import type { UserView } from "./userView.ts";
 import { printable } from "./text.ts";
 
 export interface Moment {
@@ -23,8 +23,8 @@ export interface SeenEvent {
 
 export interface Sources {
   /** Undefined: the object is gone. */
-  readonly person: Person | undefined;
-  /** Undefined: the books were not asked, or have nobody. */
+  readonly person: UserView | undefined;
+  /** Undefined: the state store was not asked, or has nobody. */
   readonly saga: SagaView | undefined;
   readonly audit: readonly AuditView[];
   readonly events: readonly SeenEvent[];
@@ -43,8 +43,8 @@ export function journey({ person, saga, audit, events }: Sources, now: Date): Mo
     .toSorted((a, b) => time(a.at) - time(b.at) || Number(a.kind === "next") - Number(b.kind === "next"));
 }
 
-/** What will happen, and when, as one sentence; undefined where only the verdict knows. */
-export function nextMoments(person: Person | undefined, saga: SagaView | undefined, now: Date): Moment[] {
+/** What will happen, and when, as one sentence; undefined where only the healthOf knows. */
+export function nextMoments(person: UserView | undefined, saga: SagaView | undefined, now: Date): Moment[] {
   const next: Moment[] = [];
   const add = (at: string | undefined, what: string, text: string): void => {
     if (at !== undefined && time(at) > now.getTime()) next.push({ at, kind: "next", what, text });
@@ -56,8 +56,8 @@ export function nextMoments(person: Person | undefined, saga: SagaView | undefin
   if (waits) {
     add(
       retryAt,
-      step ?? "look",
-      attempt > 1 ? `attempt ${attempt}, or as soon as the neighbour answers` : "looked at again",
+      step ?? "poll",
+      attempt > 1 ? `attempt ${attempt}, or as soon as the upstream answers` : "checked again",
     );
   }
   add(saga?.purgeAt, "purge", "the time of grace ends, and what is left is undone");
@@ -65,7 +65,7 @@ export function nextMoments(person: Person | undefined, saga: SagaView | undefin
   return next;
 }
 
-function objectMoments(person: Person | undefined): Moment[] {
+function objectMoments(person: UserView | undefined): Moment[] {
   if (person === undefined) return [];
   const { creationTimestamp, deletionTimestamp } = person.metadata;
   const created: Moment = {
@@ -91,7 +91,7 @@ function text(value: unknown): string {
 
 const WELL: ReadonlySet<string> = new Set<string>([REASON.Ready, REASON.Disabled, REASON.Retained, REASON.Deleting]);
 
-function historyMoments(person: Person | undefined, saga: SagaView | undefined): Moment[] {
+function historyMoments(person: UserView | undefined, saga: SagaView | undefined): Moment[] {
   const history = saga?.history ?? person?.status?.history ?? [];
   return history.map(({ at, state, reason, message }) => ({
     at,
@@ -101,7 +101,7 @@ function historyMoments(person: Person | undefined, saga: SagaView | undefined):
   }));
 }
 
-function lastFailure(person: Person | undefined, saga: SagaView | undefined): Moment | undefined {
+function lastFailure(person: UserView | undefined, saga: SagaView | undefined): Moment | undefined {
   const error = saga?.lastError ?? person?.status?.lastError;
   if (error?.at === undefined) return undefined;
   const tries = saga?.retryCount ?? person?.status?.retryCount ?? 0;

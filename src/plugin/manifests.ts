@@ -1,11 +1,13 @@
 /** People of a realm as manifests that adopt them. Pure. */
 import { Document } from "yaml";
 import { API_VERSION } from "../api/meta.ts";
-import type { Stranger } from "../api/operator.ts";
+import type { UnmanagedUser } from "../api/operator.ts";
+import { profileFields } from "../api/tenantUser.ts";
 import { sentence, validateTenantUser } from "../api/validate.ts";
+import { documentText } from "../lib/yaml.ts";
 import { printable } from "./text.ts";
 
-export interface Manifest {
+export interface UserManifest {
   readonly name: string;
   readonly email: string;
   readonly yaml: string;
@@ -17,43 +19,44 @@ export interface LeftOut {
 }
 
 /** A manifest for each who may be adopted; the others with the reason. Names are unique. */
-export function manifestsOf(strangers: readonly Stranger[]): { manifests: Manifest[]; leftOut: LeftOut[] } {
-  const manifests: Manifest[] = [];
+export function manifestsOf(unmanagedUsers: readonly UnmanagedUser[]): {
+  manifests: UserManifest[];
+  leftOut: LeftOut[];
+} {
+  const manifests: UserManifest[] = [];
   const leftOut: LeftOut[] = [];
   const names = new Set<string>();
-  for (const stranger of strangers) {
-    const { email = "", obstacle } = stranger;
+  for (const unmanagedUser of unmanagedUsers) {
+    const { email = "", obstacle } = unmanagedUser;
     const name = freeName(email, names);
-    const object = manifestOf(name, stranger);
+    const object = manifestOf(name, unmanagedUser);
     const [wrong] = obstacle === undefined ? validateTenantUser(object) : [];
     const why = obstacle ?? (wrong === undefined ? undefined : sentence(wrong));
     if (why !== undefined) {
-      leftOut.push({ who: printable(email === "" ? stranger.username : email), why: printable(why) });
+      leftOut.push({ who: printable(email === "" ? unmanagedUser.username : email), why: printable(why) });
       continue;
     }
     names.add(name);
-    manifests.push({ name, email, yaml: yamlOf(object, stranger) });
+    manifests.push({ name, email, yaml: yamlOf(object, unmanagedUser) });
   }
   return { manifests, leftOut };
 }
 
-function manifestOf(name: string, { email, enabled, firstName, lastName, displayName }: Stranger): object {
+function manifestOf(name: string, unmanagedUser: UnmanagedUser): object {
   const spec = {
-    email,
-    displayName: said(displayName),
-    firstName: said(firstName),
-    lastName: said(lastName),
+    email: unmanagedUser.email,
+    ...profileFields((field) => said(unmanagedUser[field])),
     // As it is: adoption lets nobody in who was locked out.
-    enabled: enabled ? undefined : false,
+    enabled: unmanagedUser.enabled ? undefined : false,
   };
   const known = Object.fromEntries(Object.entries(spec).filter(([, value]) => value !== undefined));
   return { apiVersion: API_VERSION, kind: "TenantUser", metadata: { name }, spec: known };
 }
 
-function yamlOf(object: object, { id }: Stranger): string {
+function yamlOf(object: object, { id }: UnmanagedUser): string {
   const document = new Document(object);
   document.commentBefore = ` Adopts Keycloak user ${printable(id)}. Groups and roles that are not named here stay as they are.`;
-  return document.toString({ lineWidth: 0 });
+  return documentText(document);
 }
 
 /** A name that Kubernetes takes, from the part before the @. */

@@ -1,6 +1,7 @@
 /** Who may change what: a field that Git's manager owns is changed in Git, or it would be changed back. Pure. */
 import { ANNOTATION_REQUESTED_AT, ANNOTATION_ROTATE_REQUESTED_AT, API_VERSION, FIELD_MANAGER } from "../api/meta.ts";
-import type { ManagedField, Person } from "./person.ts";
+import type { ManagedField, UserView } from "./userView.ts";
+import { isObject } from "../lib/json.ts";
 
 /** Must not begin with "kubectl": Flux takes the fields of such managers away. */
 export const CLI_MANAGER = "tenantuser-cli";
@@ -32,11 +33,15 @@ const ANNOTATION = {
 const BY_HAND = /^kubectl-(annotate|create|edit|label|patch|replace)$/;
 
 /** What becomes of a wish, by who owns the field in the object as it is. */
-export function plan(of: Person, wish: Wish): Plan {
+export function plan(of: UserView, wish: Wish): Plan {
   const { field, value } = wish;
   if (field === "suspend" && of.spec.suspend === value) return { kind: "nothing" };
-  const others = ownersOf(of.metadata.managedFields, field).filter((manager) => manager !== CLI_MANAGER);
-  const git = others.find((manager) => !BY_HAND.test(manager));
+  // What a hand has set under the plugin's name (kubectl annotate --field-manager) is another entry than what it applied.
+  const entries = of.metadata.managedFields.filter(
+    ({ manager, operation }) => manager !== CLI_MANAGER || operation !== "Apply",
+  );
+  const others = ownersOf(entries, field);
+  const git = others.find((manager) => manager !== CLI_MANAGER && !BY_HAND.test(manager));
   if (git !== undefined) return { kind: "git", manager: git, path: pathOf(field), lines: linesFor(wish) };
   return { kind: "apply", body: bodyFor(of, wish, others.length > 0), force: others.length > 0 };
 }
@@ -48,14 +53,14 @@ export function ownersOf(managedFields: readonly ManagedField[], field: Field): 
   const owning = managedFields.filter(({ manager, subresource, fieldsV1 }) => {
     if (manager === FIELD_MANAGER || subresource !== undefined) return false;
     let node: unknown = fieldsV1;
-    for (const step of steps) node = isRecord(node) && Object.hasOwn(node, step) ? node[step] : undefined;
+    for (const step of steps) node = isObject(node) && Object.hasOwn(node, step) ? node[step] : undefined;
     return node !== undefined;
   });
   return [...new Set(owning.map(({ manager }) => manager))];
 }
 
 /** An apply says all that its manager wants: what the plugin wrote earlier is said again, or it would go. */
-function bodyFor(of: Person, wish: Wish, takenFromOthers: boolean): object {
+function bodyFor(of: UserView, wish: Wish, takenFromOthers: boolean): object {
   const { name, namespace, uid } = of.metadata;
   const annotations: Record<string, string> = {};
   let suspend: boolean | undefined;
@@ -88,8 +93,4 @@ function pathOf(field: Field): string {
 function linesFor({ field, value }: Wish): string {
   if (field === "suspend") return `spec:\n  suspend: ${String(value)}\n`;
   return `metadata:\n  annotations:\n    ${ANNOTATION[field]}: ${JSON.stringify(value)}\n`;
-}
-
-function isRecord(value: unknown): value is Record<string, unknown> {
-  return typeof value === "object" && value !== null;
 }

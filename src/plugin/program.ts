@@ -4,18 +4,20 @@ import { DURATION_PATTERN } from "../api/duration.ts";
 import { isUUID } from "../api/names.ts";
 import * as change from "./commands/change.ts";
 import * as ending from "./commands/end.ts";
+import * as events from "./commands/events.ts";
 import { exportPeople } from "./commands/export.ts";
-import * as look from "./commands/look.ts";
+import * as show from "./commands/show.ts";
 import { candidates, COMPLETE, NO_FILES, SCRIPTS, SHELLS, type Shell } from "./completion.ts";
+import { shown } from "../lib/text.ts";
 import { EXIT, type Exit, PluginError } from "./exit.ts";
-import { FORMATS, openSession, type Session, type Shared, type Terminal } from "./session.ts";
+import { FORMATS, openSession, type CommandSession, type Shared, type PluginTerminal } from "./session.ts";
 import { printable } from "./text.ts";
 
 const INTERRUPTED = 130;
 const COMPLETION_MS = 2_000;
 
 /** Runs one command line (without node and program) and gives the exit code. Throws nothing. */
-export async function run(args: readonly string[], terminal: Terminal): Promise<number> {
+export async function run(args: readonly string[], terminal: PluginTerminal): Promise<number> {
   if (args[0] === COMPLETE) return complete(args.slice(1), terminal);
   let exit: Exit = EXIT.done;
   const program = makeProgram(terminal, (given) => (exit = given));
@@ -36,16 +38,16 @@ export async function run(args: readonly string[], terminal: Terminal): Promise<
   }
 }
 
-export function makeProgram(terminal: Terminal, ended: (exit: Exit) => void): Command {
+export function makeProgram(terminal: PluginTerminal, ended: (exit: Exit) => void): Command {
   const program = new Command("kubectl tenantuser")
-    .description("People of tenants, for whoever is on call: what became of them, why not, and what mends it.")
+    .description("Shows and repairs the users of tenants: for people on call.")
     .exitOverride()
     .configureOutput({
-      writeOut: (text) => void terminal.stdout.write(text),
-      writeErr: (text) => void terminal.stderr.write(text),
+      writeOut: (text) => void terminal.stdout.write(shown(text)),
+      writeErr: (text) => void terminal.stderr.write(shown(text)),
     })
     .showHelpAfterError("(say --help for the options)")
-    // An option belongs to the command that it stands behind: "debts waive ada -n x" is waive's -n, not debts'.
+    // An option belongs to the command that it stands behind: "cleanups waive ada -n x" is waive's -n, not that of cleanups.
     .enablePositionalOptions()
     .addHelpText("after", EXIT_CODES);
 
@@ -54,7 +56,7 @@ export function makeProgram(terminal: Terminal, ended: (exit: Exit) => void): Co
     parent: Command,
     name: string,
     about: { readonly description: string; readonly example: string },
-    act: (session: Session, args: readonly (string | undefined)[], options: Options & Shared) => Promise<Exit>,
+    act: (session: CommandSession, args: readonly (string | undefined)[], options: Options & Shared) => Promise<Exit>,
   ): Command =>
     parent
       .command(name)
@@ -79,26 +81,26 @@ export function makeProgram(terminal: Terminal, ended: (exit: Exit) => void): Co
         }
       });
 
-  command<look.ListOptions>(
+  command<show.ListOptions>(
     program,
     "list",
     {
-      description: "who there is, and how they are",
+      description: "lists users and their state",
       example: "kubectl tenantuser list -A --not-ready",
     },
-    (session, _args, options) => look.list(session, options),
+    (session, _args, options) => show.list(session, options),
   )
     .option("-A, --all-namespaces", "in every namespace")
     .option("--not-ready", "only those who are not Ready");
 
-  command<look.StatusOptions>(
+  command<show.StatusOptions>(
     program,
     "status",
     {
-      description: "one person's journey: what was done and when, tries, errors, and what happens next",
+      description: "shows a user's journey: what was done and when, attempts, errors, and what happens next",
       example: "kubectl tenantuser status ada -n tenant-acme",
     },
-    (session, [name = ""], options) => look.status(session, name, options),
+    (session, [name = ""], options) => show.status(session, name, options),
   )
     .argument("<name>", "the TenantUser")
     .addOption(new Option("--last <count>", "how many moments of the journey").argParser(count).default(30));
@@ -107,20 +109,20 @@ export function makeProgram(terminal: Terminal, ended: (exit: Exit) => void): Co
     program,
     "why",
     {
-      description: "one paragraph: what is wrong, whose turn it is, the command that mends it",
+      description: "one paragraph: what is wrong, who must act, the command that fixes it",
       example: "kubectl tenantuser why ada -n tenant-acme",
     },
-    (session, [name = ""]) => look.explainWhy(session, name),
+    (session, [name = ""]) => show.explainWhy(session, name),
   ).argument("<name>", "the TenantUser");
 
-  command<look.WaitOptions>(
+  command<show.WaitOptions>(
     program,
     "wait",
     {
-      description: "waits until somebody is Ready or gone; ends at once when it cannot come to pass by itself",
+      description: "waits until a user is Ready or gone; ends at once when somebody must act first",
       example: "kubectl tenantuser wait ada -n tenant-acme --for gone --timeout 15m",
     },
-    (session, [name = ""], options) => look.wait(session, name, options),
+    (session, [name = ""], options) => show.wait(session, name, options),
   )
     .argument("<name>", "the TenantUser")
     .addOption(new Option("--for <what>", "what to wait for").choices(["ready", "gone"]).default("ready"))
@@ -130,7 +132,7 @@ export function makeProgram(terminal: Terminal, ended: (exit: Exit) => void): Co
     program,
     "retry",
     {
-      description: "now, and what failed once more",
+      description: "checks a user now, and retries what failed",
       example: "kubectl tenantuser retry ada -n tenant-acme --wait",
     },
     (session, [name = ""], options) => change.retry(session, name, options),
@@ -143,7 +145,7 @@ export function makeProgram(terminal: Terminal, ended: (exit: Exit) => void): Co
     program,
     "rotate",
     {
-      description: "a new key, once",
+      description: "replaces the key, once",
       example: "kubectl tenantuser rotate ada -n tenant-acme --wait",
     },
     (session, [name = ""], options) => change.rotate(session, name, options),
@@ -156,7 +158,7 @@ export function makeProgram(terminal: Terminal, ended: (exit: Exit) => void): Co
     program,
     "suspend",
     {
-      description: "nothing outside is written for this person any more, until resume; a deletion still runs",
+      description: "holds back every outside write for a user until resume; a deletion still runs",
       example: "kubectl tenantuser suspend ada -n tenant-acme",
     },
     (session, [name = ""]) => change.suspend(session, name),
@@ -172,32 +174,33 @@ export function makeProgram(terminal: Terminal, ended: (exit: Exit) => void): Co
     (session, [name = ""]) => change.resume(session, name),
   ).argument("<name>", "the TenantUser");
 
-  const debts = command<ending.BooksOptions>(
+  const cleanups = command<ending.StoreOptions>(
     program,
-    "debts",
+    "cleanups",
     {
-      description: "undoing that neighbours still owe after the object was let go",
-      example: "kubectl tenantuser debts --tenant acme",
+      description: "lists cleanups that are pending after the finalizer was released",
+      example: "kubectl tenantuser cleanups --tenant acme",
     },
-    (session, _args, options) => ending.debts(session, options),
+    (session, _args, options) => ending.cleanups(session, options),
   ).option("--tenant <id>", "of one tenant");
   endOptions(
     command<ending.EndOptions>(
-      debts,
+      cleanups,
       "waive",
       {
-        description: "drops what is owed: it is never undone by us; asks twice, and goes into the audit",
-        example: 'kubectl tenantuser debts waive ada -n tenant-acme --reason "that Keycloak was switched off"',
+        description:
+          "drops a pending cleanup: the service never removes those accounts; asks twice, and records it in the audit",
+        example: 'kubectl tenantuser cleanups waive ada -n tenant-acme --reason "that Keycloak was switched off"',
       },
       (session, [name], options) => ending.waive(session, name, options),
     ),
   );
 
-  command<ending.BooksOptions>(
+  command<ending.StoreOptions>(
     program,
     "orphans",
     {
-      description: "accounts that live on without an object: orphaned, retained, or in their time of grace",
+      description: "lists accounts without an object: orphaned, retained, or in their deletion grace",
       example: "kubectl tenantuser orphans --tenant acme",
     },
     (session, _args, options) => ending.orphans(session, options),
@@ -208,21 +211,40 @@ export function makeProgram(terminal: Terminal, ended: (exit: Exit) => void): Co
       program,
       "purge",
       {
-        description: "undoes the accounts of somebody who has no object any more; asks twice, and goes into the audit",
+        description: "removes the accounts of a user without an object; asks twice, and records it in the audit",
         example: 'kubectl tenantuser purge ada -n tenant-acme --reason "left the company"',
       },
       (session, [name], options) => ending.purge(session, name, options),
     ),
   ).option("--other-cluster", "also when the row was written under another cluster");
 
-  command<look.AuditOptions>(
+  const parked = command<events.EventsOptions>(
+    program,
+    "events",
+    {
+      description: "lists life-cycle events that NATS refuses, and why",
+      example: "kubectl tenantuser events --tenant acme",
+    },
+    (session, _args, options) => events.parkedEvents(session, options),
+  ).option("--tenant <id>", "of one tenant");
+  command<events.EventsOptions>(
+    parked,
+    "retry",
+    {
+      description: "sends them again, after you changed what refused them",
+      example: "kubectl tenantuser events retry --tenant acme",
+    },
+    (session, _args, options) => events.retryEvents(session, options),
+  ).option("--tenant <id>", "of one tenant");
+
+  command<show.AuditOptions>(
     program,
     "audit",
     {
-      description: "every write to the outside for one person, and every order of an operator",
+      description: "lists every outside write for a user, and every order of an operator",
       example: "kubectl tenantuser audit ada -n tenant-acme",
     },
-    (session, [name], options) => look.audit(session, name, options),
+    (session, [name], options) => show.audit(session, name, options),
   )
     .argument("[name]", "the TenantUser, also one that is gone")
     .addOption(uuidOption());
@@ -231,7 +253,7 @@ export function makeProgram(terminal: Terminal, ended: (exit: Exit) => void): Co
     program,
     "export",
     {
-      description: "people who were in the tenant's realm before us, as manifests ready to be adopted",
+      description: "prints unmanaged users of the tenant's realm as manifests that adopt them",
       example: "kubectl tenantuser export --tenant acme --dir users",
     },
     (session, _args, options) => exportPeople(session, options),
@@ -288,7 +310,7 @@ function count(text: string): number {
 }
 
 /** Never fails: a shell that completes shows no errors. */
-async function complete(words: readonly string[], terminal: Terminal): Promise<number> {
+async function complete(words: readonly string[], terminal: PluginTerminal): Promise<number> {
   const signal = AbortSignal.any([terminal.signal, AbortSignal.timeout(COMPLETION_MS)]);
   const names = async (given: readonly string[]): Promise<string[]> => {
     const session = openSession(
@@ -309,7 +331,7 @@ async function complete(words: readonly string[], terminal: Terminal): Promise<n
     words[0] === "--" ? words.slice(1) : words,
     names,
   );
-  terminal.stdout.write(`${[...found, NO_FILES].join("\n")}\n`);
+  terminal.stdout.write(shown(`${[...found, NO_FILES].join("\n")}\n`));
   return EXIT.done;
 }
 

@@ -2,21 +2,21 @@
 import { join } from "node:path";
 import { createInterface } from "node:readline/promises";
 import type { Readable, Writable } from "node:stream";
-import { stringify } from "yaml";
-import { contextOf, fromKubeconfig } from "../kube/access.ts";
-import { makeConnection } from "../kube/connection.ts";
-import { systemClock } from "../lib/clock.ts";
-import { type Books, openBooks } from "./books.ts";
+import { KubeconfigError, openPersonalCluster, readContext } from "../kube/personal.ts";
+import { type OperatorClient, openOperatorClient } from "./operatorClient.ts";
 import { type ClusterView, viewCluster } from "./cluster.ts";
 import { EXIT, PluginError } from "./exit.ts";
 import { type Paint, paintFor, printable } from "./text.ts";
 import { openTunnel, type Tunnel } from "./tunnel.ts";
+import { shell } from "../lib/shell.ts";
+import { shown, shownJSON } from "../lib/text.ts";
+import { toYAML } from "../lib/yaml.ts";
 
-export type Environment = Readonly<Record<string, string | undefined>>;
+export type ProcessEnvironment = Readonly<Record<string, string | undefined>>;
 
 /** The process around a command, as far as it is used. */
-export interface Terminal {
-  readonly env: Environment;
+export interface PluginTerminal {
+  readonly env: ProcessEnvironment;
   readonly stdin: Readable & { readonly isTTY?: boolean };
   readonly stdout: Writable & { readonly isTTY?: boolean };
   readonly stderr: Writable;
@@ -26,7 +26,7 @@ export interface Terminal {
 }
 
 export const FORMATS = ["wide", "json", "yaml"] as const;
-export type Format = (typeof FORMATS)[number];
+export type OutputFormat = (typeof FORMATS)[number];
 
 /** Options that every command has. */
 export interface Shared {
@@ -35,12 +35,12 @@ export interface Shared {
   readonly namespace?: string;
   readonly operatorNamespace?: string;
   readonly opsUrl?: string;
-  readonly output?: Format;
+  readonly output?: OutputFormat;
 }
 
-export interface Session {
+export interface CommandSession {
   readonly paint: Paint;
-  readonly format: Format | undefined;
+  readonly format: OutputFormat | undefined;
   readonly operatorNamespace: string;
   readonly signal: AbortSignal;
   /** Somebody is there to answer questions. */
@@ -55,7 +55,7 @@ export interface Session {
   /** -n, else the context's. */
   namespace(): Promise<string>;
   cluster(): Promise<ClusterView>;
-  books(): Promise<Books>;
+  operator(): Promise<OperatorClient>;
   /** One line, without its end. */
   ask(question: string): Promise<string>;
   close(): void;
@@ -63,7 +63,7 @@ export interface Session {
 
 const DEFAULT_OPERATOR_NAMESPACE = "unified-rbac-system";
 
-export function openSession(terminal: Terminal, shared: Shared): Session {
+export function openSession(terminal: PluginTerminal, shared: Shared): CommandSession {
   const { env, stdin, stdout, stderr, signal } = terminal;
   const paths = shared.kubeconfig ?? (env["KUBECONFIG"] || join(env["HOME"] ?? "", ".kube", "config"));
   const operatorNamespace = shared.operatorNamespace ?? (env["UNIFIED_RBAC_NAMESPACE"] || DEFAULT_OPERATOR_NAMESPACE);
@@ -71,22 +71,18 @@ export function openSession(terminal: Terminal, shared: Shared): Session {
   let tunnel: Tunnel | undefined;
 
   const cluster = async (): Promise<ClusterView> => {
-    opened ??= await readable(paths, async () => {
-      const { name } = await contextOf(paths, shared.context);
-      const access = await fromKubeconfig({ clock: systemClock }, paths, shared.context);
-      return viewCluster(makeConnection(access, { clock: systemClock }), name, signal);
-    });
+    opened ??= viewCluster(await readable(paths, openPersonalCluster({ paths, context: shared.context }, signal)));
     return opened;
   };
 
-  const wayToBooks = async (view: ClusterView): Promise<string> => {
+  const operatorURL = async (view: ClusterView): Promise<string> => {
     const given = shared.opsUrl ?? env["UNIFIED_RBAC_OPS_URL"] ?? "";
     if (given !== "") return urlOf(given);
     const pod = (await view.pods(operatorNamespace)).find(({ reconciles }) => reconciles);
     if (pod === undefined) {
       throw new PluginError(
         EXIT.failed,
-        `No reconciler runs in namespace ${operatorNamespace} (kubectl get pods -n ${operatorNamespace}); say --operator-namespace if it is installed elsewhere.`,
+        `No reconciler runs in namespace ${operatorNamespace} (${shell`kubectl get pods -n ${operatorNamespace}`}); say --operator-namespace if it is installed elsewhere.`,
       );
     }
     const flags = [
@@ -104,21 +100,23 @@ export function openSession(terminal: Terminal, shared: Shared): Session {
     signal,
     interactive: stdin.isTTY === true && stdout.isTTY === true,
     now: terminal.now,
-    out: (text) => void stdout.write(text),
+    out: (text) => void stdout.write(shown(text)),
     note: (text) => void stderr.write(`${printable(text)}\n`),
     data(value) {
-      if (shared.output === "json") stdout.write(`${JSON.stringify(value, undefined, 2)}\n`);
-      else if (shared.output === "yaml") stdout.write(stringify(value, { lineWidth: 0 }));
+      if (shared.output === "json") stdout.write(`${shownJSON(JSON.stringify(value, undefined, 2))}\n`);
+      else if (shared.output === "yaml") stdout.write(shown(toYAML(value)));
       else return false;
       return true;
     },
     namespace: async () =>
-      shared.namespace ?? (await readable(paths, () => contextOf(paths, shared.context))).namespace ?? "default",
+      shared.namespace ??
+      (await readable(paths, readContext({ paths, context: shared.context }))).namespace ??
+      "default",
     cluster,
-    async books() {
+    async operator() {
       const view = await cluster();
       const by = await view.whoAmI();
-      return openBooks(await wayToBooks(view), by, signal);
+      return openOperatorClient(await operatorURL(view), by, signal);
     },
     async ask(question) {
       const lines = createInterface({ input: stdin, output: stdout });
@@ -141,21 +139,19 @@ export function openSession(terminal: Terminal, shared: Shared): Session {
   };
 }
 
-async function readable<T>(paths: string, work: () => Promise<T>): Promise<T> {
-  try {
-    return await work();
-  } catch (error) {
-    if (error instanceof PluginError) throw error;
-    const missing = error instanceof Error && "code" in error && error.code === "ENOENT";
-    const detail = error instanceof Error ? printable(error.message) : "it is unreadable";
+async function readable<T>(paths: string, work: Promise<T>): Promise<T> {
+  return work.catch((error: unknown) => {
+    if (!(error instanceof KubeconfigError)) throw error;
+    const { cause, message } = error;
+    const isMissing = cause instanceof Error && "code" in cause && cause.code === "ENOENT";
     throw new PluginError(
       EXIT.failed,
-      missing
+      isMissing
         ? `There is no kubeconfig at ${paths}: set KUBECONFIG or --kubeconfig.`
-        : `The kubeconfig cannot be used: ${detail}.`,
+        : `The kubeconfig cannot be used: ${printable(message)}.`,
       error,
     );
-  }
+  });
 }
 
 function urlOf(text: string): string {

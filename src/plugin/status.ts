@@ -2,10 +2,11 @@
 import type { SagaView } from "../api/operator.ts";
 import { CONDITION } from "../api/reasons.ts";
 import { type Moment, nextMoments } from "./journey.ts";
-import { conditionOf, type Person, type Standing, type Verdict, verdict } from "./person.ts";
+import { conditionOf, type UserView, type UserPhase, type UserHealth, healthOf } from "./userView.ts";
 import { fromNow, moment, type Paint, printable, type Tone, wrapped } from "./text.ts";
+import { shell } from "../lib/shell.ts";
 
-export const TONE: Readonly<Record<Standing, Tone>> = {
+export const TONE: Readonly<Record<UserPhase, Tone>> = {
   ready: "good",
   underway: "busy",
   stalled: "bad",
@@ -28,27 +29,27 @@ const STEPS = [
 ] as const;
 
 export interface Glance {
-  readonly person: Person;
-  /** Undefined: the books were not asked. */
+  readonly person: UserView;
+  /** Undefined: the state store was not asked. */
   readonly saga: SagaView | undefined;
   readonly journey: readonly Moment[];
-  /** Why the books were not asked. */
-  readonly withoutBooks: string | undefined;
+  /** Why the state store was not asked. */
+  readonly withoutStore: string | undefined;
 }
 
 const LABEL = 10;
 const COLUMNS = 110;
 
-export function statusText({ person, saga, journey, withoutBooks }: Glance, now: Date, paint: Paint): string {
+export function statusText({ person, saga, journey, withoutStore }: Glance, now: Date, paint: Paint): string {
   const { name, namespace } = person.metadata;
-  const found = verdict(person);
+  const found = healthOf(person);
   const lines: string[] = [];
   const line = (label: string, text: string, tone: Tone = "plain"): void => {
     const body = wrapped(printable(text), COLUMNS - LABEL, " ".repeat(LABEL));
     lines.push(paint("faint", label.padEnd(LABEL)) + paint(tone, body));
   };
   lines.push(paint("strong", `${name}  ${printable(person.spec.email)}  in ${namespace}`));
-  line("Standing", standingText(found, now), TONE[found.standing]);
+  line("Phase", phaseText(found, now), TONE[found.phase]);
   line("", found.message);
   line("State", `${person.status?.state ?? "none yet"}, uuid ${person.status?.userUUID ?? "not chosen yet"}`);
   for (const [label, type] of STEPS) {
@@ -64,8 +65,8 @@ export function statusText({ person, saga, journey, withoutBooks }: Glance, now:
     lines.push(`  ${stamp(at)}  ${paint(tone, `${mark} ${what.padEnd(14)}`)} ${body}`.trimEnd());
   }
   lines.push("");
-  line("Next", nextText(person, saga, found, now), found.standing === "stalled" ? "bad" : "plain");
-  if (withoutBooks !== undefined) line("Note", withoutBooks, "faint");
+  line("Next", nextText(person, saga, found, now), found.phase === "stalled" ? "bad" : "plain");
+  if (withoutStore !== undefined) line("Note", withoutStore, "faint");
   return lines.map((each) => `${each}\n`).join("");
 }
 
@@ -76,39 +77,42 @@ function stamp(at: string): string {
   return time.toISOString().slice(0, 19).replace("T", " ");
 }
 
-function standingText({ standing, reason, since, behind }: Verdict, now: Date): string {
+function phaseText({ phase, reason, since, behind }: UserHealth, now: Date): string {
   const when = since === undefined ? "" : ` since ${moment(since)} (${fromNow(since, now)})`;
   const older = behind ? "; this is about an older version of the file" : "";
-  return `${reason}, ${standing}${when}${older}`;
+  return `${reason}, ${phase}${when}${older}`;
 }
 
-function idOf(label: string, { status }: Person): string {
+function idOf(label: string, { status }: UserView): string {
   const id = { Keycloak: status?.keycloak?.userID, Gateway: status?.newapi?.userID, Secret: status?.secretName }[label];
   return id === undefined ? "" : ` ${id}`;
 }
 
 /** What happens next, as one sentence. */
-export function nextText(person: Person, saga: SagaView | undefined, found: Verdict, now: Date): string {
+export function nextText(person: UserView, saga: SagaView | undefined, found: UserHealth, now: Date): string {
   const [next] = nextMoments(person, saga, now);
   const timed = next === undefined ? undefined : `${next.what}: ${next.text}, ${fromNow(next.at, now)}.`;
   const { name, namespace } = person.metadata;
-  const ask = `kubectl tenantuser why ${name} -n ${namespace}`;
-  switch (found.standing) {
+  const ask = shell`kubectl tenantuser why ${name} -n ${namespace}`;
+  switch (found.phase) {
     case "ready":
-      if (found.behind) return "The newer version of the file is about to be carried out.";
-      return timed ?? "Nothing: it is looked at again when the file, the Tenant or a neighbour's side changes.";
+      if (found.behind) return "The reconciler is about to apply the newer version of the file.";
+      return timed ?? "Nothing. The reconciler checks again when the file, the Tenant or an upstream changes.";
     case "underway":
-      return timed ?? `It goes on by itself when what it waits for has come: ${ask}`;
+      return timed ?? `It continues automatically when what it waits for is there: ${ask}`;
     case "stalled":
-      return `Nothing, until the file, the Tenant or its credential changes, or somebody says retry: ${ask}`;
+      return `Nothing until the file, the Tenant or its credential changes, or somebody runs retry: ${ask}`;
     case "suspended":
-      return "Nothing, until suspend ends; a deletion would still run.";
+      return "Nothing until suspend ends; a deletion still runs.";
     case "leaving":
-      return timed ?? "The accounts are undone, then the object goes; after 10 minutes it goes in any case.";
+      return (
+        timed ??
+        "The reconciler removes the accounts, then releases the object; after 10 minutes it releases it in any case."
+      );
     case "unseen":
-      return `A reconciler looks at it; if it does not within a minute, look whether one runs: ${ask}`;
+      return `The reconciler observes it within a minute; otherwise check that one runs: ${ask}`;
     default:
-      return found.standing satisfies never;
+      return found.phase satisfies never;
   }
 }
 

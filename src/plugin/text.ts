@@ -1,5 +1,6 @@
 /** Text for terminals: what others wrote can neither move the cursor nor turn the reading direction. */
 import { styleText } from "node:util";
+import { plainText } from "../lib/text.ts";
 
 export type Tone = "good" | "busy" | "bad" | "faint" | "strong" | "plain";
 export type Paint = (tone: Tone, text: string) => string;
@@ -20,12 +21,9 @@ export function paintFor(
   return wanted ? inColour : plainly;
 }
 
-/**
- * One line without control, formatting and surrogate characters: messages, names and addresses come from tenants,
- * neighbours and old rows.
- */
+/** One line of what others wrote, with single spaces: messages, names and addresses come from tenants, upstreams and old rows. */
 export function printable(text: string): string {
-  return text.replaceAll(/\s+/gu, " ").replaceAll(/\p{C}/gu, "").trim();
+  return plainText(text).replaceAll(/\s+/gu, " ").trim();
 }
 
 export interface Cell {

@@ -1,77 +1,116 @@
+import type { LiveTenantUser } from "../api/tenantUser.ts";
+import { isSilence, type SagaError } from "../lib/errors.ts";
 import { decide } from "../saga/decide.ts";
-import { patched } from "../saga/row.ts";
+import { type ActionOutcome, endingPatch, outcomeLog, type OutcomeLog } from "../saga/outcome.ts";
+import { patched, type SagaRow } from "../saga/row.ts";
+import type { AuditEntry } from "../store/audit.ts";
 import type { Claim } from "../store/claims.ts";
-import { perform } from "./perform.ts";
-import { say } from "./say.ts";
-import { look, view } from "./sight.ts";
-import { asSagaError, type ClaimDeps, type End, GivenAway, LeaseLost, tell, type Work } from "./work.ts";
+import { holdLease, type Lease, LeaseLost, type RecordClaim } from "./lease.ts";
+import { observe, type ObserveDeps, type Observed } from "./observe.ts";
+import { makePerform, type PerformDeps } from "./perform.ts";
+import { type StatusDeps, writeStatus } from "./writeStatus.ts";
 
-export type { ClaimDeps } from "./work.ts";
+interface LoopDeps {
+  readonly record: RecordClaim;
+  /** Keeps entries that no record has taken; may be given some that one has, when its answer was lost. Never throws. */
+  readonly keepAudit: (entries: readonly AuditEntry[]) => void;
+  /** Somebody of this tenant came to another state. */
+  readonly counted: (tenantID: string) => void;
+}
+
+export type ClaimDeps = LoopDeps & ObserveDeps & PerformDeps & StatusDeps;
 
 /**
- * Takes one claimed row as far as it goes: look, decide, perform, again; then says how it ended on the object and lets
- * the claim go. `lost`: somebody else has the row now, and what was under way here may come late. Never throws for what a
- * neighbour did; throws when Postgres fails (the lease then ends by itself).
+ * Takes one claimed row as far as it goes: observe, decide, perform, record, and again, until there is nothing to do now.
+ * `lost`: another worker has the row, and what was under way here may come late. Never throws for what an upstream did;
+ * throws when Postgres fails (the lease then ends by itself).
  */
 export async function processClaim(deps: ClaimDeps, claim: Claim, signal: AbortSignal): Promise<"ended" | "lost"> {
-  const before = claim.row.state;
-  const work: Work = { deps, signal, claim, object: undefined, heir: undefined, audit: [], carry: {} };
+  const lease = holdLease(deps.record, claim);
+  const perform = makePerform(deps, lease, signal);
+  // Read once per claim: what changes meanwhile touches the row, and the next claim reads it.
+  let object: LiveTenantUser | undefined;
   try {
-    await run(work);
-    return "ended";
+    for (;;) {
+      const observed = await observe(deps, lease.row(), object, signal);
+      if ("failure" in observed) return await postpone(deps, lease, observed.failure, signal);
+      const action = decide(observed.input, new Date(deps.clock.now()));
+      const outcome = await perform(observed, action);
+      await settle(deps, lease, observed, outcome, signal);
+      if (outcome.next !== "continue") return "ended";
+      object = outcome.object === undefined ? observed.object : (outcome.object ?? undefined);
+    }
   } catch (error) {
-    if (error instanceof GivenAway) return "ended";
     if (error instanceof LeaseLost) return "lost";
     throw error;
   } finally {
-    if (work.audit.length > 0) deps.keepAudit(work.audit);
-    const { state, tenantID } = work.claim.row;
-    if (state !== before) deps.counted(tenantID);
+    if (lease.unrecorded().length > 0) deps.keepAudit(lease.unrecorded());
+    const { state, tenantID } = lease.row();
+    if (state !== claim.row.state) deps.counted(tenantID);
   }
 }
 
-async function run(work: Work): Promise<void> {
-  for (;;) {
-    const seen = await see(work);
-    if (seen === undefined) return;
-    const end = await perform(work, seen.action, seen.sight);
-    if (end === "goOn") continue;
-    await settle(work, end, seen.sight);
-    return;
+/**
+ * Records what became of an action, and tells of it. Where the claim ends, the status is written before the record: a cut
+ * in between writes it again, and differs in nothing.
+ */
+async function settle(
+  deps: ClaimDeps,
+  lease: Lease,
+  observed: Observed,
+  outcome: ActionOutcome,
+  signal: AbortSignal,
+): Promise<void> {
+  const { patch, next, events, situation } = outcome;
+  // As it was before: its end may take the object's name from it.
+  const held = lease.row();
+  if (outcome.isRecorded === true) lease.learn(patch);
+  else if (typeof next === "string") await lease.recordAndContinue(patch, events);
+  else {
+    const failure = await writeStatus(deps, observed, patched(held, patch), situation, signal);
+    const dueAt = failure === undefined ? next.dueAt : statusDueAt(deps, held, failure, next.dueAt);
+    if (failure === undefined) deps.pauses.succeeded(`status/${held.uuid}`);
+    await lease.recordAndEnd(endingPatch(observed.input, patch), dueAt, events);
   }
+  if (outcome.log !== undefined) logOutcome(deps, held, observed.object, outcome.log);
+  if (outcome.frees === true) deps.released(held);
 }
 
-/** Looks and decides. Undefined: the API server did not let us look, and the row was given back for later. */
-async function see(work: Work) {
-  try {
-    const sight = await look(work);
-    return { sight, action: decide(await view(work, sight), new Date(work.deps.clock.now())) };
-  } catch (error) {
-    const failure = asSagaError(error, "kubernetes");
-    // Not this saga's failure: nothing is counted, nothing is said.
-    tell(work, "postponed", "warn", failure.message, { code: failure.code });
-    const pause = work.signal.aborted ? 0 : 1000 + work.deps.random() * 4000;
-    await letGo(work, { patch: {}, dueAt: new Date(work.deps.clock.now() + pause), situation: undefined, events: [] });
-    return undefined;
-  }
+/** A status that could not be written is the rest of this work. */
+function statusDueAt(deps: ClaimDeps, row: SagaRow, error: SagaError, dueAt: Date | null): Date {
+  logOutcome(
+    deps,
+    row,
+    undefined,
+    outcomeLog("info", "status-failed", "failed to write the status; retrying", { error }),
+  );
+  const at = new Date(deps.clock.now() + pauseAfter(deps, `status/${row.uuid}`, error));
+  return dueAt !== null && dueAt < at ? dueAt : at;
 }
 
-/** Says it on the object first, then records and lets go: a cut in between says it again, and differs in nothing. */
-async function settle(work: Work, end: End, sight: Parameters<typeof say>[3]): Promise<void> {
-  const said =
-    end.situation === undefined || (await say(work, patched(work.claim.row, end.patch), end.situation, sight));
-  // Also one who is suspended or stalled may be deleted: what then happens to the accounts stands in the row.
-  const policy = sight.kind === "present" ? { deletionPolicy: sight.desired.deletionPolicy } : {};
-  // A status that could not be written is the rest of this work: again in a second.
-  const dueAt = said ? end.dueAt : new Date(work.deps.clock.now() + 1000);
-  await letGo(work, { ...end, patch: { ...policy, ...end.patch }, dueAt });
-  if (end.frees === true) work.deps.released(work.claim.row.tenantID);
-  if (end.situation?.kind === "ready" && end.events.length > 0) tell(work, "ready", "info", "Everything is in place.");
+/** The API server did not let the worker look. This is not the saga's failure: nothing is counted, and nothing shown. */
+async function postpone(deps: ClaimDeps, lease: Lease, error: SagaError, signal: AbortSignal): Promise<"ended"> {
+  const row = lease.row();
+  const pause = signal.aborted ? 0 : pauseAfter(deps, `read/${row.uuid}`, error);
+  await lease.recordAndEnd({}, new Date(deps.clock.now() + pause));
+  logOutcome(deps, row, undefined, outcomeLog("warn", "postponed", "failed to read the object; retrying", { error }));
+  return "ended";
 }
 
-async function letGo(work: Work, { patch, dueAt, events }: End): Promise<void> {
-  const recorded = await work.deps.record(work.claim, { patch, lease: { dueAt }, audit: work.audit, events });
-  work.audit = [];
-  if (recorded === undefined) throw new LeaseLost();
-  work.claim = recorded;
+/**
+ * The API server's silence ends for all at once; what is wrong with one object alone (it cannot be read, its status cannot
+ * be written) is tried again more and more rarely.
+ */
+function pauseAfter({ pauses, random }: ClaimDeps, key: string, error: SagaError): number {
+  return isSilence(error) ? 1000 + random() * 4000 : pauses.failed(key);
+}
+
+/** One line per outcome. */
+function logOutcome(
+  { log }: ClaimDeps,
+  { uuid: saga, namespace, name }: SagaRow,
+  object: LiveTenantUser | undefined,
+  { level, outcome, message, fields }: OutcomeLog,
+): void {
+  log[level](message, { saga, namespace, name, generation: object?.metadata.generation, outcome, ...fields });
 }

@@ -1,22 +1,28 @@
-import { setTimeout as sleep } from "node:timers/promises";
 import type { Pool } from "pg";
-import type { Clock } from "../lib/clock.ts";
+import { RETRIES } from "../lib/backoff.ts";
+import { type Clock, pause } from "../lib/clock.ts";
+import type { LoopPart } from "../lib/lifecycle.ts";
 import type { Log } from "../lib/log.ts";
+import type { Notifier } from "../lib/notifier.ts";
 import { type Claim, claimDue, earliestDueMs, giveBackLost, lookAfterLate } from "../store/claims.ts";
 import type { WorkerSession } from "../store/workerSession.ts";
 import { type ClaimDeps, processClaim } from "./claim.ts";
+import type { OriginLimits } from "./originLimits.ts";
+import { makeTurns } from "./turns.ts";
 
-/** However far the next due row is, look at least this often: the heartbeat may be lost. */
+/** However far the next due row is, poll at least this often: the heartbeat may be lost. */
 const LONGEST_SLEEP_MS = 30_000;
 
 const UNTIL_READY_MS = 100;
-const CROWDED_MS = 250;
-const GIVEN_UP_MS = 3_000;
-/** For a call that was cut off to be over at its neighbour too. */
+const BUSY_MS = 250;
+/** For a call that was cut off to be over at its upstream too. */
 const LANDS_MS = 1_000;
 
 export interface EngineDeps extends Omit<ClaimDeps, "clusterID" | "cluster"> {
+  readonly originLimits: Pick<OriginLimits, "run" | "waiting">;
   readonly pool: Pool;
+  /** What the engine sleeps on: whoever makes a row due notifies it. */
+  readonly due: Notifier;
   readonly cluster: ClaimDeps["cluster"];
   readonly clusterID: () => Promise<string>;
   /** How many claims are worked on at once. */
@@ -26,25 +32,22 @@ export interface EngineDeps extends Omit<ClaimDeps, "clusterID" | "cluster"> {
   readonly openSession: () => Promise<WorkerSession>;
   /** Postgres answers again. */
   readonly recovered: () => void;
-  /** Tenants with a neighbour that is known to be down. */
-  readonly held: () => readonly string[];
+  /** The most claims at once of tenants that have to wait for an upstream anyway: 1, or 0 for no more now. */
+  readonly held: () => ReadonlyMap<string, 0 | 1>;
   readonly clock: Clock;
   readonly log: Log;
 }
 
-export interface Engine {
-  /** Look for due work now. Cheap to call often: calls while it looks become one more look. */
-  look(): void;
-  start(): void;
+export interface Engine extends LoopPart {
   /** The number of this process's worker session; undefined while there is none. */
   owner(): number | undefined;
-  /** Milliseconds since the epoch of the last completed look, whatever its outcome. */
+  /** Postgres does not know this session any more, though its connection seems to live: its work ends, another is opened. */
+  disown(owner: number): void;
+  /** Milliseconds since the epoch of the last poll that went well, or that only an outage has failed. */
   lastProgress(): number;
-  /** Ends the calls under way and gives their rows back. */
-  stop(): Promise<void>;
 }
 
-/** Somebody has called, or nobody has for as long as the last look said. */
+/** Somebody has notified, or nobody has for as long as the last poll said. */
 type Why = "called" | "slept";
 
 interface LiveSession extends WorkerSession {
@@ -52,62 +55,54 @@ interface LiveSession extends WorkerSession {
   readonly signal: AbortSignal;
 }
 
-/** Claims due rows and works on them, any number of replicas side by side; sleeps until the earliest due one. */
+/**
+ * Claims due rows and works on them, any number of replicas side by side; sleeps until the earliest due one. `stop` ends
+ * the calls under way and gives their rows back.
+ */
 export function makeEngine(deps: EngineDeps): Engine {
   const { pool, clock, log, workers } = deps;
   const stopping = new AbortController();
   const working = new Set<Promise<void>>();
-  const inHand = new Map<string, number>();
+  const inFlight = new Map<string, number>();
   const uuids = new Set<string>();
   // Postgres may have recorded leases of ours that nobody works under.
   let uncertain = false;
-  // Whose calls may have been answered after somebody else had taken over: what they did is looked for.
+  // Whose calls may have been answered after another worker had taken over: what they did is checked.
   const late = new Set<string>();
   let failing = false;
   let session: LiveSession | undefined;
-  let looking: Promise<void> | undefined;
-  let again = false;
-  let timer: NodeJS.Timeout | undefined;
-  let progress = clock.now();
+  let loop: Promise<void> = Promise.resolve();
+  const turns = makeTurns(clock);
 
-  const look = (): void => lookBecause("called");
-
-  function lookBecause(why: Why): void {
-    if (stopping.signal.aborted) return;
-    if (looking !== undefined) {
-      again = true;
-      return;
+  async function run(): Promise<void> {
+    let why: Why = "called";
+    while (!stopping.signal.aborted) {
+      const sleepMs = await poll(why);
+      const isCalled = await deps.due.wait(Math.min(LONGEST_SLEEP_MS, Math.max(5, sleepMs)), stopping.signal);
+      why = isCalled ? "called" : "slept";
     }
-    clearTimeout(timer);
-    looking = lookOnce(why)
-      .then((sleepMs) => arm(sleepMs))
-      .catch((error: unknown) => {
-        uncertain = true;
-        failing = true;
-        log.warn("Looking for due work failed; it is tried again in a second.", { error });
-        arm(1000);
-      })
-      .finally(() => {
-        progress = clock.now();
-        looking = undefined;
-        if (again) {
-          again = false;
-          look();
-        }
-      });
   }
 
-  function arm(sleepMs: number): void {
-    if (stopping.signal.aborted) return;
-    clearTimeout(timer);
-    timer = setTimeout(() => lookBecause("slept"), Math.min(LONGEST_SLEEP_MS, Math.max(5, sleepMs)));
+  /** Returns how long to sleep. Never throws. */
+  async function poll(why: Why): Promise<number> {
+    try {
+      const sleepMs = await pollOnce(why);
+      turns.done();
+      return sleepMs;
+    } catch (error) {
+      uncertain = true;
+      failing = true;
+      turns.failed(error);
+      log.warn("failed to poll for due work; retrying in a second", { error });
+      return 1000;
+    }
   }
 
-  /** Returns how long to sleep. */
-  async function lookOnce(why: Why): Promise<number> {
+  async function pollOnce(why: Why): Promise<number> {
     if (!deps.ready()) return UNTIL_READY_MS;
-    const free = workers - working.size;
-    // A full house looks again when somebody leaves.
+    // Who waits for room at a slow upstream keeps nobody else's worker.
+    const free = workers - (working.size - deps.originLimits.waiting());
+    // With every worker busy, the next one that is free polls again.
     if (free <= 0) return LONGEST_SLEEP_MS;
     const current = await liveSession();
     const clusterID = await deps.clusterID();
@@ -127,19 +122,19 @@ export function makeEngine(deps: EngineDeps): Engine {
       deps.recovered();
     }
     for (const claim of claims) work(claim, current, clusterID);
-    // Somebody who leaves looks again.
+    // The next worker that is free polls again.
     if (claims.length === free) return LONGEST_SLEEP_MS;
-    // And most leave soon: only when nobody has for a while is it worth asking how long that while may be.
-    if (working.size > 0 && why === "called") return CROWDED_MS;
-    // With work in hand, what is due may be held back for its tenant: again when somebody leaves, or soon.
+    // And most are free soon: only when none was for a while is it worth asking how long that while may be.
+    if (working.size > 0 && why === "called") return BUSY_MS;
+    // With claims in flight, what is due may be held back for its tenant: again when a worker is free, or soon.
     const earliest = (await earliestDueMs(pool)) ?? LONGEST_SLEEP_MS;
-    return working.size > 0 ? Math.max(CROWDED_MS, earliest) : earliest;
+    return working.size > 0 ? Math.max(BUSY_MS, earliest) : earliest;
   }
 
-  /** Who waits for a neighbour is told so one at a time: however many they are, the others do not notice. */
+  /** Who waits for an upstream is told so one at a time: however many they are, the others do not notice. */
   function counted(most: number): ReadonlyMap<string, number> {
-    const counts = new Map(inHand);
-    for (const tenantID of deps.held()) counts.set(tenantID, most - 1 + (inHand.get(tenantID) ?? 0));
+    const counts = new Map(inFlight);
+    for (const [tenantID, cap] of deps.held()) counts.set(tenantID, most - cap + (inFlight.get(tenantID) ?? 0));
     return counts;
   }
 
@@ -147,27 +142,27 @@ export function makeEngine(deps: EngineDeps): Engine {
     const { signal } = current;
     const { tenantID, uuid } = claim.row;
     uuids.add(uuid);
-    inHand.set(tenantID, (inHand.get(tenantID) ?? 0) + 1);
+    inFlight.set(tenantID, (inFlight.get(tenantID) ?? 0) + 1);
     const job = processClaim({ ...deps, clusterID }, claim, signal)
       .then(async (how) => {
         if (how === "ended") return;
-        await sleep(LANDS_MS, undefined, { signal: stopping.signal }).catch(() => undefined);
+        await pause(LANDS_MS, stopping.signal);
         late.add(uuid);
       })
       .catch(async (error: unknown) => {
         // Postgres failed under it: the row is still due. After a pause, for what failed once may fail for ever.
-        log.warn("A claim was given up; it is taken up again.", { saga: uuid, error });
-        await sleep(GIVEN_UP_MS, undefined, { signal: stopping.signal }).catch(() => undefined);
+        log.warn("failed to process a claim; retrying", { saga: uuid, error });
+        await pause(RETRIES.claim.firstMs, stopping.signal);
         uncertain = true;
         late.add(uuid);
       })
       .finally(() => {
         working.delete(job);
         uuids.delete(uuid);
-        const left = (inHand.get(tenantID) ?? 1) - 1;
-        if (left > 0) inHand.set(tenantID, left);
-        else inHand.delete(tenantID);
-        look();
+        const left = (inFlight.get(tenantID) ?? 1) - 1;
+        if (left > 0) inFlight.set(tenantID, left);
+        else inFlight.delete(tenantID);
+        deps.due.notify();
       });
     working.add(job);
   }
@@ -181,14 +176,21 @@ export function makeEngine(deps: EngineDeps): Engine {
   }
 
   return {
-    look,
-    start: look,
+    name: "engine",
+    start: () => {
+      loop = run();
+    },
+    disown(owner) {
+      if (session?.owner !== owner || session.lost.aborted) return;
+      log.warn("lost the worker's session; other workers take over its claims", { outcome: "lost" });
+      session.abandon();
+      deps.due.notify();
+    },
     owner: () => (session === undefined || session.lost.aborted ? undefined : session.owner),
-    lastProgress: () => progress,
+    lastProgress: () => turns.lastProgress(),
     stop: async () => {
       stopping.abort(new Error("shutting down"));
-      clearTimeout(timer);
-      await looking;
+      await loop;
       await Promise.allSettled(working);
       await session?.close();
     },

@@ -1,63 +1,71 @@
 import type { Pool } from "pg";
 import { FINALIZER } from "../api/meta.ts";
 import { canonicalEmail } from "../api/names.ts";
-import { REASON } from "../api/reasons.ts";
+import { CONDITION, REASON } from "../api/reasons.ts";
 import type { LiveTenantUser } from "../api/tenantUser.ts";
 import type { Cluster } from "../kube/cluster.ts";
 import type { Clock } from "../lib/clock.ts";
-import { isSagaError } from "../lib/errors.ts";
 import type { Log } from "../lib/log.ts";
 import { report, sameStatus, type Situation } from "../saga/report.ts";
 import { bind, type Binding } from "../store/bindings.ts";
-import { forgetApplicant, listWaiting, waitForTenant } from "../store/waiting.ts";
-import { touchObject } from "../store/sightings.ts";
-import type { TenantRegistry } from "./access.ts";
+import { forgetBindRequest, notePendingTold, type PendingUser, waitForTenant } from "../store/waiting.ts";
+import { touchObject } from "../store/observations.ts";
+import type { TenantAccess, TenantRegistry } from "./access.ts";
+import type { Pins } from "./pinQuestions.ts";
 
 export interface IntakeDeps {
   readonly pool: Pool;
   readonly cluster: Cluster;
   readonly clusterID: () => Promise<string>;
   readonly tenants: TenantRegistry;
+  /** The intake itself asks no upstream: nobody waits here for one that does not answer. */
+  readonly pins: Pins;
   /** Something became due. */
-  readonly look: () => void;
+  readonly notify: () => void;
   readonly clock: Clock;
   readonly log: Log;
 }
 
+/** What came of an object: it has a row, it waits, a person must act, or there is none of it. */
+export type Outcome = "bound" | "waiting" | "refused" | "gone";
+
 export interface Intake {
   /** Finds the row of an object that has none yet: bound, or waiting, or refused; and says so on the object. */
-  consider(namespace: string, name: string, signal: AbortSignal): Promise<void>;
-  /** Something was released: those who wait are considered again, oldest first. All tenants when undefined. */
-  reconsider(tenantID: string | undefined, signal: AbortSignal): Promise<void>;
+  consider(namespace: string, name: string, signal: AbortSignal): Promise<Outcome>;
+  /** The same for one who waits. `touched`: it has a row and waits for an email to move to; the row is due. */
+  reconsider(pendingUser: PendingUser, signal: AbortSignal): Promise<Outcome | "touched">;
 }
 
 /** Gives objects their rows. Throws what Postgres or the API server throw: the caller tries again. */
 export function makeIntake(deps: IntakeDeps): Intake {
   const { pool, cluster, tenants, log } = deps;
 
-  async function consider(namespace: string, name: string, signal: AbortSignal): Promise<void> {
+  async function consider(namespace: string, name: string, signal: AbortSignal, uid?: string): Promise<Outcome> {
     const object = (await cluster.getTenantUser(namespace, name, signal)) as LiveTenantUser | undefined;
-    if (object === undefined) return;
+    if (object === undefined || (uid !== undefined && object.metadata.uid !== uid)) return "gone";
     if (object.metadata.deletionTimestamp !== undefined) {
-      await leave(object, signal);
-      return;
+      return leave(object, signal);
     }
     const tenant = tenants.byNamespace(namespace);
     const email = canonicalEmail(object.spec.email);
     const createdAt = new Date(object.metadata.creationTimestamp);
     if (tenant === undefined) {
       await waitForTenant(pool, { uid: object.metadata.uid, namespace, name, createdAt, email });
-      await say(
+      // One that came meanwhile may have called those who waited before this one did.
+      if (tenants.byNamespace(namespace) !== undefined) return consider(namespace, name, signal, uid);
+      await writeStatus(
         object,
         "waiting",
         {
           reason: REASON.NoTenant,
-          message: `No Tenant claims namespace ${JSON.stringify(namespace)}; the platform must add it to one.`,
+          message: `No Tenant claims namespace ${JSON.stringify(namespace)}. Ask the platform to add it to one.`,
         },
         signal,
       );
-      return;
+      return "waiting";
     }
+    const { tenantID } = tenant;
+    const unknown = new Set<string>();
     const binding = await bind(
       pool,
       {
@@ -65,42 +73,73 @@ export function makeIntake(deps: IntakeDeps): Intake {
         namespace,
         name,
         createdAt,
-        tenantID: tenant.tenantID,
+        tenantID,
         email,
         pin: object.spec.userUUID,
         maxUsers: tenant.spec.limits?.maxUsers,
         clusterID: await deps.clusterID(),
       },
-      async (pin) => {
-        const found = await tenant.realm?.findUser(pin, tenant.tenantID, signal);
-        return found === undefined ? undefined : pin;
+      (pin) => {
+        const answer = deps.pins.known(tenantID, pin);
+        if (answer !== "carried" && answer !== "free") unknown.add(pin);
+        return answer === "carried" ? pin : undefined;
       },
     );
     if (binding.kind === "bound") {
-      log.info(binding.returned ? "A person is back." : "A new person.", {
+      log.info(binding.returned ? "bound a returning user" : "bound a new user", {
         saga: binding.row.uuid,
-        ns: namespace,
+        namespace,
         name,
         outcome: "bound",
       });
-      deps.look();
-      return;
+      deps.notify();
+      return "bound";
     }
-    await say(object, binding.kind, binding, signal);
+    const [pin] = unknown;
+    if (pin !== undefined && binding.kind === "refused" && binding.reason === REASON.UUIDNotYours) {
+      // As it is by now: what made it ready meanwhile may have called those who waited before this one did.
+      return awaitAnswer(object, tenants.get(tenantID) ?? tenant, pin, signal);
+    }
+    await writeStatus(object, binding.kind, binding, signal);
+    return binding.kind;
+  }
+
+  /** Whose the pin is, only Keycloak knows, which is asked elsewhere. Until it answers, what was said of it stands. */
+  async function awaitAnswer(
+    object: LiveTenantUser,
+    tenant: TenantAccess,
+    pin: string,
+    signal: AbortSignal,
+  ): Promise<Outcome> {
+    const { namespace, name, uid, creationTimestamp, generation } = object.metadata;
+    if (!tenant.ready || tenant.realm === undefined) {
+      await writeStatus(object, "waiting", { reason: REASON.TenantNotReady, message: tenant.notReadyMessage }, signal);
+      return "waiting";
+    }
+    const { tenantID } = tenant;
+    deps.pins.ask({ tenantID, pin, object: { namespace, name, uid, createdAt: new Date(creationTimestamp) } });
+    const before = object.status?.conditions?.find(({ type }) => type === CONDITION.Ready);
+    if (before?.reason === REASON.UUIDNotYours && before.observedGeneration === generation) return "refused";
+    if (deps.pins.known(tenantID, pin) === "unanswered") {
+      const message = `Keycloak does not answer, so it is not known whether spec.userUUID ${pin} is this tenant's; it is asked again by itself.`;
+      await writeStatus(object, "waiting", { reason: REASON.UpstreamUnavailable, message }, signal);
+    }
+    return "waiting";
   }
 
   /** An object that goes and never had a row: nothing was made for it, so nothing holds it. */
-  async function leave(object: LiveTenantUser, signal: AbortSignal): Promise<void> {
+  async function leave(object: LiveTenantUser, signal: AbortSignal): Promise<Outcome> {
     if (await touchObject(pool, object.metadata.uid)) {
-      deps.look();
-      return;
+      deps.notify();
+      return "bound";
     }
     if (object.metadata.finalizers?.includes(FINALIZER) === true) await cluster.removeFinalizer(object, signal);
-    // Last: until it is let go, whoever looks at those who wait finds it.
-    await forgetApplicant(pool, object.metadata.uid);
+    // Last: until it is released, whoever reads those who wait finds it.
+    await forgetBindRequest(pool, object.metadata.uid);
+    return "gone";
   }
 
-  async function say(
+  async function writeStatus(
     object: LiveTenantUser,
     kind: "waiting" | "refused",
     why: Pick<Extract<Binding, { kind: "waiting" }>, "reason" | "message">,
@@ -120,9 +159,12 @@ export function makeIntake(deps: IntakeDeps): Intake {
       },
       new Date(deps.clock.now()),
     );
-    if (sameStatus(object.status, status)) return;
-    const { namespace, name, uid } = object.metadata;
-    log.info(why.message, { ns: namespace, name, outcome: why.reason });
+    const { namespace, name, uid, generation } = object.metadata;
+    if (sameStatus(object.status, status)) {
+      await notePendingTold(pool, uid, generation);
+      return;
+    }
+    log.info("held back a user", { namespace, name, outcome: why.reason, message: why.message });
     await cluster.applyTenantUserStatus(object, status, signal);
     await cluster.recordEvent(
       {
@@ -134,27 +176,16 @@ export function makeIntake(deps: IntakeDeps): Intake {
       },
       signal,
     );
+    await notePendingTold(pool, uid, generation);
   }
 
   return {
     consider,
-    reconsider: async (tenantID, signal) => {
-      for (const waiter of await listWaiting(pool, tenantID)) {
-        try {
-          // An object that has a row waits for an email to move to; its row looks again.
-          if (await touchObject(pool, waiter.uid)) deps.look();
-          else if ((await cluster.getTenantUser(waiter.namespace, waiter.name, signal)) === undefined) {
-            await forgetApplicant(pool, waiter.uid);
-          } else await consider(waiter.namespace, waiter.name, signal);
-        } catch (error) {
-          if (!isSagaError(error)) throw error;
-          log.warn("One who waits could not be looked at; the next release or heartbeat does.", {
-            ns: waiter.namespace,
-            name: waiter.name,
-            error,
-          });
-        }
-      }
+    reconsider: async (pendingUser, signal) => {
+      if (!(await touchObject(pool, pendingUser.uid)))
+        return consider(pendingUser.namespace, pendingUser.name, signal, pendingUser.uid);
+      deps.notify();
+      return "touched";
     },
   };
 }

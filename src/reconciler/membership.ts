@@ -1,8 +1,10 @@
-import type { Part } from "../lib/lifecycle.ts";
+import type { LoopPart } from "../lib/lifecycle.ts";
+import type { Clock } from "../lib/clock.ts";
 import type { Log } from "../lib/log.ts";
+import { periodicPart } from "./loops.ts";
 
-/** Often enough that a killed replica's work goes on within a few seconds; one cheap statement each. */
-const LOOK_EVERY_MS = 2_000;
+/** Often enough that a killed replica's work resumes within a few seconds; one cheap statement each. */
+const READ_EVERY_MS = 2_000;
 
 /**
  * Which workers live, by the numbers of their sessions. Postgres away: as last seen, for nobody's share of the work
@@ -14,44 +16,30 @@ export function makeMembership(deps: {
   readonly own: () => number | undefined;
   /** Called with the first answer and whenever somebody came or went, or the own number changed; sorted. */
   readonly changed: (living: readonly number[], own: number | undefined) => void;
+  /** Our own session, which Postgres does not know any more: its leases are anybody's. */
+  readonly lost: (own: number) => void;
+  readonly clock: Clock;
   readonly log: Log;
   readonly everyMs?: number;
-}): Part {
+}): LoopPart {
   let known: string | undefined;
-  let timer: NodeJS.Timeout | undefined;
-  let looking: Promise<void> = Promise.resolve();
-  let isStopped = false;
-
-  async function look(): Promise<void> {
-    try {
+  return periodicPart({
+    name: "membership",
+    everyMs: deps.everyMs ?? READ_EVERY_MS,
+    first: "at once",
+    clock: deps.clock,
+    async turn(signal) {
+      // Before the others are read: one that is opened meanwhile is not among them yet.
+      const before = deps.own();
       const living = (await deps.living()).toSorted((a, b) => a - b);
+      if (signal.aborted) return;
+      if (before !== undefined && !living.includes(before)) deps.lost(before);
       const own = deps.own();
       const now = `${living.join()}/${own ?? ""}`;
-      if (now !== known && !isStopped) {
-        known = now;
-        deps.changed(living, own);
-      }
-    } catch (error) {
-      deps.log.debug("It could not be read who else works; nothing is changed by that.", { error });
-    }
-    if (!isStopped) arm();
-  }
-
-  function arm(): void {
-    timer = setTimeout(() => {
-      looking = look();
-    }, deps.everyMs ?? LOOK_EVERY_MS);
-  }
-
-  return {
-    name: "membership",
-    start: () => {
-      looking = look();
+      if (now === known) return;
+      known = now;
+      deps.changed(living, own);
     },
-    stop: async () => {
-      isStopped = true;
-      clearTimeout(timer);
-      await looking;
-    },
-  };
+    failed: (error) => deps.log.debug("failed to read who else works; everything stays as it is", { error }),
+  });
 }

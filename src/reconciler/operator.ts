@@ -1,18 +1,20 @@
-/** What the reconciler does for the one on call: shows its books, and ends what only a person may end. */
+/** What the reconciler does for the one on call: shows its records, and ends what only a person may end. */
 import type { Pool } from "pg";
 import { canonicalEmail } from "../api/names.ts";
 import type {
   AuditView,
   EndAnswer,
   EndOrder,
+  ParkedEventsAnswer,
   PeopleAnswer,
+  RetriedEventsAnswer,
   SagasAnswer,
   SagaView,
-  Stranger,
-  StrangersAnswer,
+  UnmanagedUser,
+  UnmanagedUsersAnswer,
 } from "../api/operator.ts";
-import { groupPath } from "../saga/desired.ts";
-import { type Ending, owed, ownerless, purging, waiving } from "../saga/ending.ts";
+import { groupPath } from "../api/names.ts";
+import { type Ending, pending, ownerless, purging, waiving } from "../saga/ending.ts";
 import type { SagaRow } from "../saga/row.ts";
 import type { Cluster } from "../kube/cluster.ts";
 import type { Clock } from "../lib/clock.ts";
@@ -20,13 +22,14 @@ import type { Log } from "../lib/log.ts";
 import {
   type AuditRow,
   auditOf,
-  debts,
+  cleanups,
   endSaga,
   ownerlessSagas,
   type RowEnd,
   sagasOf,
-  type Who,
+  type SagaSelector,
 } from "../store/operator.ts";
+import { parkedEvents, unparkEvents } from "../store/outbox.ts";
 import { loadSaga } from "../store/sagas.ts";
 import type { TenantAccess, TenantRegistry } from "./access.ts";
 
@@ -40,7 +43,7 @@ export interface OperatorDeps {
   readonly clusterID: () => Promise<string>;
   readonly tenants: Pick<TenantRegistry, "get">;
   /** Something became due, or an event is to be sent. */
-  readonly look: () => void;
+  readonly notify: () => void;
   readonly clock: Clock;
   readonly log: Log;
 }
@@ -50,17 +53,21 @@ export type Ended =
   | { readonly kind: "missing" }
   | { readonly kind: "refused"; readonly message: string };
 
-export type Strangers =
-  { readonly kind: "found"; readonly answer: StrangersAnswer } | { readonly kind: "missing"; readonly message: string };
+export type UnmanagedUsers =
+  | { readonly kind: "found"; readonly answer: UnmanagedUsersAnswer }
+  | { readonly kind: "missing"; readonly message: string };
 
 /** Throws what Postgres, the API server or Keycloak throw. */
 export interface Operator {
-  people(who: Who): Promise<PeopleAnswer>;
-  debts(tenantID: string | undefined): Promise<SagasAnswer>;
+  people(who: SagaSelector): Promise<PeopleAnswer>;
+  cleanups(tenantID: string | undefined): Promise<SagasAnswer>;
   ownerless(tenantID: string | undefined): Promise<SagasAnswer>;
+  parkedEvents(tenantID: string | undefined): Promise<ParkedEventsAnswer>;
+  /** Parked events are sent once more. */
+  retryEvents(tenantID: string | undefined, by: string): Promise<RetriedEventsAnswer>;
   purge(uuid: string, by: string, order: EndOrder, signal: AbortSignal): Promise<Ended>;
   waive(uuid: string, by: string, order: EndOrder): Promise<Ended>;
-  strangers(tenantID: string, first: number, signal: AbortSignal): Promise<Strangers>;
+  unmanagedUsers(tenantID: string, first: number, signal: AbortSignal): Promise<UnmanagedUsers>;
 }
 
 export function makeOperator(deps: OperatorDeps): Operator {
@@ -88,7 +95,7 @@ export function makeOperator(deps: OperatorDeps): Operator {
           ? judge(found)
           : { kind: "refused", message: `The row ${uuid} is about another email: nothing was changed.` };
       if (ending.kind === "refused") return undefined;
-      const detail = { by, reason: order.reason, before: found.state, steps: ending.owed };
+      const detail = { by, reason: order.reason, before: found.state, steps: ending.pending };
       const entry = { uuid, tenantID: found.tenantID, step: "operator", action, target: found.email, detail };
       return { patch: ending.patch, audit: [entry], events: ending.events };
     });
@@ -96,9 +103,12 @@ export function makeOperator(deps: OperatorDeps): Operator {
     if (ending.kind === "refused" || row === undefined) {
       return { kind: "refused", message: ending.kind === "refused" ? ending.message : "Nothing was changed." };
     }
-    log.warn("An operator has ended what only a person may end.", { saga: uuid, outcome: action, by });
-    deps.look();
-    return { kind: "done", answer: { saga: sagaView(row, await deps.clusterID(), now()), owed: [...ending.owed] } };
+    log.warn("ended a saga for an operator", { saga: uuid, outcome: action, by });
+    deps.notify();
+    return {
+      kind: "done",
+      answer: { saga: sagaView(row, await deps.clusterID(), now()), pending: [...ending.pending] },
+    };
   }
 
   return {
@@ -112,8 +122,32 @@ export function makeOperator(deps: OperatorDeps): Operator {
       const { sagas } = await listed(rows);
       return { sagas, audit: audit.slice(-MOST_AUDIT).map(auditView), truncated: audit.length > MOST_AUDIT };
     },
-    debts: async (tenantID) => listed(await debts(pool, tenantID, MOST_SAGAS + 1)),
+    cleanups: async (tenantID) => listed(await cleanups(pool, tenantID, MOST_SAGAS + 1)),
     ownerless: async (tenantID) => listed(await ownerlessSagas(pool, tenantID, MOST_SAGAS + 1)),
+
+    async parkedEvents(tenantID) {
+      const events = await parkedEvents(pool, tenantID, MOST_SAGAS + 1);
+      return {
+        events: events
+          .slice(0, MOST_SAGAS)
+          .map(({ createdAt, parkedAt, id, type, uuid, reason, tenantID: tenant }) => ({
+            id,
+            type,
+            uuid,
+            reason,
+            tenantID: tenant,
+            createdAt: createdAt.toISOString(),
+            parkedAt: parkedAt.toISOString(),
+          })),
+        truncated: events.length > MOST_SAGAS,
+      };
+    },
+    async retryEvents(tenantID, by) {
+      const retried = await unparkEvents(pool, tenantID);
+      log.warn("released parked events for an operator", { outcome: "retried", by, events: retried });
+      deps.notify();
+      return { retried };
+    },
 
     async purge(uuid, by, order, signal) {
       const clusterID = await deps.clusterID();
@@ -136,7 +170,7 @@ export function makeOperator(deps: OperatorDeps): Operator {
     waive: (uuid, by, order) =>
       end(uuid, { by, order, action: "waive" }, (found) => waiving(found, { by, reason: order.reason }, now())),
 
-    async strangers(tenantID, first, signal) {
+    async unmanagedUsers(tenantID, first, signal) {
       const tenant = tenants.get(tenantID);
       if (tenant === undefined) return { kind: "missing", message: `There is no accepted Tenant with id ${tenantID}.` };
       const { realm, spec, realmIsExclusive } = tenant;
@@ -144,7 +178,7 @@ export function makeOperator(deps: OperatorDeps): Operator {
         return { kind: "missing", message: `There are no credentials for Keycloak. ${tenant.notReadyMessage}` };
       }
       const allowedGroups = [...spec.keycloak.defaultGroups, ...spec.allow.groups].map(groupPath);
-      const page = await realm.strangers({ first, allowedGroups }, signal);
+      const page = await realm.unmanagedUsers({ first, allowedGroups }, signal);
       return {
         kind: "found",
         answer: {
@@ -152,7 +186,10 @@ export function makeOperator(deps: OperatorDeps): Operator {
           adoption: spec.adoption,
           realmIsExclusive,
           namespaces: spec.namespaces,
-          strangers: page.strangers.map((each) => ({ ...each, obstacle: each.obstacle ?? notAllowed(each, tenant) })),
+          unmanagedUsers: page.unmanagedUsers.map((each) => ({
+            ...each,
+            obstacle: each.obstacle ?? notAllowed(each, tenant),
+          })),
           next: page.next,
         },
       };
@@ -161,7 +198,7 @@ export function makeOperator(deps: OperatorDeps): Operator {
 }
 
 /** What would refuse the manifest, beside Keycloak's own reasons. */
-function notAllowed({ email = "" }: Stranger, { spec }: TenantAccess): string | undefined {
+function notAllowed({ email = "" }: UnmanagedUser, { spec }: TenantAccess): string | undefined {
   const domain = canonicalEmail(email).slice(email.trim().lastIndexOf("@") + 1);
   const { emailDomains } = spec.allow;
   if (emailDomains.length === 0 || emailDomains.some((allowed) => allowed.toLowerCase() === domain)) return undefined;
@@ -186,8 +223,9 @@ function sagaView(row: SagaRow, clusterID: string, now: Date): SagaView {
     thisCluster: row.clusterID === undefined || row.clusterID === clusterID,
     since: deleting?.since ?? row.history[0]?.at,
     ownerless: ownerless(row, now),
-    owed: owed(row, now),
-    purgeAt: deleting?.purgeAt,
+    pending: pending(row, now),
+    // Nothing of an orphan ends by itself.
+    purgeAt: row.state === "orphaned" ? undefined : deleting?.purgeAt,
     retryCount: row.retryCount,
     dueAt: row.dueAt?.toISOString(),
     run: run === undefined ? undefined : { reason: run.reason, step: run.step, attempt: run.attempt },

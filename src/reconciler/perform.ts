@@ -1,198 +1,169 @@
 import { REASON } from "../api/reasons.ts";
 import type { LiveTenantUser } from "../api/tenantUser.ts";
-import { TerminalError } from "../lib/errors.ts";
-import { afterBeginDown, afterEnd, afterFinish, afterOrphan, afterRelease } from "../saga/advance.ts";
-import type { Action, Sight } from "../saga/decide.ts";
+import type { Random } from "../lib/clock.ts";
+import { type SagaError, TerminalError } from "../lib/errors.ts";
+import type { Action, DecisionInput } from "../saga/decide.ts";
+import type { Desired } from "../saga/desired.ts";
+import { type ActionOutcome, conclude, failed, outcomeLog, type OutcomeLog } from "../saga/outcome.ts";
 import type { Situation } from "../saga/report.ts";
-import { patched, type RowPatch, type SagaRow } from "../saga/row.ts";
-import { failed } from "./failed.ts";
-import { deletedEvent, finishedEvents } from "./notices.ts";
-import { note, retrying } from "./say.ts";
-import { tenantView } from "./sight.ts";
-import { stepDown, stepUp } from "./stepping.ts";
-import { attempt, type End, GivenAway, keep, LeaseLost, nowOf, tell, type Work } from "./work.ts";
+import { type LastError, type SagaRow, STEPS } from "../saga/row.ts";
+import type { Binding } from "../store/bindings.ts";
+import type { Claim } from "../store/claims.ts";
+import type { PendingUser } from "../store/waiting.ts";
+import { makeStepCalls, type StepDeps, type StepEnd } from "./callStep.ts";
+import { asSagaError } from "./judge.ts";
+import { type Lease, LeaseLost } from "./lease.ts";
+import type { Observed } from "./observe.ts";
+import type { Held } from "./pending.ts";
+import { recordEvent } from "./writeStatus.ts";
 
-/** Carries out one action. "goOn": decide again; an End: the claim is over. */
-export async function perform(work: Work, action: Action, sight: Sight): Promise<End | "goOn"> {
-  const { row } = work.claim;
-  switch (action.kind) {
-    case "rest":
-      return rest(row, action);
-    case "sleep":
-      return quiet(action.until, retrying(work, action.until));
-    case "wait": {
-      const situation: Situation =
-        row.deleting === undefined
-          ? { kind: "waiting", reason: action.reason, message: action.message }
-          : retrying(work, action.until);
-      return quiet(action.until ?? null, situation);
+export interface PerformDeps extends StepDeps {
+  /** Undefined: the lease is lost. */
+  readonly moveEmail: (row: SagaRow, email: string) => Promise<Binding | undefined>;
+  readonly handOver: (claim: Claim, to: PendingUser) => Promise<boolean>;
+  /** The row gave up something that others of this tenant may wait for. */
+  readonly released: (held: Held) => void;
+  readonly random: Random;
+}
+
+/** Carries out one action. What goes wrong outside is an outcome; throws what Postgres throws, and that the lease is lost. */
+export type Perform = (observed: Observed, action: Action) => Promise<ActionOutcome>;
+
+export function makePerform(deps: PerformDeps, lease: Lease, signal: AbortSignal): Perform {
+  const { cluster, clock, random } = deps;
+  const steps = makeStepCalls(deps, lease, signal);
+  const now = (): Date => new Date(clock.now());
+
+  function fail(input: DecisionInput, step: LastError["step"], error: SagaError): ActionOutcome {
+    // Told to stop: the failure is ours, not the upstream's. The row is due again for whoever comes next.
+    if (signal.aborted) return { patch: {}, next: { dueAt: now() } };
+    return failed({ ...input, row: lease.row() }, step, error, now(), random);
+  }
+
+  function afterStep(input: DecisionInput, end: StepEnd): ActionOutcome {
+    if (end.kind === "failed") return fail(input, end.step, end.failure);
+    if (end.kind === "done") return { patch: end.patch, next: "continue" };
+    return given(
+      outcomeLog("info", "taken-over", "took over the uuid that the person's account carries", { to: end.uuid }),
+    );
+  }
+
+  async function moveEmail(row: SagaRow, email: string): Promise<ActionOutcome> {
+    const binding = await deps.moveEmail(row, email);
+    if (binding === undefined) throw new LeaseLost();
+    if (binding.kind === "bound") {
+      const log = outcomeLog("info", "email-moved", "moved the person to another email");
+      return { patch: { email }, isRecorded: true, next: "continue", frees: true, log };
     }
-    case "refuse": {
-      const { reason: code, message } = action.refusal;
-      return failed(work, "admission", new TerminalError({ code, message }), sight);
+    const { reason, message } = binding;
+    const situation: Situation =
+      binding.kind === "waiting"
+        ? { kind: "waiting", reason: binding.reason, message }
+        : { kind: "stalled", reason, message };
+    return { patch: {}, next: { dueAt: null }, situation };
+  }
+
+  async function addFinalizer({ object, input }: Observed): Promise<ActionOutcome> {
+    if (object === undefined) throw new Error("a finalizer was to be added to no object");
+    try {
+      const held = (await cluster.addFinalizer(object, signal)) as LiveTenantUser;
+      return { patch: {}, isRecorded: true, next: "continue", object: held };
+    } catch (error) {
+      return fail(input, "finalizer", asSagaError(error, "kubernetes"));
     }
-    case "suspend":
-      return quiet(null, { kind: "suspended" });
-    case "move-email":
-      return moveEmail(work, action.email);
-    case "add-finalizer":
-      return addFinalizer(work, sight);
-    case "up":
-      return stepUp(work, action.run, sight);
-    case "finish":
-      return finish(work, action.run, sight);
-    case "miss":
-      return { patch: { missingSince: action.since }, dueAt: action.until, situation: undefined, events: [] };
-    case "orphan":
-      return orphan(work, action.release, sight);
-    case "begin-down":
-      await keep(work, {
-        ...afterBeginDown(action.objectUID, action.since, action.purgeAt).patch,
-        ...lastPolicy(work.object),
-      });
-      return "goOn";
-    case "hand-over":
-      return handOver(work, sight);
-    case "down":
-      return stepDown(work, action.step, action.how, sight);
-    case "retain":
-      await keep(work, afterEnd(row, "retained", nowOf(work)).patch);
-      tell(work, "retained", "info", "The object was deleted; the accounts and the Secret stay, as it asked.");
-      return "goOn";
-    case "deleted":
-      await keep(
-        work,
-        afterEnd(row, "deleted", nowOf(work)).patch,
-        row.deleting?.again === true ? [] : [deletedEvent(row, nowOf(work))],
-      );
-      tell(work, "deleted", "info", "Everything is undone.");
-      return "goOn";
-    case "release":
-      return release(work, action.debt, sight);
-    default:
-      return action satisfies never;
   }
-}
 
-/** As the object has it when it goes: the last word, where it can be read. */
-function lastPolicy(object: LiveTenantUser | undefined): RowPatch {
-  // An object on its way out may have a spec of any shape.
-  const policy: unknown = (object?.spec as Partial<LiveTenantUser["spec"]> | undefined)?.deletionPolicy;
-  return policy === "Delete" || policy === "Retain" ? { deletionPolicy: policy } : {};
-}
-
-function quiet(dueAt: Date | null, situation?: Situation): End {
-  return { patch: {}, dueAt, situation, events: [] };
-}
-
-function rest(row: SagaRow, action: Extract<Action, { kind: "rest" }>): End {
-  switch (action.why) {
-    case "done":
-      return quiet(action.until ?? null, { kind: "ready" });
-    case "blocked": {
-      const error = row.lastError;
-      const reason = error?.code ?? REASON.RequestRefused;
-      return quiet(null, { kind: "stalled", reason, message: error?.message ?? "A person must act." });
+  /**
+   * The deleted holder gives its saga to its successor; from then on the row is the successor's. Should the release of the
+   * old object fail, it stands among those who wait, and is released when they are looked at.
+   */
+  async function handOver({ object, input }: Observed, to: PendingUser): Promise<ActionOutcome> {
+    const isGiven = await deps.handOver(lease.claim(), to).catch((error: unknown) => {
+      // Perhaps only the answer was lost.
+      deps.released(lease.row());
+      throw error;
+    });
+    if (!isGiven) throw new LeaseLost();
+    if (object !== undefined && input.observation.kind === "deleting") {
+      await cluster.removeFinalizer(object, signal).catch(() => undefined);
     }
-    case "ended":
-    case "unconfirmed":
-    case "voided":
-      return quiet(null);
-    default:
-      return action satisfies never;
+    const fields = { successor: `${to.namespace}/${to.name}` };
+    return { ...given(outcomeLog("info", "handed-over", "handed the saga over", fields)), frees: true };
   }
-}
 
-async function moveEmail(work: Work, email: string): Promise<End | "goOn"> {
-  const { row } = work.claim;
-  const binding = await work.deps.moveEmail(row, email);
-  if (binding === undefined) throw new LeaseLost();
-  switch (binding.kind) {
-    case "bound":
-      work.claim = { ...work.claim, row: { ...row, email } };
-      tell(work, "email-moved", "info", "The person has another email.");
-      work.deps.released(row.tenantID);
-      return "goOn";
-    case "waiting":
-      return quiet(null, { kind: "waiting", reason: binding.reason, message: binding.message });
-    case "refused":
-      return quiet(null, { kind: "stalled", reason: binding.reason, message: binding.message });
-    default:
-      return binding satisfies never;
+  async function release({ object, input }: Observed, action: Release): Promise<ActionOutcome> {
+    const { row, observation } = input;
+    const isHeld = action.kind === "orphan" ? action.release : observation.kind === "deleting";
+    try {
+      if (isHeld && object !== undefined) {
+        if (action.kind === "release" && action.cleanupPending) {
+          await recordEvent(
+            deps,
+            object,
+            { type: "Warning", reason: REASON.CleanupPending, note: cleanupSentence(row) },
+            signal,
+          );
+        }
+        await cluster.removeFinalizer(object, signal);
+      }
+    } catch (error) {
+      return fail(input, "release", asSagaError(error, "kubernetes"));
+    }
+    return conclude(action, input, now());
   }
+
+  return async (observed, action) => {
+    const { input } = observed;
+    switch (action.kind) {
+      case "refuse": {
+        const { reason: code, message } = action.refusal;
+        return fail(input, "admission", new TerminalError({ code, message }));
+      }
+      case "move-email":
+        return moveEmail(input.row, action.email);
+      case "add-finalizer":
+        return addFinalizer(observed);
+      case "up":
+        return afterStep(input, await steps.up(action.run, desiredOf(input)));
+      case "invite":
+        await steps.invite(desiredOf(input));
+        return { patch: {}, next: "continue" };
+      case "down":
+        return afterStep(input, await steps.down(action.step, action.how));
+      case "hand-over":
+        return handOver(observed, action.to);
+      case "orphan":
+      case "release":
+        return release(observed, action);
+      case "idle":
+      case "sleep":
+      case "wait":
+      case "suspend":
+      case "await-deletion":
+      case "begin-down":
+      case "retain":
+      case "deleted":
+      case "finish":
+        return conclude(action, input, now());
+      default:
+        return action satisfies never;
+    }
+  };
 }
 
-async function addFinalizer(work: Work, sight: Sight): Promise<End | "goOn"> {
-  const { object, deps, signal } = work;
-  if (object === undefined) throw new Error("a finalizer was to be added to no object");
-  const failure = await attempt(async () => {
-    work.object = (await deps.cluster.addFinalizer(object, signal)) as LiveTenantUser;
-  });
-  return failure === undefined ? "goOn" : failed(work, "finalizer", failure, sight);
+type Release = Extract<Action, { kind: "orphan" | "release" }>;
+
+function desiredOf({ observation }: DecisionInput): Desired {
+  if (observation.kind !== "present") throw new Error("a step went up without its object");
+  return observation.desired;
 }
 
-function finish(work: Work, run: Extract<Action, { kind: "finish" }>["run"], sight: Sight): End {
-  const { row } = work.claim;
-  const tenant = tenantView(work);
-  if (sight.kind !== "present" || tenant === undefined) throw new Error("a run finished without its object");
-  const now = nowOf(work);
-  const { patch, next } = afterFinish(row, run, sight.desired, tenant, now);
-  const events = finishedEvents(patched(row, patch), run, row.rotation, now);
-  return { patch, dueAt: next.kind === "retry" ? next.at : null, situation: { kind: "ready" }, events };
+/** The row belongs to another object or uuid from here on, and nothing of this claim can come late. */
+function given(log: OutcomeLog): ActionOutcome {
+  return { patch: {}, isRecorded: true, next: "given-away", log };
 }
 
-async function orphan(work: Work, letGo: boolean, sight: Sight): Promise<End> {
-  const { object, deps, signal } = work;
-  if (letGo && object !== undefined) {
-    const failure = await attempt(() => deps.cluster.removeFinalizer(object, signal));
-    if (failure !== undefined) return failed(work, "release", failure, sight);
-  }
-  tell(work, "orphaned", "warn", "The object went without a deletion having been seen; nothing is undone.");
-  const { patch } = afterOrphan(work.claim.row, nowOf(work));
-  return { patch, dueAt: null, situation: undefined, events: [], frees: true };
-}
-
-/**
- * The deleted holder gives its saga to the one who waits for the email; from then on the row is the newcomer's. Should
- * the release of the old object fail, it stands among those who wait, and is let go when they are looked at.
- */
-async function handOver(work: Work, sight: Sight): Promise<never> {
-  const { deps, object, signal } = work;
-  const { row } = work.claim;
-  const to = work.heir;
-  if (to === undefined) throw new Error("a saga was to be handed over to nobody");
-  const given = await deps.handOver(work.claim, to).catch((error: unknown) => {
-    // Perhaps only the answer was lost.
-    deps.released(row.tenantID);
-    throw error;
-  });
-  if (!given) throw new LeaseLost();
-  tell(work, "handed-over", "info", `The person passed to ${to.namespace}/${to.name}.`);
-  if (sight.kind === "deleting" && object !== undefined) {
-    await attempt(() => deps.cluster.removeFinalizer(object, signal));
-  }
-  deps.released(row.tenantID);
-  throw new GivenAway();
-}
-
-async function release(work: Work, debt: boolean, sight: Sight): Promise<End | "goOn"> {
-  const { object, deps, signal } = work;
-  const { row } = work.claim;
-  if (sight.kind === "deleting" && object !== undefined) {
-    if (debt) await note(work, "Warning", REASON.DebtOwed, debtSentence(row));
-    const failure = await attempt(() => deps.cluster.removeFinalizer(object, signal));
-    if (failure !== undefined) return failed(work, "release", failure, sight);
-  }
-  work.object = undefined;
-  const { patch, next } = afterRelease(row);
-  if (next.kind === "rest") return { patch, dueAt: null, situation: undefined, events: [], frees: true };
-  await keep(work, patch);
-  deps.released(row.tenantID);
-  return "goOn";
-}
-
-function debtSentence(row: SagaRow): string {
-  const undone = row.deleting?.undone ?? [];
-  const owed = (["secret", "newapi", "keycloak"] as const).filter((step) => !undone.includes(step));
-  return `Let go after 10 minutes. Still owed, and paid later: ${owed.join(", ")}.`;
+function cleanupSentence({ deleting }: SagaRow): string {
+  const pending = STEPS.toReversed().filter((step) => deleting?.undone.includes(step) !== true);
+  return `The reconciler released the object after 10 minutes and completes its cleanup later: ${pending.join(", ")}.`;
 }

@@ -1,54 +1,61 @@
 import type { Pool } from "pg";
 import type { Clock } from "../lib/clock.ts";
-import type { Part } from "../lib/lifecycle.ts";
+import type { LoopPart } from "../lib/lifecycle.ts";
 import type { Log } from "../lib/log.ts";
-import { voidUnconfirmed } from "../store/sightings.ts";
-import { readStanding, type StoreStanding } from "../store/standing.ts";
+import { deleteAudit, deleteEnded, deleteUnseen } from "../store/retention.ts";
+import { voidUnconfirmed } from "../store/observations.ts";
+import { periodicPart } from "./loops.ts";
+import { readStats, type StoreStats } from "../store/stats.ts";
 
-export interface Sweeper extends Part {
-  lastProgress(): number;
-}
+/** Rows deleted by one statement, and statements of one sweep. */
+const BATCH = 500;
+const MOST_BATCHES = 20;
+const RETAIN_EVERY_MS = 3_600_000;
 
-/** Slow housekeeping: candidates that were never seen are voided, those who wait are looked at again, numbers are read. */
+type InBatches = (deleteOne: () => Promise<number>) => Promise<void>;
+
+/** Slow housekeeping: candidates that were never seen are voided, then deleted, those who wait are called, what is old enough is deleted, numbers are read. */
 export function makeSweeper(deps: {
   readonly pool: Pool;
   readonly everyMs: number;
-  readonly reconsider: (signal: AbortSignal) => Promise<void>;
-  readonly standing: (standing: StoreStanding) => void;
+  /** In days; 0: for ever. */
+  readonly retention: { readonly auditDays: number; readonly endedDays: number };
+  /** Calls those who wait and were not called; must not wait for what comes of it. */
+  readonly sweepPending: () => Promise<void>;
+  readonly standing: (standing: StoreStats) => void;
   readonly clock: Clock;
   readonly log: Log;
-}): Sweeper {
-  const stopping = new AbortController();
-  let timer: NodeJS.Timeout | undefined;
-  let running: Promise<void> = Promise.resolve();
-  let progress = deps.clock.now();
+}): LoopPart {
+  let retainAt = deps.clock.now();
 
-  async function sweep(): Promise<void> {
-    try {
-      await voidUnconfirmed(deps.pool);
-      await deps.reconsider(stopping.signal);
-      deps.standing(await readStanding(deps.pool));
-    } catch (error) {
-      if (!stopping.signal.aborted) deps.log.debug("A sweep failed; the next one does it.", { error });
-    }
-    progress = deps.clock.now();
-    if (!stopping.signal.aborted) arm();
+  /** The age of days is read once an hour. */
+  async function retain(inBatches: InBatches): Promise<void> {
+    const { auditDays, endedDays } = deps.retention;
+    if (deps.clock.now() < retainAt) return;
+    if (endedDays > 0) await inBatches(() => deleteEnded(deps.pool, { afterDays: endedDays, most: BATCH }));
+    if (auditDays > 0) await inBatches(() => deleteAudit(deps.pool, { afterDays: auditDays, most: BATCH }));
+    retainAt = deps.clock.now() + RETAIN_EVERY_MS;
   }
 
-  function arm(): void {
-    timer = setTimeout(() => {
-      running = sweep();
-    }, deps.everyMs);
-  }
-
-  return {
+  const loop = periodicPart({
     name: "sweeper",
-    lastProgress: () => progress,
-    start: arm,
-    stop: async () => {
-      stopping.abort(new Error("shutting down"));
-      clearTimeout(timer);
-      await running;
+    everyMs: deps.everyMs,
+    clock: deps.clock,
+    async turn(signal, turns) {
+      /** As long as there is something, and for one sweep no longer than that; the next one continues. */
+      const inBatches: InBatches = async (deleteOne) => {
+        for (let batch = 0; batch < MOST_BATCHES && !signal.aborted; batch += 1) {
+          if ((await deleteOne()) === 0) return;
+          turns.done();
+        }
+      };
+      await voidUnconfirmed(deps.pool);
+      await deps.sweepPending();
+      await inBatches(() => deleteUnseen(deps.pool, { perTenant: BATCH / 10, most: BATCH }));
+      await retain(inBatches);
+      deps.standing(await readStats(deps.pool));
     },
-  };
+    failed: (error) => deps.log.debug("failed to sweep; the next sweep does it", { error }),
+  });
+  return { ...loop, allowedMs: 2 * deps.everyMs + 2 * 60_000 };
 }

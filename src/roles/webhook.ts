@@ -1,7 +1,7 @@
 import { makeRecord, RECORD_POOL } from "../admission/record.ts";
 import { makeAdmissionServer } from "../admission/server.ts";
 import { systemClock } from "../lib/clock.ts";
-import type { WebhookConfig } from "../lib/config.ts";
+import { databaseSource, type WebhookConfig } from "../lib/config.ts";
 import type { Lifecycle, Part } from "../lib/lifecycle.ts";
 import type { Log } from "../lib/log.ts";
 import { makeLiveness } from "../ops/liveness.ts";
@@ -14,28 +14,35 @@ import { makeTLSFiles } from "../tls/files.ts";
 
 /** Admission: no Kubernetes client, no token; Postgres and a mounted certificate are all it has. */
 export function runWebhook(config: WebhookConfig, log: Log, lifecycle: Lifecycle): Promise<number> {
-  const url = config.databaseURL.reveal();
+  const url = databaseSource(config);
   const pool = makePool({
     url,
     ...RECORD_POOL,
-    onIdleError: (error) => log.debug("an idle connection to Postgres broke", { error }),
+    onIdleError: (error) => log.debug("lost an idle connection to Postgres", { error }),
   });
   const metrics = makeMetrics("webhook");
-  const tls = makeTLSFiles({ directory: config.tlsDir, log });
-  tls.subscribe((material) => metrics.certificateExpires(material.notAfter / 1000));
+  const tls = makeTLSFiles({ directory: config.tlsDir, clientCAFile: config.clients?.caFile, log });
+  tls.subscribe(({ notAfter }) => metrics.set("unified_rbac_certificate_expiry_timestamp_seconds", notAfter / 1000));
   const tenants = makeTenantDirectory({ url, log, random: Math.random });
   const admission = makeAdmissionServer({
     listen: config.listen,
     tls,
+    clients: config.clients,
+    shutdownDelayMs: config.shutdownDelayMs,
     tenants,
     record: makeRecord({ write: (candidates) => recordCandidates(pool, candidates), clock: systemClock, log }),
     log,
-    observe: (answer) => metrics.admission(answer),
+    observe({ webhook, outcome, ms }) {
+      metrics.increment("unified_rbac_admission_requests_total", { webhook, outcome });
+      metrics.observe("unified_rbac_admission_request_duration_seconds", ms / 1000, { webhook });
+    },
   });
+  const postgres: Part = { name: "postgres", start: () => void warm(pool, 4), stop: () => pool.end() };
+  const parts = [postgres, tenants, tls, admission];
   const ops = makeOpsServer({
     address: config.ops,
     registry: metrics.registry,
-    liveness: makeLiveness(systemClock),
+    liveness: makeLiveness(systemClock, parts),
     ready: [
       {
         name: "admission",
@@ -44,6 +51,5 @@ export function runWebhook(config: WebhookConfig, log: Log, lifecycle: Lifecycle
     ],
     log,
   });
-  const postgres: Part = { name: "postgres", start: () => void warm(pool, 4), stop: () => pool.end() };
-  return lifecycle.run([postgres, tenants, tls, admission, ops]);
+  return lifecycle.run([...parts, ops]);
 }

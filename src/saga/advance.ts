@@ -1,16 +1,19 @@
-import { sagaUUID, secretName } from "../api/names.ts";
 import { REASON } from "../api/reasons.ts";
 import { parseDuration } from "../api/duration.ts";
-import type { SagaError } from "../lib/errors.ts";
-import type { Random } from "../lib/clock.ts";
-import { backoffMs, FAILED_AFTER } from "./backoff.ts";
-import { fingerprint, RELEASE_AFTER_MS, type TenantView, wantsRotation } from "./decide.ts";
+import {
+  hasOthersKey,
+  invitesAt,
+  isNotedPlace,
+  soonest,
+  type TenantView,
+  wantedPlace,
+  wantsRotation,
+} from "./decide.ts";
 import type { Desired } from "./desired.ts";
 import {
   patched,
   type Deleting,
-  type LastError,
-  type Outcome,
+  type HistoryEntry,
   REACHED,
   REACHED_BY,
   type Reached,
@@ -19,7 +22,6 @@ import {
   type Run,
   type RunReason,
   type SagaRow,
-  type SecretPlace,
   type StepName,
   STEPS,
 } from "./row.ts";
@@ -28,15 +30,17 @@ import {
 export interface StepResult {
   readonly learned: RowPatch;
   readonly key?: NonNullable<Run["key"]> | undefined;
-  /** Sentences about what the neighbour cannot follow. */
+  /** Sentences about what the upstream cannot follow. */
   readonly notes?: readonly string[] | undefined;
+  /** Keycloak has locked the person out. Undefined: this step does not ask. */
+  readonly lockedOut?: boolean | undefined;
   /** At this gateway a rotation leaves the key before alive until it is removed. */
   readonly leavesPrevious?: boolean | undefined;
 }
 
-/** `retry` is due again later, `rest` only when touched, `goOn` at once within the same claim. */
+/** `retry` is due again later, `idle` only when touched, `continue` at once within the same claim. */
 export type Next =
-  { readonly kind: "goOn" } | { readonly kind: "rest" } | { readonly kind: "retry"; readonly at: Date };
+  { readonly kind: "continue" } | { readonly kind: "idle" } | { readonly kind: "retry"; readonly at: Date };
 
 export interface Advanced {
   readonly patch: RowPatch;
@@ -44,23 +48,20 @@ export interface Advanced {
 }
 
 const HISTORY = 5;
-/** Whoever waits looks after 1 s, and from then on every 8 to 10 s: what it waits for tells it nothing when it comes. */
-const WAITING_PACE = 4;
-
 const FINISHED: Readonly<Record<RunReason, string>> = {
   create: "Keycloak user, gateway account and Secret were made.",
   edit: "The new spec is in place everywhere.",
-  tenant: "The change of the Tenant is in place.",
-  requested: "Everything was checked on request.",
-  rotate: "The API key was rotated.",
-  drift: "What had been changed outside was corrected.",
+  tenant: "The Tenant's change is in place.",
+  requested: "The reconciler checked everything, as requested.",
+  rotate: "The reconciler rotated the API key.",
+  drift: "The reconciler corrected what had changed outside.",
   handover: "The accounts and the key passed to this object.",
-  recovered: "The person is back, with the same accounts.",
-  retire: "The key before the last rotation was removed.",
+  recovered: "The user is back with the same accounts.",
+  retire: "The reconciler removed the key before the last rotation.",
 };
 
 /** The newest first, five at most. */
-export function remember(row: SagaRow, outcome: Outcome): readonly Outcome[] {
+export function remember(row: SagaRow, outcome: HistoryEntry): readonly HistoryEntry[] {
   return [outcome, ...row.history].slice(0, HISTORY);
 }
 
@@ -92,13 +93,12 @@ function forGoingDown(row: SagaRow, desired: Desired): RowPatch {
   return { ...policy, ...placeNoted(row, desired) };
 }
 
-function placeNoted(row: SagaRow, { secret }: Desired): RowPatch {
-  const { namespace, name = secretName(sagaUUID(row.uuid)) } = secret;
-  const isHere = (place: SecretPlace): boolean => place.namespace === namespace && place.name === name;
-  const { secretNamespace: before, secretName: nameBefore } = row;
-  if (before === undefined || nameBefore === undefined) return { secretNamespace: namespace, secretName: name };
-  if (isHere({ namespace: before, name: nameBefore }) || row.secretPlaces.some(isHere)) return {};
-  return { secretPlaces: [...row.secretPlaces, { namespace, name }] };
+function placeNoted(row: SagaRow, desired: Desired): RowPatch {
+  const place = wantedPlace(row, desired);
+  if (row.secretNamespace === undefined || row.secretName === undefined) {
+    return { secretNamespace: place.namespace, secretName: place.name };
+  }
+  return isNotedPlace(row, place) ? {} : { secretPlaces: [...row.secretPlaces, place] };
 }
 
 function sameSeen(a: Run, b: Run): boolean {
@@ -108,13 +108,16 @@ function sameSeen(a: Run, b: Run): boolean {
 export function afterUp(row: SagaRow, run: Run, result: StepResult): Advanced {
   const index = STEPS.indexOf(run.step);
   const following = STEPS[index + 1];
+  const saidBefore = run.notes ?? row.handled?.notes ?? [];
   const next: Run = {
     ...run,
     attempt: 0,
     step: following ?? run.step,
     done: following === undefined,
     key: result.key ?? run.key,
-    notes: [...(run.notes ?? []), ...(result.notes ?? [])],
+    // What the other steps have to say stands, also where this run did not come by them.
+    notes: [...saidBefore.filter((note) => !note.startsWith(`${run.step}: `)), ...(result.notes ?? [])],
+    lockedOut: result.lockedOut ?? run.lockedOut ?? row.handled?.lockedOut,
     rotated: run.rotated === true || (run.step === "secret" && row.rotation !== undefined),
     leavesPrevious: result.leavesPrevious ?? run.leavesPrevious,
   };
@@ -130,7 +133,7 @@ export function afterUp(row: SagaRow, run: Run, result: StepResult): Advanced {
       failedSince: null,
       blockedOn: null,
     },
-    next: { kind: "goOn" },
+    next: { kind: "continue" },
   };
 }
 
@@ -138,12 +141,12 @@ export function afterUp(row: SagaRow, run: Run, result: StepResult): Advanced {
 export function afterFinish(row: SagaRow, run: Run, desired: Desired, tenant: TenantView, now: Date): Advanced {
   const rotation = run.rotated === true ? row.rotation : undefined;
   const seen = run.seen ?? row.handled ?? { tenantRevision: tenant.revision, requestedAt: desired.requestedAt };
-  // Of a person who was here before, the count goes on: no two rotations have the same.
+  // Of a person who was here before, the count continues: no two rotations have the same.
   const keyGeneration =
     row.handled === undefined ? Math.max(desired.keyGeneration, row.keyGeneration) : row.keyGeneration;
   const previousKeyUntil =
     rotation !== undefined && run.leavesPrevious === true
-      ? new Date(now.getTime() + parseDuration(desired.keyOverlap))
+      ? new Date(now.getTime() + (hasOthersKey(row) ? 0 : parseDuration(desired.keyOverlap)))
       : undefined;
   const patch: RowPatch = {
     state: "done",
@@ -158,7 +161,7 @@ export function afterFinish(row: SagaRow, run: Run, desired: Desired, tenant: Te
       generation: desired.generation,
       tenantRevision: seen.tenantRevision,
       requestedAt: seen.requestedAt,
-      // The first sight of a person rotates nothing; later only what was rotated is handled.
+      // The first time that a person is seen rotates nothing; later only what was rotated is handled.
       rotateRequestedAt:
         row.handled === undefined
           ? desired.rotateRequestedAt
@@ -167,10 +170,11 @@ export function afterFinish(row: SagaRow, run: Run, desired: Desired, tenant: Te
       // What the gateway could not follow stays visible until it is wanted as it was made.
       tier: following(run, row.handled?.tier, desired.tier),
       email: following(run, row.handled?.email, desired.email),
-      notes: run.notes ?? [],
+      notes: run.notes ?? row.handled?.notes ?? [],
+      lockedOut: run.lockedOut ?? row.handled?.lockedOut,
     },
     keyGeneration: rotation?.toGeneration ?? keyGeneration,
-    ...(rotation === undefined ? {} : { rotation: null, keyRotatedAt: now }),
+    ...(rotation === undefined ? {} : { rotation: null, keyRotatedAt: now, ...withoutOthersKey(row) }),
     ...(previousKeyUntil === undefined ? {} : { previousKeyUntil }),
     history: remember(row, {
       at: now.toISOString(),
@@ -183,81 +187,14 @@ export function afterFinish(row: SagaRow, run: Run, desired: Desired, tenant: Te
   // A rotation that was asked for while another was under way is still to be done.
   const after = patched(row, patch);
   if (wantsRotation(after, desired)) return { patch, next: { kind: "retry", at: now } };
-  const due = after.previousKeyUntil;
-  return { patch, next: due === undefined ? { kind: "rest" } : { kind: "retry", at: due } };
+  const due = soonest([after.previousKeyUntil, invitesAt(after, desired)]);
+  return { patch, next: due === undefined ? { kind: "idle" } : { kind: "retry", at: due } };
 }
 
-/** An attempt at a step failed. Terminal: until something of the fingerprint changes. Everything else: again, later. */
-export function afterFailure(
-  row: SagaRow,
-  step: LastError["step"],
-  error: SagaError,
-  context: { readonly desired: Desired; readonly tenant: TenantView | undefined } | undefined,
-  now: Date,
-  random: Random,
-): Advanced {
-  const said = describe(error, step, now);
-  const repeated = row.lastError?.code === said.code && row.lastError.step === step;
-  // What waits for the same is said once: a new time alone would be a write of the status at every look.
-  const unchanged = repeated && row.lastError?.class === "waiting" && row.lastError.message === said.message;
-  const lastError = error.class === "waiting" && unchanged ? row.lastError : said;
-  if (error.class === "waiting") {
-    const asked = "retryAfterMs" in error && typeof error.retryAfterMs === "number" ? error.retryAfterMs : undefined;
-    const pause = asked ?? backoffMs(repeated ? WAITING_PACE : 1, undefined, random);
-    const at = new Date(now.getTime() + pause);
-    return { patch: { lastError, backoffUntil: at }, next: { kind: "retry", at: noLaterThanRelease(row, at, now) } };
-  }
-  const history = repeated
-    ? row.history
-    : remember(row, {
-        at: lastError.at,
-        generation: row.run?.generation,
-        state: row.state,
-        reason: lastError.code,
-        message: lastError.message,
-      });
-  if (error.class === "terminal" && context !== undefined) {
-    return {
-      patch: {
-        lastError,
-        history,
-        state: "failed",
-        blockedOn: fingerprint(context.desired, context.tenant),
-        backoffUntil: null,
-        failedSince: row.failedSince ?? now,
-      },
-      next: { kind: "rest" },
-    };
-  }
-  const retryCount = row.retryCount + 1;
-  const retryAfter = "retryAfterMs" in error && typeof error.retryAfterMs === "number" ? error.retryAfterMs : undefined;
-  const at = new Date(now.getTime() + backoffMs(retryCount, retryAfter, random));
-  const failed = retryCount >= FAILED_AFTER && row.deleting === undefined;
-  return {
-    patch: {
-      lastError,
-      history,
-      retryCount,
-      backoffUntil: at,
-      blockedOn: null,
-      ...(row.run === undefined ? {} : { run: again(row.run, error) }),
-      ...(failed ? { state: "failed", failedSince: row.failedSince ?? now } : {}),
-    },
-    next: { kind: "retry", at: noLaterThanRelease(row, at, now) },
-  };
-}
-
-/** However long the neighbour wants us to wait, the object is let go in time. */
-function noLaterThanRelease({ deleting }: SagaRow, at: Date, now: Date): Date {
-  if (deleting === undefined || deleting.released) return at;
-  const letGoAt = new Date(new Date(deleting.since).getTime() + RELEASE_AFTER_MS);
-  return letGoAt > now && letGoAt < at ? letGoAt : at;
-}
-
-/** The same step once more; an account that is gone is made by the step before. */
-function again(run: Run, error: SagaError): Run {
-  const step = error.code === REASON.AccountGone && run.step === "secret" ? "newapi" : run.step;
-  return { ...run, step, attempt: run.attempt + 1 };
+function withoutOthersKey({ toReset }: SagaRow): RowPatch {
+  if (toReset === undefined) return {};
+  const left = toReset.filter((account) => account !== "newapi");
+  return { toReset: left.length === 0 ? null : left };
 }
 
 export function afterBeginDown(objectUID: string, since: Date, purgeAt: Date | undefined): Advanced {
@@ -279,7 +216,7 @@ export function afterBeginDown(objectUID: string, since: Date, purgeAt: Date | u
       blockedOn: null,
       rotation: null,
     },
-    next: { kind: "goOn" },
+    next: { kind: "continue" },
   };
 }
 
@@ -296,7 +233,7 @@ export function afterDown(row: SagaRow, step: StepName, how: "lock" | "remove", 
       retryCount: 0,
       backoffUntil: null,
     },
-    next: { kind: "goOn" },
+    next: { kind: "continue" },
   };
 }
 
@@ -315,39 +252,44 @@ export function afterEnd(row: SagaRow, state: "deleted" | "retained", now: Date)
         reason: state === "retained" ? REASON.Retained : REASON.Deleting,
       }),
     },
-    // The object is still to be let go.
-    next: { kind: "goOn" },
+    // The finalizer is still to be released.
+    next: { kind: "continue" },
   };
 }
 
 export function afterRelease(row: SagaRow): Advanced {
   const ended = row.state === "deleted" || row.state === "retained" || row.state === "orphaned";
-  if (row.deleting === undefined) return { patch: {}, next: { kind: "rest" } };
-  if (ended) return { patch: { deleting: null, objectUID: null }, next: { kind: "rest" } };
-  return { patch: { deleting: { ...row.deleting, released: true } }, next: { kind: "goOn" } };
+  if (row.deleting === undefined) return { patch: {}, next: { kind: "idle" } };
+  if (ended) return { patch: { deleting: null, objectUID: null }, next: { kind: "idle" } };
+  return { patch: { deleting: { ...row.deleting, released: true } }, next: { kind: "continue" } };
 }
 
+/** Nothing was made for it anywhere, and no call that could have: its object came and went while nobody acted on it. */
+export function isUnmade(row: SagaRow): boolean {
+  const { run, handled, rotation, keycloakUserID, newapiUserID, secretUID, secretPlaces, reached, deleting } = row;
+  const known = [run, handled, rotation, keycloakUserID, newapiUserID, secretUID, deleting];
+  return known.every((each) => each === undefined) && secretPlaces.length === 0 && reached === "pending";
+}
+
+/**
+ * The object is gone without its deletion having been seen here. Of a row for which nothing was made there is nothing to
+ * keep. What a deletion in another cluster has undone stays known.
+ */
 export function afterOrphan(row: SagaRow, now: Date): Advanced {
+  if (isUnmade(row)) {
+    return {
+      patch: { voided: true, confirmed: false, objectUID: null, backoffUntil: null, blockedOn: null },
+      next: { kind: "idle" },
+    };
+  }
   return {
     patch: {
       state: "orphaned",
       run: null,
-      deleting: null,
       backoffUntil: null,
       history: remember(row, { at: now.toISOString(), state: "orphaned", reason: REASON.Orphaned }),
     },
-    next: { kind: "rest" },
-  };
-}
-
-export function describe(error: SagaError, step: LastError["step"], now: Date): LastError {
-  return {
-    step,
-    class: error.class,
-    code: error.code,
-    upstreamStatus: error.upstreamStatus,
-    message: error.message,
-    at: now.toISOString(),
+    next: { kind: "idle" },
   };
 }
 

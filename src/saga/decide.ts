@@ -1,19 +1,35 @@
 import { FINALIZER } from "../api/meta.ts";
 import { REASON, type Reason } from "../api/reasons.ts";
+import { sagaUUID, secretName } from "../api/names.ts";
 import type { LiveTenantUser } from "../api/tenantUser.ts";
 import type { Desired, Refusal } from "./desired.ts";
-import { type Deleting, type Run, type RunReason, type SagaRow, type StepName, STEPS } from "./row.ts";
+import {
+  type Deleting,
+  isSamePlace,
+  type Run,
+  type RunReason,
+  type SagaRow,
+  type SecretPlace,
+  type StepName,
+  STEPS,
+} from "./row.ts";
 
-/** How long a deletion may hold its object while a neighbour stays down; the rest is a debt. */
+/** How long a deletion may hold its object while an upstream stays down; the rest is a deferred cleanup. */
 export const RELEASE_AFTER_MS = 10 * 60_000;
 
 /** A claim may find the object gone before the watch has told of its deletion. So long it is given. */
 export const MISSING_FOR_MS = 5_000;
+/**
+ * Accounts that were to stay and may not are locked for so long: the tenant can bring the person back, and the platform can
+ * allow it, before anything is lost.
+ */
+export const WITHHELD_MS = 30 * 24 * 60 * 60_000;
+
 /** An absence noted longer ago was another one. */
 const SAME_ABSENCE_MS = 60_000;
 
 /** What is known of the object that holds the row, read just now. */
-export type Sight =
+export type Observation =
   | {
       readonly kind: "present";
       readonly object: LiveTenantUser;
@@ -26,6 +42,8 @@ export type Sight =
       readonly uid: string;
       readonly finalizers: readonly string[];
       readonly deletedAt: Date;
+      /** Its last word; undefined: it cannot be read. */
+      readonly deletionPolicy?: SagaRow["deletionPolicy"] | undefined;
     }
   /** 404, or another uid under its name. Absence is not deletion. */
   | { readonly kind: "absent" };
@@ -35,41 +53,51 @@ export interface TenantView {
   readonly ready: boolean;
   readonly message: string;
   readonly deletionGraceMs: number;
+  /** false: nobody's accounts may stay after a deletion. */
+  readonly allowsRetain?: boolean | undefined;
 }
 
-export interface View {
+export interface DecisionInput {
   readonly row: SagaRow;
-  readonly sight: Sight;
+  readonly observation: Observation;
   /** Undefined: no accepted Tenant has this id. */
   readonly tenant: TenantView | undefined;
   /** `unknown`: only asked for when a down step could be next; a CRD that goes takes every object with it. */
   readonly crd: "present" | "terminating" | "gone" | "unknown";
   /** This cluster's id; rows of another cluster are never undone from here. */
   readonly clusterID: string;
-  /** Somebody waits for this email in this tenant. */
-  readonly waiter: boolean;
-  /** Neighbours that nobody goes to at the moment. */
-  readonly closed: Partial<Record<TenantNeighbour, Closed>>;
+  /** The first of those who wait for this email in this tenant; looked for only when the row's object goes. */
+  readonly successor: Successor | undefined;
+  /** Upstreams that nobody calls at the moment. */
+  readonly closed: Partial<Record<TenantUpstream, Closed | undefined>>;
 }
 
-/** The neighbours that a tenant has an address and a credential for. */
-export type TenantNeighbour = "keycloak" | "newapi";
+/** An object that waits for the email of another one. */
+export interface Successor {
+  readonly uid: string;
+  readonly namespace: string;
+  readonly name: string;
+  readonly createdAt: Date;
+}
+
+/** The upstreams that a tenant has an address and a credential for. */
+export type TenantUpstream = "keycloak" | "newapi";
 
 /** `silent`: it does not answer. `refuses`: it does not let this tenant's credential in. */
 export interface Closed {
   readonly why: "silent" | "refuses";
-  /** When to look again, unless called before. */
+  /** When to poll again, unless notified before. */
   readonly until: Date;
 }
 
 export type Action =
   /** Nothing to do: the row rests until something touches it. */
-  | { readonly kind: "rest"; readonly why: "voided" | "ended" | "unconfirmed" | "blocked" }
+  | { readonly kind: "idle"; readonly why: "voided" | "ended" | "unconfirmed" | "blocked" }
   /** All is as wanted. `until`: when there is something to do all the same (the end of a key's overlap). */
-  | { readonly kind: "rest"; readonly why: "done"; readonly until?: Date | undefined }
+  | { readonly kind: "idle"; readonly why: "done"; readonly until?: Date | undefined }
   /** Nothing to do before this moment. */
   | { readonly kind: "sleep"; readonly until: Date }
-  /** Cannot go on now; says so, burns no retry. */
+  /** Cannot continue now; says so, burns no retry. */
   | { readonly kind: "wait"; readonly reason: Reason; readonly message: string; readonly until: Date | undefined }
   /** A person must act; says so. */
   | { readonly kind: "refuse"; readonly refusal: Refusal }
@@ -79,8 +107,10 @@ export type Action =
   | { readonly kind: "add-finalizer" }
   | { readonly kind: "up"; readonly step: StepName; readonly run: Run }
   | { readonly kind: "finish"; readonly run: Run }
-  /** The object is not there, and its deletion may be about to be seen: look again then. */
-  | { readonly kind: "miss"; readonly since: Date; readonly until: Date }
+  /** All is as wanted but for a mail that Keycloak refused: it is time to send it again. */
+  | { readonly kind: "invite" }
+  /** The object is not there, and its deletion may be about to be seen: poll again then. */
+  | { readonly kind: "await-deletion"; readonly since: Date; readonly until: Date }
   /** The row has lost its object without a deletion: nothing is undone. */
   | { readonly kind: "orphan"; readonly release: boolean }
   /** The object is being deleted: note it in the row, with what going down needs, before anything outside. */
@@ -89,15 +119,17 @@ export type Action =
       readonly objectUID: string;
       readonly since: Date;
       readonly purgeAt: Date | undefined;
+      /** In the place of one that the Tenant does not allow. */
+      readonly deletionPolicy?: "Delete";
     }
   /** The deleted holder gives the saga to the one who waits for the email. */
-  | { readonly kind: "hand-over" }
+  | { readonly kind: "hand-over"; readonly to: Successor }
   /** `lock`: disable and keep (grace); `remove`: undo for good. */
   | { readonly kind: "down"; readonly step: StepName; readonly how: "lock" | "remove" }
   | { readonly kind: "retain" }
   | { readonly kind: "deleted" }
-  /** Let the object go: everything is undone, or the rest is a debt or the purge after grace. */
-  | { readonly kind: "release"; readonly debt: boolean };
+  /** Release the finalizer: everything is undone, or the rest is a deferred cleanup or the purge after grace. */
+  | { readonly kind: "release"; readonly cleanupPending: boolean };
 
 /** The fingerprint of all that can lift a terminal error. */
 export function fingerprint(desired: Desired, tenant: TenantView | undefined): string {
@@ -106,48 +138,51 @@ export function fingerprint(desired: Desired, tenant: TenantView | undefined): s
   );
 }
 
-/** Names the one next action. Pure and total: everything it needs is in the view. */
-export function decide(view: View, now: Date): Action {
-  const { row, sight } = view;
-  if (row.voided) return { kind: "rest", why: "voided" };
-  if (!row.confirmed) return { kind: "rest", why: "unconfirmed" };
-  if (row.deleting !== undefined || sight.kind === "deleting") return decideDown(view, now);
-  if (row.state === "deleted" || row.state === "retained") return { kind: "rest", why: "ended" };
-  if (sight.kind === "absent")
-    return row.state === "orphaned" ? { kind: "rest", why: "ended" } : decideMissing(row, now);
-  return decideUp(view, sight, now);
+/** Names the one next action. Pure and total: everything it needs is in the input. */
+export function decide(input: DecisionInput, now: Date): Action {
+  const { row, observation } = input;
+  if (row.voided) return { kind: "idle", why: "voided" };
+  if (!row.confirmed) return { kind: "idle", why: "unconfirmed" };
+  if (row.deleting !== undefined || observation.kind === "deleting") return decideDown(input, now);
+  if (row.state === "deleted" || row.state === "retained") return { kind: "idle", why: "ended" };
+  if (observation.kind === "absent")
+    return row.state === "orphaned" ? { kind: "idle", why: "ended" } : decideAbsent(row, now);
+  return decideUp(input, observation, now);
 }
 
-function decideMissing(row: SagaRow, now: Date): Action {
+function decideAbsent(row: SagaRow, now: Date): Action {
   const noted = row.missingSince;
   const since = noted !== undefined && now.getTime() - noted.getTime() < SAME_ABSENCE_MS ? noted : now;
   const until = new Date(since.getTime() + MISSING_FOR_MS);
-  return until <= now ? { kind: "orphan", release: false } : { kind: "miss", since, until };
+  return until <= now ? { kind: "orphan", release: false } : { kind: "await-deletion", since, until };
 }
 
-function decideUp(view: View, sight: Extract<Sight, { kind: "present" }>, now: Date): Action {
-  const { row, tenant } = view;
-  const { desired, object } = sight;
+function decideUp(input: DecisionInput, observation: Extract<Observation, { kind: "present" }>, now: Date): Action {
+  const { row, tenant } = input;
+  const { desired, object } = observation;
   if (tenant === undefined) {
     return {
       kind: "wait",
       reason: REASON.NoTenant,
-      message: `No Tenant claims namespace ${JSON.stringify(object.metadata.namespace)}; the platform must add it to one.`,
+      message: `No Tenant claims namespace ${JSON.stringify(object.metadata.namespace)}. Ask the platform to add it to one.`,
       until: undefined,
     };
   }
-  if (row.blockedOn === fingerprint(desired, tenant)) return { kind: "rest", why: "blocked" };
+  if (row.blockedOn === fingerprint(desired, tenant)) return { kind: "idle", why: "blocked" };
   if (row.backoffUntil !== undefined && row.backoffUntil > now) return { kind: "sleep", until: row.backoffUntil };
   if (desired.suspend) return { kind: "suspend" };
-  const refused = sight.refusal ?? otherPin(row, desired);
+  const refused = observation.refusal ?? otherPin(row, desired) ?? tooManyPlaces(row, desired);
   if (refused !== undefined) return { kind: "refuse", refusal: refused };
   const run = nextRun(row, desired, tenant, now);
   const held = object.metadata.finalizers?.includes(FINALIZER) === true;
   if (run === undefined) {
     // Taken off by hand: the object could go unseen, and everything of its person would stay.
     if (!held) return { kind: "add-finalizer" };
-    const until = row.previousKeyUntil;
-    return { kind: "rest", why: "done", ...(until === undefined ? {} : { until }) };
+    const inviteAt = invitesAt(row, desired);
+    const mayInvite = tenant.ready && input.closed.keycloak === undefined;
+    if (mayInvite && inviteAt !== undefined && inviteAt <= now) return { kind: "invite" };
+    const until = soonest([row.previousKeyUntil, inviteTime(inviteAt, input, now)]);
+    return { kind: "idle", why: "done", ...(until === undefined ? {} : { until }) };
   }
   if (!tenant.ready) {
     return { kind: "wait", reason: REASON.TenantNotReady, message: tenant.message, until: undefined };
@@ -156,19 +191,46 @@ function decideUp(view: View, sight: Extract<Sight, { kind: "present" }>, now: D
   if (!held) return { kind: "add-finalizer" };
   if (run.step === "finish") return { kind: "finish", run: { ...run, step: "secret" } };
   // The Secret's step asks the gateway for the key, and tries it there.
-  const neighbour = run.step === "keycloak" ? "keycloak" : "newapi";
-  const closed = view.closed[neighbour];
-  if (closed !== undefined) return waitFor(neighbour, closed);
+  const upstream = run.step === "keycloak" ? "keycloak" : "newapi";
+  const closed = input.closed[upstream];
+  if (closed !== undefined) return waitFor(upstream, closed);
   return { kind: "up", step: run.step, run: { ...run, step: run.step } };
 }
 
-function waitFor(neighbour: TenantNeighbour, { why, until }: Closed): Action {
+/** The person is to be invited, may log in, and was not invited yet. */
+export function awaitsInvitation(
+  { keycloakUserID, invitedKeycloakUserID }: SagaRow,
+  { invitation, enabled }: Desired,
+): boolean {
+  return invitation === "Email" && enabled && invitedKeycloakUserID !== keycloakUserID;
+}
+
+/** When the mail that was refused is to be sent again; undefined: none is, or it is not to be. */
+export function invitesAt(row: SagaRow, desired: Desired): Date | undefined {
+  if (!awaitsInvitation(row, desired) || row.refusedInvitation === undefined) return undefined;
+  return new Date(row.refusedInvitation.nextAt);
+}
+
+/** While the Tenant is not ready nobody needs to poll: whoever waits is notified when it is. */
+function inviteTime(at: Date | undefined, { tenant, closed }: DecisionInput, now: Date): Date | undefined {
+  if (at === undefined || at > now) return at;
+  return tenant?.ready === true ? closed.keycloak?.until : undefined;
+}
+
+export function soonest(times: readonly (Date | undefined)[]): Date | undefined {
+  return times.reduce((first, time) => (first === undefined || (time !== undefined && time < first) ? time : first));
+}
+
+function waitFor(upstream: TenantUpstream, { why, until }: Closed): Action {
   const [reason, message] =
     why === "silent"
-      ? [REASON.NeighbourUnavailable, `${neighbour} does not answer; it is probed, and this goes on when it does.`]
+      ? [
+          REASON.UpstreamUnavailable,
+          `${upstream} does not answer. The reconciler probes it and continues when it answers.`,
+        ]
       : [
           REASON.TenantNotReady,
-          `${neighbour} refuses this tenant's credential; the Tenant is checked, and this goes on when its check is green.`,
+          `${upstream} refuses this tenant's credential. The reconciler checks the Tenant and continues when the check passes.`,
         ];
   return { kind: "wait", reason, message, until };
 }
@@ -178,14 +240,38 @@ function otherPin(row: SagaRow, desired: Desired): Refusal | undefined {
   if (desired.pin === undefined || desired.pin === row.uuid) return undefined;
   return {
     reason: REASON.UUIDNotYours,
-    message: `spec.userUUID ${desired.pin} is not this person's, which is ${row.uuid}; remove it, or set it to that.`,
+    message: `spec.userUUID ${desired.pin} is not this user's uuid. Remove it, or set it to ${row.uuid}.`,
+  };
+}
+
+/** Where the object wants the Secret to be. */
+export function wantedPlace({ uuid }: Pick<SagaRow, "uuid">, { secret }: Desired): SecretPlace {
+  return { namespace: secret.namespace, name: secret.name ?? secretName(sagaUUID(uuid)) };
+}
+
+/** Where the Secret may stand: as recorded, and where it was to move. */
+export function isNotedPlace(row: SagaRow, place: SecretPlace): boolean {
+  const { secretNamespace: namespace, secretName: name, secretPlaces } = row;
+  if (namespace === place.namespace && name === place.name) return true;
+  return secretPlaces.some((noted) => isSamePlace(noted, place));
+}
+
+/** Each place where the Secret was to move is watched, and looked at when the person goes. */
+const MOST_PLACES = 16;
+
+function tooManyPlaces(row: SagaRow, desired: Desired): Refusal | undefined {
+  const last = row.secretPlaces.at(-1);
+  if (row.secretPlaces.length < MOST_PLACES || isNotedPlace(row, wantedPlace(row, desired))) return undefined;
+  return {
+    reason: REASON.RequestRefused,
+    message: `spec.secret.name was changed ${MOST_PLACES} times and the Secret has reached none of these names; set it to ${last?.name} until it has.`,
   };
 }
 
 type NextRun = Omit<Run, "step"> & { readonly step: StepName | "finish" };
 
 /**
- * The run in hand, or the one that has become necessary, or none. A run is always about the newest generation, Tenant
+ * The run under way, or the one that has become necessary, or none. A run is always about the newest generation, Tenant
  * and request: a newer one starts it again from the first step, which finds its work done.
  */
 function nextRun(row: SagaRow, desired: Desired, tenant: TenantView, now: Date): NextRun | undefined {
@@ -200,7 +286,7 @@ function nextRun(row: SagaRow, desired: Desired, tenant: TenantView, now: Date):
     attempt: 0,
     done: false,
     seen: { tenantRevision: tenant.revision, requestedAt: desired.requestedAt },
-    // A run that is begun anew must not rotate what it has rotated.
+    // A run that is begun again must not rotate what it has rotated.
     rotated: run?.rotated,
   });
   if (run !== undefined) return begin(run.reason);
@@ -227,60 +313,76 @@ function isCurrent(run: Run, row: SagaRow, desired: Desired, tenant: TenantView)
   return row.rotation !== undefined || run.step !== "secret" || !wantsRotation(row, desired);
 }
 
-/** A higher `spec.key.generation`, or a new value of the rotate annotation; the first sight of a person rotates nothing. */
+/** A higher `spec.key.generation`, or a new value of the rotate annotation; the first time that a person is seen rotates nothing. */
 export function wantsRotation(row: SagaRow, desired: Desired): boolean {
-  if (row.rotation !== undefined) return true;
+  if (row.rotation !== undefined || hasOthersKey(row)) return true;
   if (row.handled === undefined) return false;
   if (desired.keyGeneration > row.keyGeneration) return true;
   return desired.rotateRequestedAt !== undefined && desired.rotateRequestedAt !== row.handled.rotateRequestedAt;
 }
 
-function decideDown(view: View, now: Date): Action {
-  const { row, sight, crd } = view;
-  const held = sight.kind === "deleting" && sight.finalizers.includes(FINALIZER);
+/** The account's key is another person's, who had the account before. */
+export function hasOthersKey({ toReset, newapiUserID }: SagaRow): boolean {
+  return toReset?.includes("newapi") === true && newapiUserID !== undefined;
+}
+
+function decideDown(input: DecisionInput, now: Date): Action {
+  const { row, observation, crd } = input;
+  const held = observation.kind === "deleting" && observation.finalizers.includes(FINALIZER);
+  const isElsewhere = row.clusterID !== undefined && row.clusterID !== input.clusterID;
   if (row.deleting === undefined) {
-    if (sight.kind !== "deleting") return { kind: "rest", why: "ended" };
-    // What a CRD takes with it, and what another cluster made, was not deleted by anybody: let go, undo nothing.
-    if (crd === "terminating" || crd === "gone") return { kind: "orphan", release: held };
-    if (row.clusterID !== undefined && row.clusterID !== view.clusterID) return { kind: "orphan", release: held };
+    if (observation.kind !== "deleting") return { kind: "idle", why: "ended" };
+    // What a CRD takes with it, and what another cluster made, was not deleted by anybody: release it, undo nothing.
+    if (crd === "terminating" || crd === "gone" || isElsewhere) return { kind: "orphan", release: held };
     if (row.state === "deleted" || row.state === "retained" || row.state === "orphaned") {
-      return held ? { kind: "release", debt: false } : { kind: "rest", why: "ended" };
+      return held ? { kind: "release", cleanupPending: false } : { kind: "idle", why: "ended" };
     }
-    const grace = view.tenant?.deletionGraceMs ?? 0;
+    const isWithheld =
+      (observation.deletionPolicy ?? row.deletionPolicy) === "Retain" && input.tenant?.allowsRetain === false;
+    const grace = Math.max(input.tenant?.deletionGraceMs ?? 0, isWithheld ? WITHHELD_MS : 0);
     return {
       kind: "begin-down",
-      objectUID: sight.uid,
+      objectUID: observation.uid,
       since: now,
-      purgeAt: grace > 0 ? new Date(sight.deletedAt.getTime() + grace) : undefined,
+      purgeAt: grace > 0 ? new Date(observation.deletedAt.getTime() + grace) : undefined,
+      ...(isWithheld ? { deletionPolicy: "Delete" } : {}),
     };
   }
-  if (row.clusterID !== undefined && row.clusterID !== view.clusterID) return { kind: "rest", why: "ended" };
+  if (row.state === "orphaned") return { kind: "idle", why: "ended" };
+  if (isElsewhere) {
+    // Its cluster was lost before the deletion came to its end, which only a person may order from here.
+    const hasEnded = row.state === "deleted" || row.state === "retained";
+    return hasEnded ? { kind: "idle", why: "ended" } : { kind: "orphan", release: held };
+  }
   const { deleting } = row;
-  if (view.waiter && row.deletionPolicy === "Delete") return { kind: "hand-over" };
+  if (input.successor !== undefined && row.deletionPolicy === "Delete") {
+    return { kind: "hand-over", to: input.successor };
+  }
   if (row.deletionPolicy === "Retain")
-    return row.state === "retained" ? { kind: "release", debt: false } : { kind: "retain" };
-  if (row.state === "deleted") return { kind: "release", debt: false };
+    return row.state === "retained" ? { kind: "release", cleanupPending: false } : { kind: "retain" };
+  if (row.state === "deleted") return { kind: "release", cleanupPending: false };
 
   const locking = deleting.purgeAt !== undefined && new Date(deleting.purgeAt) > now;
   const done = locking ? (deleting.locked ?? []) : deleting.undone;
   const next = STEPS.toReversed().find((step) => !done.includes(step) && !deleting.undone.includes(step));
-  const owedSince = now.getTime() - new Date(deleting.since).getTime();
+  const pendingSince = now.getTime() - new Date(deleting.since).getTime();
   if (next === undefined) {
-    if (!deleting.released) return locking ? { kind: "release", debt: false } : { kind: "deleted" };
+    if (!deleting.released) return locking ? { kind: "release", cleanupPending: false } : { kind: "deleted" };
     return locking ? { kind: "sleep", until: new Date(deleting.purgeAt as string) } : { kind: "deleted" };
   }
-  if (!deleting.released && owedSince >= RELEASE_AFTER_MS) return { kind: "release", debt: true };
+  if (!deleting.released && pendingSince >= RELEASE_AFTER_MS) return { kind: "release", cleanupPending: true };
   if (row.backoffUntil !== undefined && row.backoffUntil > now) {
-    return { kind: "sleep", until: noLaterThanRelease(deleting, row.backoffUntil) };
+    return { kind: "sleep", until: noLaterThanRelease(deleting, row.backoffUntil, now) };
   }
-  const closed = next === "secret" ? undefined : view.closed[next];
+  const closed = next === "secret" ? undefined : input.closed[next];
   if (next !== "secret" && closed !== undefined) {
-    return waitFor(next, { ...closed, until: noLaterThanRelease(deleting, closed.until) });
+    return waitFor(next, { ...closed, until: noLaterThanRelease(deleting, closed.until, now) });
   }
   return { kind: "down", step: next, how: locking ? "lock" : "remove" };
 }
 
-function noLaterThanRelease({ since, released }: Deleting, until: Date): Date {
-  const letGoAt = new Date(new Date(since).getTime() + RELEASE_AFTER_MS);
-  return released || until < letGoAt ? until : letGoAt;
+/** This moment, or that at which the object is released whatever is left: not the release that is behind us already. */
+export function noLaterThanRelease({ since, released }: Deleting, until: Date, now: Date): Date {
+  const releaseAt = new Date(new Date(since).getTime() + RELEASE_AFTER_MS);
+  return !released && releaseAt > now && releaseAt < until ? releaseAt : until;
 }

@@ -1,20 +1,18 @@
 import { ANNOTATION_REQUESTED_AT, ANNOTATION_ROTATE_REQUESTED_AT } from "../api/meta.ts";
-import { canonicalEmail, SECRET_PREFIX } from "../api/names.ts";
+import { canonicalEmail, groupPath, SECRET_PREFIX } from "../api/names.ts";
 import { REASON, type Reason } from "../api/reasons.ts";
 import type { TenantSpec } from "../api/tenant.ts";
-import { DEFAULT_SECRET_KEYS, type LiveTenantUser } from "../api/tenantUser.ts";
+import { DEFAULT_SECRET_KEYS, type LiveTenantUser, profileFields, type ProfileValues } from "../api/tenantUser.ts";
+import { mark } from "../lib/text.ts";
 
 /** What one object asks for, completed from its Tenant: everything a step needs to know of Git. */
-export interface Desired {
+export interface Desired extends ProfileValues {
   readonly generation: number;
   readonly email: string;
   /** `spec.userUUID`. */
   readonly pin: string | undefined;
   readonly enabled: boolean;
   readonly suspend: boolean;
-  readonly displayName: string | undefined;
-  readonly firstName: string | undefined;
-  readonly lastName: string | undefined;
   readonly invitation: "None" | "Email";
   readonly requiredActions: readonly string[] | undefined;
   readonly defaultGroups: readonly string[];
@@ -36,6 +34,7 @@ export interface Desired {
   readonly keyGeneration: number;
   readonly keyOverlap: string;
   readonly deletionPolicy: "Delete" | "Retain";
+  /** As `mark` makes them of the annotations: short and plain, or a hash. */
   readonly requestedAt: string | undefined;
   readonly rotateRequestedAt: string | undefined;
   readonly verifyKey: boolean;
@@ -55,9 +54,7 @@ export function desire(object: LiveTenantUser, tenant: TenantSpec): Desired {
     pin: spec.userUUID,
     enabled: spec.enabled,
     suspend: spec.suspend || tenant.suspend,
-    displayName: spec.displayName,
-    firstName: spec.firstName,
-    lastName: spec.lastName,
+    ...profileFields((field) => spec[field]),
     invitation: spec.invitation,
     requiredActions: spec.requiredActions,
     defaultGroups: tenant.keycloak.defaultGroups,
@@ -78,10 +75,31 @@ export function desire(object: LiveTenantUser, tenant: TenantSpec): Desired {
     keyGeneration: spec.key?.generation ?? 0,
     keyOverlap: spec.key?.overlap ?? "0s",
     deletionPolicy: spec.deletionPolicy,
-    requestedAt: metadata.annotations?.[ANNOTATION_REQUESTED_AT],
-    rotateRequestedAt: metadata.annotations?.[ANNOTATION_ROTATE_REQUESTED_AT],
+    requestedAt: marked(metadata.annotations?.[ANNOTATION_REQUESTED_AT]),
+    rotateRequestedAt: marked(metadata.annotations?.[ANNOTATION_ROTATE_REQUESTED_AT]),
     verifyKey: tenant.newapi.verifyKey,
   };
+}
+
+/** Both are only compared, so they are kept as what can be kept anywhere. */
+function marked(annotation: string | undefined): string | undefined {
+  return annotation === undefined ? undefined : mark(annotation);
+}
+
+/**
+ * Whether the tenant's word is enough for an address to count as verified: one of the domains that the platform gave it, or
+ * any, where nobody else's people are in the realm.
+ */
+export function vouches(email: string, { allow }: TenantSpec, realmIsExclusive: boolean): boolean {
+  return allow.emailDomains.length === 0 ? realmIsExclusive : hasDomain(email, allow.emailDomains);
+}
+
+function hasDomain(email: string, domains: readonly string[]): boolean {
+  return domains.some((allowed) => allowed.toLowerCase() === domainOf(email));
+}
+
+function domainOf(email: string): string {
+  return email.slice(email.lastIndexOf("@") + 1);
 }
 
 /**
@@ -95,9 +113,8 @@ export function refusal(desired: Desired, tenant: TenantSpec): Refusal | undefin
     message: `${what} ${JSON.stringify(name)} is not allowed for this tenant; remove it, or ask the platform to add it to ${list} of the Tenant.`,
   });
 
-  const domain = desired.email.slice(desired.email.lastIndexOf("@") + 1);
-  if (allow.emailDomains.length > 0 && !allow.emailDomains.some((allowed) => allowed.toLowerCase() === domain)) {
-    return notAllowed("Email domain", domain, "allow.emailDomains");
+  if (allow.emailDomains.length > 0 && !hasDomain(desired.email, allow.emailDomains)) {
+    return notAllowed("Email domain", domainOf(desired.email), "allow.emailDomains");
   }
   const groups = new Set([...allow.groups, ...tenant.keycloak.defaultGroups].map(groupPath));
   const group = desired.groups?.find((name) => !groups.has(groupPath(name)));
@@ -112,6 +129,13 @@ export function refusal(desired: Desired, tenant: TenantSpec): Refusal | undefin
   if (desired.quota !== undefined && !(desired.quota <= (tenant.limits?.maxQuota ?? -1))) {
     return notAllowed("Quota", String(desired.quota), "limits.maxQuota");
   }
+  if (desired.deletionPolicy === "Retain" && !allow.retain) {
+    return {
+      reason: REASON.NotAllowed,
+      message:
+        'Deletion policy "Retain" is not allowed for this tenant; use Delete, or ask the platform to set allow.retain of the Tenant. Deleted as it is, the accounts are locked for 30 days, and then undone.',
+    };
+  }
   const { name } = desired.secret;
   if (name !== undefined && ![SECRET_PREFIX, ...allow.secretPrefixes].some((prefix) => name.startsWith(prefix))) {
     return notAllowed("Secret name", name, "allow.secretPrefixes");
@@ -120,9 +144,4 @@ export function refusal(desired: Desired, tenant: TenantSpec): Refusal | undefin
   const foreign = metadata.find((key) => !allow.secretMetadata.includes(key));
   if (foreign !== undefined) return notAllowed("Secret label or annotation", foreign, "allow.secretMetadata");
   return undefined;
-}
-
-/** A group by its full path: a bare name means a top-level group. */
-export function groupPath(name: string): string {
-  return name.startsWith("/") ? name : `/${name}`;
 }

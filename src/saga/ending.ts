@@ -1,4 +1,4 @@
-/** What only a person may end: accounts that have no object any more, and undoing that is owed and will never be done. */
+/** What only a person may end: accounts that have no object any more, and cleanups that are pending and will never be done. */
 import { REASON } from "../api/reasons.ts";
 import type { Ownerless } from "../api/operator.ts";
 import { userEvent, type UserEvent } from "../api/userEvent.ts";
@@ -17,7 +17,7 @@ export type Ending =
       readonly kind: "ends";
       readonly patch: RowPatch;
       /** What is undone from here on (purge), or never (waive). */
-      readonly owed: readonly StepName[];
+      readonly pending: readonly StepName[];
       readonly events: readonly UserEvent[];
     };
 
@@ -28,8 +28,8 @@ export function ownerless(row: SagaRow, now: Date): Ownerless | undefined {
   return inGrace(row, now) && row.deleting?.released === true ? "grace" : undefined;
 }
 
-/** Undoing that the row still owes; empty where nothing was let go, or the grace is not over. */
-export function owed(row: SagaRow, now: Date): StepName[] {
+/** Cleanups that are still pending; empty where the finalizer was not released, or the grace is not over. */
+export function pending(row: SagaRow, now: Date): StepName[] {
   if (row.state !== "deleting" || row.deleting?.released !== true || inGrace(row, now)) return [];
   return toUndo(row);
 }
@@ -44,12 +44,12 @@ export function purging(
   if (ownerless(row, now) === undefined) return refused(whyNotPurged(row, now));
   if (row.clusterID !== undefined && row.clusterID !== place.clusterID && !place.otherCluster) {
     return refused(
-      "The row was written under another cluster, where the person may be living: look there first, then say --other-cluster.",
+      "The row was written under another cluster, where the person may still be in use: check there first, then pass --other-cluster.",
     );
   }
   return {
     kind: "ends",
-    owed: toUndo(row),
+    pending: toUndo(row),
     events: [],
     patch: {
       state: "deleting",
@@ -63,6 +63,7 @@ export function purging(
         undone: row.deleting?.undone ?? [],
         locked: row.deleting?.locked ?? [],
         released: true,
+        again: row.deleting?.again,
       },
       run: null,
       rotation: null,
@@ -81,9 +82,9 @@ export function purging(
   };
 }
 
-/** The debt is dropped: what is owed stays as it is at the neighbour, and nobody comes back to it. */
+/** The cleanup is dropped: what was pending stays as it is at the upstream, and nobody comes back to it. */
 export function waiving(row: SagaRow, order: Order, now: Date): Ending {
-  const dropped = owed(row, now);
+  const dropped = pending(row, now);
   if (dropped.length === 0) return refused(whyNotWaived(row, now));
   const { uuid, tenantID, email, keycloakUserID, newapiUserID, secretName } = row;
   const event = userEvent(
@@ -102,7 +103,7 @@ export function waiving(row: SagaRow, order: Order, now: Date): Ending {
   );
   return {
     kind: "ends",
-    owed: dropped,
+    pending: dropped,
     events: [event],
     patch: {
       state: "deleted",
@@ -119,7 +120,7 @@ export function waiving(row: SagaRow, order: Order, now: Date): Ending {
       history: remember(row, {
         at: now.toISOString(),
         state: "deleted",
-        reason: REASON.DebtOwed,
+        reason: REASON.CleanupPending,
         message: `Waived by ${order.by}, never undone: ${dropped.join(", ")}. ${order.reason}`,
       }),
     },
@@ -137,16 +138,18 @@ function toUndo({ deleting }: SagaRow): StepName[] {
 function whyNotPurged(row: SagaRow, now: Date): string {
   if (!row.confirmed || row.voided) return "Nothing was ever made for this row, so there is nothing to purge.";
   if (row.state === "deleted") return "Everything of this person is undone already.";
-  if (owed(row, now).length > 0) return "This is a debt: it is undone by itself when the neighbour answers.";
+  if (pending(row, now).length > 0)
+    return "This is a pending cleanup: it runs automatically when the upstream answers.";
   if (row.deleting !== undefined) return "The object is being deleted, and everything is undone with it.";
-  return "A TenantUser stands behind these accounts: remove it from Git, and they go.";
+  return "A TenantUser owns these accounts: remove it from Git, and they are removed.";
 }
 
 function whyNotWaived(row: SagaRow, now: Date): string {
-  if (row.state === "deleted") return "Nothing is owed any more.";
-  if (row.deleting === undefined) return "Nothing is owed: nobody has deleted this person.";
-  if (inGrace(row, now)) return "Nothing is owed before the grace is over; purge ends it now.";
-  return "The object is still held; it is let go after 10 minutes, and only then there is a debt.";
+  if (row.state === "deleted") return "No cleanup is pending any more.";
+  if (row.deleting === undefined) return "No cleanup is pending: nobody has deleted this person.";
+  if (row.state === "orphaned") return "Its deletion stopped when its cluster was lost; purge removes what is left.";
+  if (inGrace(row, now)) return "No cleanup is pending before the grace period is over; purge ends it now.";
+  return "The finalizer still holds the object. It is released after 10 minutes; only then a cleanup is pending.";
 }
 
 function refused(message: string): Ending {

@@ -4,6 +4,7 @@ import { CONDITION, REASON, type Reason } from "../api/reasons.ts";
 import type { TenantUserStatus } from "../api/tenantUser.ts";
 import type { Desired } from "./desired.ts";
 import { REACHED, REACHED_BY, type SagaRow, type StepName, STEPS } from "./row.ts";
+import { definedOnly } from "../lib/json.ts";
 
 /** How the claim ended: what the person should read. */
 export type Situation =
@@ -24,18 +25,14 @@ export interface Reported {
   readonly previous: TenantUserStatus | undefined;
 }
 
-interface Verdict {
-  readonly status: Condition["status"];
-  readonly reason: string;
-  readonly message: string;
-}
+export type ConditionState = Pick<Condition, "status" | "reason" | "message">;
 
 /** Projects the row to the object's status. Pure; the same input gives the same status but for transition times. */
 export function report(reported: Reported, now: Date): TenantUserStatus {
   const { row, generation, desired, situation, previous } = reported;
   const ready = readiness(reported);
   const conditions: Condition[] = [];
-  const put = (type: string, verdict: Verdict): void => {
+  const put = (type: string, verdict: ConditionState): void => {
     const before = previous?.conditions?.find((condition) => condition.type === type);
     conditions.push({
       type,
@@ -53,7 +50,9 @@ export function report(reported: Reported, now: Date): TenantUserStatus {
   if (situation.kind === "suspended") {
     put(CONDITION.Suspended, { status: "True", reason: REASON.Suspended, message: SUSPENDED });
   }
-  if (row !== undefined) for (const step of STEPS) put(STEP_CONDITION[step], stepVerdict(row, desired, step));
+  const invited = row === undefined || desired === undefined ? undefined : invitation(row, desired);
+  if (invited !== undefined) put(CONDITION.InvitationSent, invited);
+  if (row !== undefined) for (const step of STEPS) put(STEP_CONDITION[step], stepState(row, desired, step));
 
   // Its place is known before the Secret is.
   const secret = row?.secretUID === undefined ? undefined : row.secretName;
@@ -95,7 +94,12 @@ export function sameStatus(a: TenantUserStatus | undefined, b: TenantUserStatus)
   return a !== undefined && isDeepStrictEqual(structuredClone(a), structuredClone(b));
 }
 
-const SUSPENDED = "Suspended: nothing outside is written for this person until suspend is false; deletion still runs.";
+const SUSPENDED =
+  "The user is suspended: the reconciler writes nothing outside the cluster until suspend is false. A deletion still runs.";
+
+const LOCKED_OUT =
+  "Keycloak locked the user out after too many failed logins, and the reconciler leaves that to people. Enable the user in " +
+  "Keycloak; or set spec.enabled to false, wait until Ready says Disabled, and set it to true.";
 
 const STEP_CONDITION = {
   keycloak: CONDITION.KeycloakReady,
@@ -103,7 +107,7 @@ const STEP_CONDITION = {
   secret: CONDITION.SecretReady,
 } as const satisfies Record<StepName, string>;
 
-function readiness({ row, desired, situation, previous, generation }: Reported): Verdict {
+function readiness({ row, desired, situation, previous, generation }: Reported): ConditionState {
   const before = previous?.conditions?.find((condition) => condition.type === CONDITION.Ready);
   switch (situation.kind) {
     case "ready": {
@@ -111,21 +115,26 @@ function readiness({ row, desired, situation, previous, generation }: Reported):
         return {
           status: "True",
           reason: REASON.Disabled,
-          message: "The person is locked out as the spec asks; the Secret is kept.",
+          message: "The user is disabled, as the spec asks. The Secret is kept.",
         };
       }
       if (row?.handled?.key === "exhausted") {
         return {
           status: "False",
           reason: REASON.QuotaExhausted,
-          message: "The quota at the gateway is used up; ask for more. The key itself is good.",
+          message: "The quota at the gateway is used up; ask for more. The key itself is valid.",
         };
+      }
+      // A person who mistypes a password, or whoever does it for them, must not stop a tenant's Kustomization: all that Git
+      // asks for is done, so this is Ready with a reason, and KeycloakReady is not.
+      if (row?.handled?.lockedOut === true) {
+        return { status: "True", reason: REASON.LockedByKeycloak, message: LOCKED_OUT };
       }
       if (row?.handled?.key !== "works") {
         return {
           status: "True",
           reason: REASON.KeyNotVerified,
-          message: "Everything is in place; the Tenant does not want the key tried at the gateway.",
+          message: "Everything is in place. The Tenant does not ask for a test of the key at the gateway.",
         };
       }
       return {
@@ -143,14 +152,18 @@ function readiness({ row, desired, situation, previous, generation }: Reported):
       return failed
         ? {
             status: "False",
-            reason: REASON.NeighbourUnavailable,
-            message: `${error?.message ?? "A neighbour does not answer."} It is tried again by itself.`,
+            reason: REASON.UpstreamUnavailable,
+            message: `${error?.message ?? "An upstream does not answer."} The reconciler retries automatically.`,
           }
-        : { status: "False", reason: REASON.Progressing, message: error?.message ?? "Under way." };
+        : {
+            status: "False",
+            reason: REASON.Progressing,
+            message: error?.message ?? "The reconciler is provisioning the user.",
+          };
     }
     case "waiting":
-      // A neighbour that does not answer shows on the Tenant; it makes nobody unready who was.
-      if (situation.reason === REASON.NeighbourUnavailable && before?.status === "True") {
+      // An upstream that does not answer shows on the Tenant; it makes nobody unready who was.
+      if (situation.reason === REASON.UpstreamUnavailable && before?.status === "True") {
         return { status: "True", reason: before.reason, message: before.message };
       }
       // The key that is to be replaced, or was, works all the while.
@@ -178,7 +191,7 @@ function keepsItsKey(row: SagaRow | undefined): boolean {
   return row?.rotation !== undefined || row?.run?.reason === "retire";
 }
 
-function progressing({ row, situation }: Reported): Verdict | undefined {
+function progressing({ row, situation }: Reported): ConditionState | undefined {
   switch (situation.kind) {
     case "retrying":
       return {
@@ -186,8 +199,8 @@ function progressing({ row, situation }: Reported): Verdict | undefined {
         reason: (row?.retryCount ?? 0) > 0 ? REASON.ProgressingWithRetry : REASON.Progressing,
         message:
           row?.lastError === undefined
-            ? "Under way."
-            : `${row.lastError.step}: attempt ${row.retryCount} failed, next at ${situation.nextAt.toISOString()}.`,
+            ? "The reconciler is provisioning the user."
+            : `Attempt ${row.retryCount} at step ${row.lastError.step} failed. The next one is at ${situation.nextAt.toISOString()}.`,
       };
     case "waiting":
       return { status: "True", reason: situation.reason, message: situation.message };
@@ -202,7 +215,7 @@ function progressing({ row, situation }: Reported): Verdict | undefined {
   }
 }
 
-function stalling({ row, situation }: Reported): Verdict | undefined {
+function stalling({ row, situation }: Reported): ConditionState | undefined {
   if (situation.kind === "stalled") return { status: "True", reason: situation.reason, message: situation.message };
   if (situation.kind === "suspended" && row?.reached !== "done") {
     return { status: "True", reason: REASON.Suspended, message: SUSPENDED };
@@ -210,17 +223,42 @@ function stalling({ row, situation }: Reported): Verdict | undefined {
   return undefined;
 }
 
-function stepVerdict(row: SagaRow, desired: Desired | undefined, step: StepName): Verdict {
+/** Of one who is to be invited: whether that was done, and if not, why. */
+function invitation(row: SagaRow, desired: Desired): ConditionState | undefined {
+  if (desired.invitation !== "Email" || row.keycloakUserID === undefined) return undefined;
+  if (row.invitedKeycloakUserID === row.keycloakUserID) {
+    return { status: "True", reason: REASON.InvitationSent, message: "Keycloak accepted the invitation." };
+  }
+  if (!desired.enabled) {
+    return {
+      status: "False",
+      reason: REASON.Disabled,
+      message: "Keycloak mails the invitation when the user is enabled.",
+    };
+  }
+  const refused = row.refusedInvitation;
+  if (refused?.keycloakUserID !== row.keycloakUserID) return undefined;
+  return {
+    status: "False",
+    reason: REASON.InvitationRefused,
+    message: `${refused.message} The invitation was not sent. The reconciler retries at ${refused.nextAt}, and whenever the manifest or the Tenant changes.`,
+  };
+}
+
+function stepState(row: SagaRow, desired: Desired | undefined, step: StepName): ConditionState {
   const error = row.lastError;
   if (error !== undefined && error.step === step && (row.retryCount > 0 || row.blockedOn !== undefined)) {
     return { status: "False", reason: error.code, message: error.message };
   }
   if (row.deleting !== undefined) {
     const gone = row.deleting.undone.includes(step) || (row.deleting.locked?.includes(step) ?? false);
-    return { status: "False", reason: REASON.Deleting, message: gone ? "Undone." : "Still to be undone." };
+    return { status: "False", reason: REASON.Deleting, message: gone ? "Removed or disabled." : "Not removed yet." };
   }
   if (REACHED.indexOf(row.reached) < REACHED.indexOf(REACHED_BY[step])) {
     return { status: "Unknown", reason: REASON.Progressing, message: "Not reached yet." };
+  }
+  if (step === "keycloak" && (row.run?.lockedOut ?? row.handled?.lockedOut) === true && desired?.enabled !== false) {
+    return { status: "False", reason: REASON.LockedByKeycloak, message: LOCKED_OUT };
   }
   const notes = (row.run?.notes ?? row.handled?.notes ?? []).filter((note) => note.startsWith(`${step}: `));
   if (notes.length > 0) {
@@ -231,7 +269,7 @@ function stepVerdict(row: SagaRow, desired: Desired | undefined, step: StepName)
     };
   }
   if (desired?.enabled === false && step !== "secret") {
-    return { status: "True", reason: REASON.Disabled, message: "In place, disabled." };
+    return { status: "True", reason: REASON.Disabled, message: "In place and disabled." };
   }
   return { status: "True", reason: REASON.Ready, message: "In place." };
 }
@@ -244,11 +282,6 @@ function shownError(error: NonNullable<SagaRow["lastError"]>): TenantUserStatus[
     step: STEPS.find((name) => name === step),
     class: kind === "waiting" ? undefined : kind,
   });
-}
-
-/** Absent and undefined are the same to the API server; only the first compares equal. */
-function definedOnly<T extends object>(value: T): T {
-  return Object.fromEntries(Object.entries(value).filter(([, field]) => field !== undefined)) as T;
 }
 
 function unreachable(value: never, context: unknown): never {

@@ -20,18 +20,18 @@ export interface CredentialVersions {
   readonly newapi: string;
 }
 
-/** Changes whenever a saga should look again; the same on every replica. */
+/** Changes whenever a saga should be polled again; the same on every replica. */
 export function revision(accepted: TenantSpec, credentials: CredentialVersions): string {
   return digest({ accepted, credentials });
 }
 
-/** Changes whenever the neighbours must be asked anew before users are made under the spec. */
+/** Changes whenever the upstreams must be checked again before users are made under the spec. */
 export function checkKey(accepted: TenantSpec, credentials: CredentialVersions): string {
   const { keycloak, newapi, allow, namespaces } = accepted;
   return digest({
     keycloak,
     newapi: { dialect: newapi.dialect, url: newapi.url, secret: newapi.credentialsSecretName },
-    allow: { groups: allow.groups, realmRoles: allow.realmRoles },
+    allow: { groups: allow.groups, realmRoles: allow.realmRoles, emailDomains: allow.emailDomains },
     namespaces,
     credentials,
   });

@@ -34,22 +34,24 @@ export interface Run {
   /** What the secret step saw; for the report. */
   readonly key?: Handled["key"] | undefined;
   readonly notes?: readonly string[] | undefined;
+  /** Keycloak has locked the person out, whom the spec wants enabled. */
+  readonly lockedOut?: boolean | undefined;
   /** The run rotated the key. */
   readonly rotated?: boolean | undefined;
   /** What the run rotated is still alive at the gateway. */
   readonly leavesPrevious?: boolean | undefined;
-  /** What it was begun under; absent in a run that only mends what a finished one had seen. */
-  readonly seen?: Seen | undefined;
+  /** What it was begun under; absent in a run that only fixes what a finished one had seen. */
+  readonly seen?: RunBasis | undefined;
 }
 
 /** What the object's generation does not tell, and a run carries out all the same. */
-export interface Seen {
+export interface RunBasis {
   readonly tenantRevision: string;
   readonly requestedAt?: string | undefined;
 }
 
 /** What the last finished run has seen: anything newer is work. */
-export interface Handled extends Seen {
+export interface Handled extends RunBasis {
   readonly generation: number;
   readonly rotateRequestedAt?: string | undefined;
   /** What the gateway said of the key after it was written. `unverified`: the Tenant does not want it asked. */
@@ -59,6 +61,8 @@ export interface Handled extends Seen {
   readonly email?: string | undefined;
   /** What the gateway or realm cannot follow, as sentences; empty at most times. */
   readonly notes: readonly string[];
+  /** Keycloak has locked the person out, whom the spec wants enabled. */
+  readonly lockedOut?: boolean | undefined;
 }
 
 export interface LastError {
@@ -72,8 +76,8 @@ export interface LastError {
   readonly at: string;
 }
 
-/** One outcome, as `status.history` shows it. */
-export interface Outcome {
+/** One entry, as `status.history` shows it. */
+export interface HistoryEntry {
   /** RFC 3339. */
   readonly at: string;
   readonly generation?: number | undefined;
@@ -106,13 +110,52 @@ export interface Rotation {
   readonly at?: string | undefined;
 }
 
+/** Accounts that somebody else had before this person: whatever still opens them is taken away before they are used. */
+export type ResetAccount = Exclude<StepName, "secret">;
+
+/** An invitation that Keycloak refused: it is sent again, and holds nothing up meanwhile. */
+export interface RefusedInvitation {
+  readonly keycloakUserID: string;
+  /** How many times it was refused since something of it was corrected. */
+  readonly attempts: number;
+  /** One sentence. */
+  readonly message: string;
+  /** RFC 3339: when it is sent again. */
+  readonly nextAt: string;
+}
+
 export interface SecretPlace {
   readonly namespace: string;
   readonly name: string;
 }
 
+/** A place beside the recorded one, where a Secret of this person may stand. */
+export interface NotedPlace extends SecretPlace {
+  /** The uid of the one that was found to be ours there. */
+  readonly uid?: string | undefined;
+}
+
+export function isSamePlace(a: SecretPlace, b: SecretPlace): boolean {
+  return a.namespace === b.namespace && a.name === b.name;
+}
+
+/** Whether this uid is one that we know to be this person's Secret. */
+export function isKnownSecret(
+  { secretUID, secretPlaces }: Pick<SagaRow, "secretUID" | "secretPlaces">,
+  uid: string | undefined,
+): boolean {
+  return uid !== undefined && (uid === secretUID || secretPlaces.some((place) => place.uid === uid));
+}
+
+/** From this step on everything is ensured again when the run ends, which may have passed what was changed by already. */
+export interface Recheck {
+  readonly step: StepName;
+  /** resourceVersion of the Secret that was seen; without one it went, or it is not about the Secret. */
+  readonly version?: string | undefined;
+}
+
 export interface Deleting {
-  /** RFC 3339: when deletion was seen. Debts are counted from here. */
+  /** RFC 3339: when deletion was seen. Pending cleanups are counted from here. */
   readonly since: string;
   /** uid of the deleted object: in the id of `sme.user.deleted`. */
   readonly objectUID: string;
@@ -120,7 +163,7 @@ export interface Deleting {
   readonly undone: readonly StepName[];
   /** Steps locked for the time of grace: Secret removed, accounts disabled. */
   readonly locked?: readonly StepName[] | undefined;
-  /** The object was let go. What is still to do after that is a debt, or the purge at the end of grace. */
+  /** The finalizer was released. What is still to do after that is a deferred cleanup, or the purge at the end of grace. */
   readonly released: boolean;
   /** RFC 3339: end of the Tenant's deletionGrace. Absent: no grace. */
   readonly purgeAt?: string | undefined;
@@ -146,7 +189,10 @@ export interface SagaRow {
   readonly objectUID: string | undefined;
   readonly namespace: string | undefined;
   readonly name: string | undefined;
+  readonly objectCreatedAt: Date | undefined;
+  /** The object was seen in the cluster. */
   readonly confirmed: boolean;
+  /** Nothing was ever begun under it: it holds nothing, and is nobody's. */
   readonly voided: boolean;
 
   readonly run: Run | undefined;
@@ -158,6 +204,8 @@ export interface SagaRow {
   readonly failedSince: Date | undefined;
   /** When the object was first found to be gone, without its deletion having been seen. */
   readonly missingSince: Date | undefined;
+  /** What was changed outside while a run was under way. */
+  readonly recheck: Recheck | undefined;
   readonly touches: number;
   readonly version: number;
 
@@ -169,7 +217,7 @@ export interface SagaRow {
   /** resourceVersion of the Secret as last written or found good. */
   readonly secretVersion: string | undefined;
   /** Other places where a Secret of this person may stand: where it was, or was about to be made. */
-  readonly secretPlaces: readonly SecretPlace[];
+  readonly secretPlaces: readonly NotedPlace[];
   readonly managed: Managed;
   readonly enabled: boolean;
 
@@ -181,56 +229,23 @@ export interface SagaRow {
   /** Version of the master key that the gateway account's password was derived from. */
   readonly masterKey: number | undefined;
   readonly invitedKeycloakUserID: string | undefined;
+  readonly refusedInvitation: RefusedInvitation | undefined;
+
+  /** Another person had these accounts: credentials and sessions, and the key, are to be replaced. */
+  readonly toReset: readonly ResetAccount[] | undefined;
 
   readonly deleting: Deleting | undefined;
-  readonly history: readonly Outcome[];
+  readonly history: readonly HistoryEntry[];
 }
 
-/** The fields of a row that a recorded action may change; absent = unchanged, null = emptied. */
+/** What only the store writes: when the row was made, and the counts that fence it. */
+type Fixed = "createdAt" | "touches" | "version";
+
+/** What is changed of a row; absent = unchanged, null = emptied. */
 export type RowPatch = {
-  readonly [
-    Field in
-      | "email"
-      | "state"
-      | "reached"
-      | "retryCount"
-      | "clusterID"
-      | "deletionPolicy"
-      | "adopted"
-      | "managed"
-      | "enabled"
-      | "keyGeneration"
-      | "secretPlaces"
-      | "history"
-  ]?: NonNullable<SagaRow[Field]>;
-} & {
-  readonly [
-    Field in
-      | "keycloakUserID"
-      | "newapiUserID"
-      | "newapiUsername"
-      | "lastError"
-      | "run"
-      | "handled"
-      | "blockedOn"
-      | "dueAt"
-      | "backoffUntil"
-      | "failedSince"
-      | "missingSince"
-      | "secretNamespace"
-      | "secretName"
-      | "secretUID"
-      | "secretVersion"
-      | "keyRotatedAt"
-      | "rotation"
-      | "previousKeyUntil"
-      | "masterKey"
-      | "invitedKeycloakUserID"
-      | "deleting"
-      | "objectUID"
-      | "namespace"
-      | "name"
-  ]?: NonNullable<SagaRow[Field]> | null;
+  readonly [Field in Exclude<keyof SagaRow, Fixed>]?: undefined extends SagaRow[Field]
+    ? NonNullable<SagaRow[Field]> | null
+    : SagaRow[Field];
 };
 
 /** The row as it is after a patch. */

@@ -2,7 +2,9 @@ import type { Condition } from "../api/meta.ts";
 import { CONDITION, REASON, type ConditionType } from "../api/reasons.ts";
 import type { TenantSpec, TenantStatus } from "../api/tenant.ts";
 import type { Acceptance } from "./accept.ts";
+import type { ConditionState } from "./report.ts";
 import { sameJSON } from "./revision.ts";
+import { definedOnly } from "../lib/json.ts";
 
 export const CHECKED = ["keycloak", "newapi", "kubernetes"] as const;
 export type Checked = (typeof CHECKED)[number];
@@ -11,9 +13,9 @@ export type Checked = (typeof CHECKED)[number];
 export interface Finding {
   /** A reason of src/api/reasons.ts. */
   readonly reason: string;
-  /** One sentence: what is missing and how to mend it. */
+  /** One sentence: what is missing and how to fix it. */
   readonly message: string;
-  /** `blocks`: no users are made until it is mended. `shows`: the Tenant is not Ready, users are made. `advises`: a warning. */
+  /** `blocks`: no users are made until it is fixed. `shows`: the Tenant is not Ready, users are made. `advises`: a warning. */
   readonly effect: "blocks" | "shows" | "advises";
 }
 
@@ -23,6 +25,8 @@ export type CheckResult =
       readonly findings: readonly Finding[];
       /** Reasons of advice that could not be judged this time: what was said before stands. */
       readonly unknown?: readonly string[] | undefined;
+      /** Another Tenant was first in the realm. */
+      readonly isShared?: boolean | undefined;
     }
   /** It could not be asked: nothing is known to be wrong with the tenant. */
   | { readonly kind: "unreachable"; readonly message: string };
@@ -46,9 +50,8 @@ export interface TenantReported {
   readonly previous: TenantStatus | undefined;
 }
 
-type Verdict = Pick<Condition, "status" | "reason" | "message">;
 /** Who has to act while Ready is not True: a person, or nobody. */
-type Readiness = Verdict & { readonly turn: "nobody" | "person" };
+type Readiness = ConditionState & { readonly turn: "nobody" | "person" };
 
 const STEP_CONDITION = {
   keycloak: CONDITION.KeycloakReady,
@@ -61,15 +64,15 @@ export function blocking(checks: Checks | undefined): Finding[] {
   return findings(checks).filter((finding) => finding.effect === "blocks");
 }
 
-/** Whether one neighbour was found as users need it; undefined: it could not be asked. */
+/** Whether one upstream was found as users need it; undefined: it could not be asked. */
 export function wellness(result: CheckResult): boolean | undefined {
   if (result.kind !== "checked") return undefined;
   return result.findings.every((finding) => finding.effect !== "blocks");
 }
 
-/** Whether every neighbour was asked. */
+/** Whether every upstream was asked. */
 export function conclusive(checks: Checks): boolean {
-  return CHECKED.every((neighbour) => checks[neighbour].kind === "checked");
+  return CHECKED.every((upstream) => checks[upstream].kind === "checked");
 }
 
 /** Projects what is known of a Tenant to its status. Pure; equal on every replica but for transition times. */
@@ -77,12 +80,12 @@ export function tenantReport(reported: TenantReported, now: Date): TenantStatus 
   const { acceptance, generation, previous, users } = reported;
   const { accepted } = acceptance;
   const conditions: Condition[] = [];
-  const put = (type: ConditionType, verdict: Verdict | undefined): void => {
+  const put = (type: ConditionType, verdict: ConditionState | undefined): void => {
     if (verdict === undefined) return;
     const { status, reason, message } = verdict;
     const before = conditionOf(previous, type);
-    // What a neighbour's silence looks like differs from replica to replica: the first telling stands.
-    const silent = reason === REASON.NeighbourUnavailable && before?.reason === reason && before.status === status;
+    // What an upstream's silence looks like differs from replica to replica: the first telling stands.
+    const silent = reason === REASON.UpstreamUnavailable && before?.reason === reason && before.status === status;
     conditions.push({
       type,
       status,
@@ -98,7 +101,7 @@ export function tenantReport(reported: TenantReported, now: Date): TenantStatus 
   put(CONDITION.Ready, ready);
   if (ready.status !== "True") {
     const type = ready.turn === "person" ? CONDITION.Stalled : CONDITION.Reconciling;
-    const reason = ready.reason === REASON.NeighbourUnavailable ? REASON.ProgressingWithRetry : ready.reason;
+    const reason = ready.reason === REASON.UpstreamUnavailable ? REASON.ProgressingWithRetry : ready.reason;
     put(type, { status: "True", reason, message: conditions[0]?.message ?? ready.message });
   }
   if (accepted?.suspend === true) {
@@ -109,9 +112,11 @@ export function tenantReport(reported: TenantReported, now: Date): TenantStatus 
     });
   }
   if (accepted !== undefined) {
-    for (const neighbour of CHECKED) put(STEP_CONDITION[neighbour], neighbourVerdict(reported, accepted, neighbour));
+    for (const upstream of CHECKED) put(STEP_CONDITION[upstream], upstreamState(reported, accepted, upstream));
     put(CONDITION.EmailDomainsUnrestricted, domainAdvice(accepted));
     put(CONDITION.NoLoginPath, adviceOf(reported, "keycloak", CONDITION.NoLoginPath));
+    put(CONDITION.ProfileIncomplete, adviceOf(reported, "keycloak", CONDITION.ProfileIncomplete));
+    put(CONDITION.DuplicateEmailsAllowed, adviceOf(reported, "keycloak", CONDITION.DuplicateEmailsAllowed));
     put(CONDITION.GatewayLimited, adviceOf(reported, "newapi", CONDITION.GatewayLimited));
   }
   return definedOnly({
@@ -154,8 +159,8 @@ function conditionOf(status: TenantStatus | undefined, type: string): Condition 
 
 function findings(checks: Checks | undefined): Finding[] {
   if (checks === undefined) return [];
-  return CHECKED.flatMap((neighbour) => {
-    const result = checks[neighbour];
+  return CHECKED.flatMap((upstream) => {
+    const result = checks[upstream];
     return result.kind === "checked" ? result.findings : [];
   });
 }
@@ -171,8 +176,8 @@ function readiness(reported: TenantReported): Readiness {
     return {
       status: "False",
       turn: "nobody",
-      reason: REASON.NeighbourUnavailable,
-      message: "Postgres does not answer, so a new Tenant cannot be taken in; it is tried again by itself.",
+      reason: REASON.UpstreamUnavailable,
+      message: "Postgres does not answer, so a new Tenant cannot be accepted. The reconciler retries automatically.",
     };
   }
   const wrong = findings(checks).filter((finding) => finding.effect !== "advises");
@@ -181,11 +186,16 @@ function readiness(reported: TenantReported): Readiness {
     return { status: "False", turn: "person", reason: first.reason, message: all(wrong) };
   }
   if (checks === undefined) {
-    return { status: "False", turn: "nobody", reason: REASON.Progressing, message: "The neighbours are being asked." };
+    return {
+      status: "False",
+      turn: "nobody",
+      reason: REASON.Progressing,
+      message: "The reconciler is checking the upstreams.",
+    };
   }
-  const silent = CHECKED.map((neighbour) => checks[neighbour]).filter((result) => result.kind === "unreachable");
+  const silent = CHECKED.map((upstream) => checks[upstream]).filter((result) => result.kind === "unreachable");
   if (silent.length > 0) {
-    return { status: "False", turn: "nobody", reason: REASON.NeighbourUnavailable, message: all(silent) };
+    return { status: "False", turn: "nobody", reason: REASON.UpstreamUnavailable, message: all(silent) };
   }
   return { status: "True", turn: "nobody", reason: REASON.Ready, message: "Users can be made." };
 }
@@ -210,35 +220,25 @@ function leaving(users: UserCounts | undefined): Readiness {
   };
 }
 
-function neighbourVerdict({ checks, previous }: TenantReported, accepted: TenantSpec, neighbour: Checked): Verdict {
-  const result = checks?.[neighbour];
+function upstreamState({ checks, previous }: TenantReported, accepted: TenantSpec, upstream: Checked): ConditionState {
+  const result = checks?.[upstream];
   if (result === undefined) {
-    const before = conditionOf(previous, STEP_CONDITION[neighbour]);
+    const before = conditionOf(previous, STEP_CONDITION[upstream]);
     return before ?? { status: "Unknown", reason: REASON.Progressing, message: "Not asked yet." };
   }
   if (result.kind === "unreachable") {
-    return { status: "False", reason: REASON.NeighbourUnavailable, message: result.message };
+    return { status: "False", reason: REASON.UpstreamUnavailable, message: result.message };
   }
   const wrong = result.findings.filter((finding) => finding.effect !== "advises");
   const first = wrong.find((finding) => finding.effect === "blocks") ?? wrong[0];
   if (first !== undefined) return { status: "False", reason: first.reason, message: all(wrong) };
-  if (neighbour === "newapi" && cannotDelete(accepted)) {
-    return {
-      status: "True",
-      reason: REASON.NotSupportedByGateway,
-      message:
-        "Dialect admin-v1 cannot delete accounts; those of deleted people are disabled, whatever newapi.deletion says.",
-    };
-  }
-  return { status: "True", reason: REASON.Ready, message: allWell(accepted, neighbour) };
+  const unsupported = result.findings.find(({ reason }) => reason === REASON.NotSupportedByGateway);
+  if (unsupported !== undefined) return { status: "True", reason: unsupported.reason, message: unsupported.message };
+  return { status: "True", reason: REASON.Ready, message: allWell(accepted, upstream) };
 }
 
-function cannotDelete({ newapi }: TenantSpec): boolean {
-  return newapi.deletion === "Delete" && newapi.dialect === "admin-v1";
-}
-
-function allWell(accepted: TenantSpec, neighbour: Checked): string {
-  switch (neighbour) {
+function allWell(accepted: TenantSpec, upstream: Checked): string {
+  switch (upstream) {
     case "keycloak":
       return `Realm ${JSON.stringify(accepted.keycloak.realm)} has the rights, groups, roles and profile that are needed.`;
     case "newapi":
@@ -246,11 +246,11 @@ function allWell(accepted: TenantSpec, neighbour: Checked): string {
     case "kubernetes":
       return "Every namespace is there, with the rights that are needed.";
     default:
-      return neighbour satisfies never;
+      return upstream satisfies never;
   }
 }
 
-function domainAdvice(accepted: TenantSpec): Verdict | undefined {
+function domainAdvice(accepted: TenantSpec): ConditionState | undefined {
   if (accepted.allow.emailDomains.length > 0) return undefined;
   return {
     status: "True",
@@ -259,16 +259,20 @@ function domainAdvice(accepted: TenantSpec): Verdict | undefined {
   };
 }
 
-/** What a neighbour's check advises, under the condition of that name. */
+/** What an upstream's check advises, under the condition of that name. */
 function adviceOf(
   { checks, previous }: TenantReported,
-  neighbour: Checked,
-  type: typeof CONDITION.NoLoginPath | typeof CONDITION.GatewayLimited,
-): Verdict | undefined {
-  const result = checks?.[neighbour];
-  // Not asked is not the same as mended: the advice stands until the neighbour says otherwise.
+  upstream: Checked,
+  type:
+    | typeof CONDITION.NoLoginPath
+    | typeof CONDITION.DuplicateEmailsAllowed
+    | typeof CONDITION.ProfileIncomplete
+    | typeof CONDITION.GatewayLimited,
+): ConditionState | undefined {
+  const result = checks?.[upstream];
+  // Not asked is not the same as fixed: the advice stands until the upstream says otherwise.
   if (result?.kind !== "checked" || result.unknown?.includes(type) === true) return conditionOf(previous, type);
-  const advice = result.findings.filter((finding) => finding.effect === "advises");
+  const advice = result.findings.filter(({ effect, reason }) => effect === "advises" && reason === type);
   const first = advice[0];
   return first === undefined ? undefined : { status: "True", reason: first.reason, message: all(advice) };
 }
@@ -279,9 +283,4 @@ const LONGEST_MESSAGE = 4096;
 function all(sentences: readonly { readonly message: string }[]): string {
   const text = [...new Set(sentences.map(({ message }) => message))].join(" ");
   return text.length <= LONGEST_MESSAGE ? text : `${text.slice(0, LONGEST_MESSAGE - 1)}…`;
-}
-
-/** Absent and undefined are the same to the API server; only the first compares equal. */
-function definedOnly<T extends object>(value: T): T {
-  return Object.fromEntries(Object.entries(value).filter(([, field]) => field !== undefined)) as T;
 }

@@ -1,13 +1,12 @@
-import { ANNOTATION_KEY_SEAL, ANNOTATION_KEY_VERSION } from "../api/meta.ts";
+import { ANNOTATION_KEY_SIGNATURE, ANNOTATION_KEY_VERSION } from "../api/meta.ts";
 import { REASON } from "../api/reasons.ts";
 import type { SecretObject } from "../kube/cluster.ts";
 import { ConflictError, TransientError, WaitingError } from "../lib/errors.ts";
 import { Sensitive } from "../lib/sensitive.ts";
-import type { Account } from "../newapi/gateway.ts";
+import type { Account } from "../gateway/gateway.ts";
 import type { StepResult } from "../saga/advance.ts";
-import type { Desired } from "../saga/desired.ts";
-import { isRotating, keyStanding, noteWrites, personOf } from "./person.ts";
-import type { StepContext, UpContext } from "./step.ts";
+import { isRotating, keyState, noteWrites, holderOf } from "./accountHolder.ts";
+import type { UpContext } from "./step.ts";
 
 export interface KeyToWrite {
   readonly apiKey: Sensitive;
@@ -17,12 +16,14 @@ export interface KeyToWrite {
 }
 
 /**
- * The key that belongs into the Secret. Where the gateway makes it dear to ask, the one that a Secret of this person
- * holds is good enough: when we sealed it, nothing is to replace it, and it opens the gateway.
+ * The key that belongs into the Secret. Where the gateway makes it expensive to ask, the one that a Secret of this person
+ * holds is good enough: when we signed it, nothing is to replace it, and it opens the gateway. There, `beforeAsking` is
+ * called before a key is asked for, and stops it by throwing.
  */
 export async function keyToWrite(
   context: UpContext,
   current: SecretObject | undefined,
+  beforeAsking: () => Promise<void>,
   signal: AbortSignal,
 ): Promise<KeyToWrite> {
   const { carry, row, desired } = context;
@@ -32,10 +33,10 @@ export async function keyToWrite(
   const gateway = context.gateway();
   if (!gateway.capabilities.keyIsFree && !isRotating(row)) {
     let from = current;
-    let held = sealedKey(context, account, from);
+    let held = signedKey(context, account, from);
     if (held === undefined) {
       from = await oldPlace(context, signal);
-      held = sealedKey(context, account, from);
+      held = signedKey(context, account, from);
     }
     if (held !== undefined) {
       await removeForgotten(context, account, held, from, signal);
@@ -46,6 +47,7 @@ export async function keyToWrite(
       if (verdict === "disabled") return { apiKey: held, account, verdict: undefined };
     }
   }
+  if (!gateway.capabilities.keyIsFree) await beforeAsking();
   try {
     const apiKey = await account.apiKey(signal);
     return { apiKey, account, verdict: undefined };
@@ -71,16 +73,16 @@ async function removeForgotten(
 ): Promise<void> {
   const { row, desired, wrote } = context;
   if (row.handled !== undefined) return;
-  if (secret?.metadata.annotations?.[ANNOTATION_KEY_VERSION] === keyStanding(row, desired)) return;
-  const died = await context.gateway().retire(personOf(row, desired), signal, held);
+  if (secret?.metadata.annotations?.[ANNOTATION_KEY_VERSION] === keyState(row, desired)) return;
+  const died = await context.gateway().retire(holderOf(row, desired), signal, held);
   if (died > 0) wrote({ action: "previous-key-deleted", target: account.userID });
 }
 
-function withoutKey({ message, neighbour, retryAfterMs }: WaitingError): WaitingError {
+function withoutKey({ message, upstream, retryAfterMs }: WaitingError): WaitingError {
   return new WaitingError({
     code: REASON.GatewayUnauthorized,
     message: `The Secret has no key that opens the gateway. ${message}`,
-    ...(neighbour === undefined ? {} : { neighbour }),
+    ...(upstream === undefined ? {} : { upstream }),
     retryAfterMs,
   });
 }
@@ -88,26 +90,26 @@ function withoutKey({ message, neighbour, retryAfterMs }: WaitingError): Waiting
 /** The person's account: from the step before, or asked for. */
 async function currentAccount(context: UpContext, signal: AbortSignal): Promise<Account> {
   const { carry, row, desired } = context;
-  carry.account ??= await context.gateway().find(personOf(row, desired), signal);
+  carry.account ??= await context.gateway().find(holderOf(row, desired), signal);
   if (carry.account !== undefined) return carry.account;
   throw new ConflictError({
     code: REASON.AccountGone,
-    neighbour: "newapi",
+    upstream: "newapi",
     message: "The gateway no longer has this account; it is made again.",
   });
 }
 
-/** The key that this Secret holds for this person, under whatever name, if we sealed it. */
-export function sealedKey(
+/** The key that this Secret holds for this person, under whatever name, if we signed it. */
+export function signedKey(
   { row, gateway }: UpContext,
   { userID }: Account,
   secret: SecretObject | undefined,
 ): Sensitive | undefined {
-  const seal = secret?.metadata.annotations?.[ANNOTATION_KEY_SEAL];
-  if (secret === undefined || seal === undefined) return undefined;
+  const signature = secret?.metadata.annotations?.[ANNOTATION_KEY_SIGNATURE];
+  if (secret === undefined || signature === undefined) return undefined;
   return Object.keys(secret.data ?? {})
     .map((name) => entry(secret, name))
-    .find((held) => held !== undefined && gateway().isSealed({ uuid: row.uuid, userID }, held, seal));
+    .find((held) => held !== undefined && gateway().isSigned({ uuid: row.uuid, userID }, held, signature));
 }
 
 /** The Secret where it stood until now, when it moves. */
@@ -140,20 +142,7 @@ export async function verify(context: UpContext, apiKey: Sensitive, signal: Abor
 }
 
 function refusedKey(message: string): TransientError {
-  return new TransientError({ code: REASON.GatewayUnauthorized, neighbour: "newapi", message });
-}
-
-/** The key in this person's Secret, if the Secret is ours to read. */
-export async function storedKey(
-  context: StepContext,
-  desired: Desired,
-  signal: AbortSignal,
-): Promise<Sensitive | undefined> {
-  const { row, cluster } = context;
-  if (row.secretNamespace === undefined || row.secretName === undefined) return undefined;
-  const current = await cluster.getSecret(row.secretNamespace, row.secretName, signal);
-  if (current === undefined || current.metadata.uid !== row.secretUID) return undefined;
-  return entry(current, desired.secret.apiKeyEntry);
+  return new TransientError({ code: REASON.GatewayUnauthorized, upstream: "newapi", upstreamStatus: 401, message });
 }
 
 export function entry(secret: SecretObject, name: string): Sensitive | undefined {

@@ -2,7 +2,7 @@ import type { AccountDeletion } from "../api/tenant.ts";
 import type { Cluster } from "../kube/cluster.ts";
 import type { SagaError } from "../lib/errors.ts";
 import type { Sensitive } from "../lib/sensitive.ts";
-import type { Account, Gateway } from "../newapi/gateway.ts";
+import type { Account, Gateway } from "../gateway/gateway.ts";
 import type { Realm } from "../keycloak/realm.ts";
 import type { StepResult } from "../saga/advance.ts";
 import type { Desired } from "../saga/desired.ts";
@@ -44,16 +44,20 @@ export interface UpContext extends StepContext {
   readonly realmName: string;
   readonly adoption: "Never" | "Unclaimed";
   readonly allowedGroups: readonly string[];
+  /** The platform lets this tenant speak for addresses of this domain. Absent: it does. */
+  readonly vouched?: boolean | undefined;
   /** The worker session that sees this person for the first time; undefined: something was begun for it before. */
   readonly newIn: number | undefined;
 }
 
 /**
- * One neighbour's part of the saga. `up` is ensure: find ours by both marks, create what is missing, correct what
+ * One upstream's part of the saga. `up` is ensure: find ours by both marks, create what is missing, correct what
  * differs, touch nothing else. `down` undoes it; anything already gone is success. Both may be cut anywhere and repeated.
  */
 export interface Step {
   readonly name: StepName;
+  /** Sends the mail that was refused before; what becomes of it stands in the row, and nothing fails because of it. */
+  readonly invite?: (context: UpContext, signal: AbortSignal) => Promise<void>;
   up(context: UpContext, signal: AbortSignal): Promise<StepResult>;
   down(context: StepContext, how: "lock" | "remove", signal: AbortSignal): Promise<RowPatch>;
 }
@@ -61,14 +65,16 @@ export interface Step {
 /** The person's account carries another uuid than the row, or the row's is somebody else's: to be taken over, or waited for. */
 export class CarriesUUID extends Error {
   readonly uuid: string;
+  /** What to say when none of them may be taken over. */
+  readonly refusal: SagaError;
+  /** To be tried after it, in this order. */
+  readonly others: readonly string[];
 
-  constructor(uuid: string, refusal: SagaError) {
+  constructor(uuid: string, refusal: SagaError, others: readonly string[] = []) {
     super(refusal.message, { cause: refusal });
     this.name = "CarriesUUID";
     this.uuid = uuid;
     this.refusal = refusal;
+    this.others = others;
   }
-
-  /** What to say when a living object holds that uuid. */
-  readonly refusal: SagaError;
 }

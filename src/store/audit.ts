@@ -1,4 +1,5 @@
 import type { Queryable } from "./sagas.ts";
+import { jsonb, sparingTheRest } from "./values.ts";
 
 /** One write to the outside, as it was made, or an operator's order (step "operator"). Never a secret. */
 export interface AuditEntry {
@@ -19,6 +20,15 @@ export async function appendAudit(db: Queryable, entries: readonly AuditEntry[])
   await db.query({ name: "append-audit", text: auditInsert("$1"), values: [auditValue(entries)] });
 }
 
+/** The same for entries that nobody else will write again: one that cannot be written at all is given up, and the others are not. */
+export async function keepAudit(
+  db: Queryable,
+  entries: readonly AuditEntry[],
+  skipped: (entry: AuditEntry, error: unknown) => void,
+): Promise<void> {
+  await sparingTheRest(entries, (some) => appendAudit(db, some), skipped);
+}
+
 /** The same as a part of another statement; `parameter` is that of {@link auditValue}. */
 export const auditInsert = (parameter: string): string => `
   insert into audit (sme_user_uuid, sme_tenant_id, step, action, target, detail, id)
@@ -28,5 +38,5 @@ export const auditInsert = (parameter: string): string => `
   on conflict (id) do nothing`;
 
 export function auditValue(entries: readonly AuditEntry[]): string {
-  return JSON.stringify(entries);
+  return jsonb(entries);
 }

@@ -1,126 +1,124 @@
 import type { Pool, PoolClient } from "pg";
 import { candidateUUID, isUUIDv4 } from "../api/names.ts";
-import { REASON, type Reason } from "../api/reasons.ts";
-import { bindNew, bindTo } from "./boundRows.ts";
-import { bindNewcomer } from "./newcomers.ts";
-import { type RawRow, type Queryable, sagaRow } from "./sagas.ts";
-import { inTransaction } from "./transaction.ts";
-import { putWaiting } from "./waiting.ts";
+import { REASON } from "../api/reasons.ts";
+import { otherUser } from "../saga/otherUser.ts";
 import type { SagaRow } from "../saga/row.ts";
+import { holds } from "../saga/transitions.ts";
+import type { BindRequest, Binding } from "./bindRequest.ts";
+import { bindNew, bindTo, evict } from "./boundRows.ts";
+import { lockRow } from "./changes.ts";
+import { type RawRow, sagaRow } from "./columns.ts";
+import { bindNewUser } from "./newUsers.ts";
+import type { Queryable } from "./sagas.ts";
+import { inTransaction } from "./transaction.ts";
+import { firstPendingUser, putWaiting } from "./waiting.ts";
 
-/** An object that asks for a row. */
-export interface Applicant {
-  readonly uid: string;
-  readonly namespace: string;
-  readonly name: string;
-  readonly createdAt: Date;
-  readonly tenantID: string;
-  /** Canonical. */
-  readonly email: string;
-  readonly pin: string | undefined;
-  readonly maxUsers: number | undefined;
-  readonly clusterID: string;
-}
+export type { BindRequest, Binding } from "./bindRequest.ts";
 
-export type Binding =
-  | { readonly kind: "bound"; readonly row: SagaRow; readonly returned: boolean }
-  | { readonly kind: "waiting"; readonly reason: Reason; readonly message: string }
-  | { readonly kind: "refused"; readonly reason: Reason; readonly message: string };
+/** The pin, where a user of the tenant is known to carry it upstream. At once: a promise would be somebody's wait. */
+export type Carried = (pin: string) => string | undefined;
 
 /**
  * Chooses the uuid of an object, once, and binds the row to it. First match: this object's row; the pin; a row of
  * (tenant, email) that no living object holds; the derived uuid, "/2", "/3" only past rows whose email is another by now.
- * `upstream` is asked only for a pin that nobody here knows: one that a user of this tenant carries there is its own
- * (the database was lost). Serialised per tenant: one statement where there is nothing to choose, else one transaction.
+ * `carried` tells what is known of a pin that nobody here knows: one that a user of this tenant carries upstream is its
+ * own (the database was lost). It asks nobody, so that no worker of the intake ever waits for an upstream. Serialised per
+ * tenant: one statement where there is nothing to choose, else one transaction.
  */
-export async function bind(
-  pool: Pool,
-  applicant: Applicant,
-  upstream: (pin: string) => Promise<string | undefined>,
-): Promise<Binding> {
-  const row = await bindNewcomer(pool, applicant);
-  return row === undefined ? chooseAndBind(pool, applicant, upstream) : { kind: "bound", row, returned: false };
+export async function bind(pool: Pool, bindRequest: BindRequest, carried: Carried): Promise<Binding> {
+  const row = await bindNewUser(pool, bindRequest);
+  return row === undefined ? chooseAndBind(pool, bindRequest, carried) : { kind: "bound", row, returned: false };
 }
 
-/** The same for whatever there is to choose, one look after the other. */
-export async function chooseAndBind(
-  pool: Pool,
-  applicant: Applicant,
-  upstream: (pin: string) => Promise<string | undefined>,
-): Promise<Binding> {
-  const carried = await carriedUpstream(pool, applicant, upstream);
+/** The same for whatever there is to choose, one query after the other. */
+export async function chooseAndBind(pool: Pool, bindRequest: BindRequest, carried: Carried): Promise<Binding> {
+  const own = await carriedUpstream(pool, bindRequest, carried);
   return inTransaction(pool, async (client) => {
-    await lockTenant(client, applicant.tenantID);
-    const binding = await choose(client, applicant, carried);
-    if (binding.kind !== "bound") await putWaiting(client, applicant, binding.reason);
+    const now = await lockTenant(client, bindRequest.tenantID);
+    const binding = await choose(client, bindRequest, own, now);
+    if (binding.kind !== "bound") await putWaiting(client, bindRequest, binding.reason);
     return binding;
   });
 }
 
-/** Asked outside the transaction: a lock on a tenant must not wait for a neighbour. */
-async function carriedUpstream(
-  pool: Pool,
-  applicant: Applicant,
-  upstream: (pin: string) => Promise<string | undefined>,
-): Promise<string | undefined> {
-  const { pin: pinned } = applicant;
+async function carriedUpstream(pool: Pool, bindRequest: BindRequest, carried: Carried): Promise<string | undefined> {
+  const { pin: pinned } = bindRequest;
   if (pinned === undefined || isUUIDv4(pinned)) return undefined;
-  const known = await knownRows(pool, applicant);
-  return known.some((row) => row.uuid === pinned) ? undefined : upstream(pinned);
+  const known = await knownRows(pool, bindRequest);
+  return known.some((row) => row.uuid === pinned) ? undefined : carried(pinned);
 }
 
-export async function lockTenant(client: PoolClient, tenantID: string): Promise<void> {
-  await client.query({
+/** Whatever binds or passes on a row of the tenant comes after the others. Answers the time of the database's clock. */
+export async function lockTenant(client: PoolClient, tenantID: string): Promise<Date> {
+  const { rows } = await client.query<{ now: Date }>({
     name: "lock-tenant",
-    text: "select pg_advisory_xact_lock(hashtextextended($1, 77))",
+    text: "select now() as now from pg_advisory_xact_lock(hashtextextended($1, 77))",
     values: [tenantID],
   });
+  return (rows[0] as { now: Date }).now;
 }
 
-async function knownRows(db: Queryable, applicant: Applicant): Promise<SagaRow[]> {
+/**
+ * Of all rows that an address ever had, which may be any number: those that somebody holds, then the others as they are chosen,
+ * and no more of them than are looked at.
+ */
+export const HOLDERS_FIRST = `
+  order by array_position(array['deleting', 'orphaned', 'retained', 'deleted'], state) nulls first,
+    coalesce(deleting->>'released', 'false') = 'true', updated_at desc limit 20`;
+
+async function knownRows(db: Queryable, bindRequest: BindRequest): Promise<SagaRow[]> {
   const { rows } = await db.query<RawRow>({
     name: "known-rows",
-    text: `select * from user_provision_state
-           where (object_uid = $1 or (sme_tenant_id = $2 and email = $3)) and confirmed_at is not null`,
-    values: [applicant.uid, applicant.tenantID, applicant.email],
+    text: `(select * from user_provision_state where object_uid = $1 and confirmed_at is not null)
+           union all
+           (select * from user_provision_state where sme_tenant_id = $2 and email = $3 and confirmed_at is not null
+            ${HOLDERS_FIRST})`,
+    values: [bindRequest.uid, bindRequest.tenantID, bindRequest.email],
   });
   return rows.map(sagaRow);
 }
 
-async function choose(client: PoolClient, applicant: Applicant, carried: string | undefined): Promise<Binding> {
-  const known = await knownRows(client, applicant);
-  const mine = known.find((row) => row.objectUID === applicant.uid);
+async function choose(
+  client: PoolClient,
+  bindRequest: BindRequest,
+  carried: string | undefined,
+  now: Date,
+): Promise<Binding> {
+  const known = await knownRows(client, bindRequest);
+  const mine = known.find((row) => row.objectUID === bindRequest.uid);
   if (mine !== undefined) {
-    if (applicant.pin !== undefined && applicant.pin !== mine.uuid) return notYours(applicant.pin);
-    if (mine.state === "orphaned") return bindTo(client, applicant, mine);
-    await client.query("delete from waiting where object_uid = $1", [applicant.uid]);
+    if (bindRequest.pin !== undefined && bindRequest.pin !== mine.uuid) return notYours(bindRequest.pin);
+    // A new address is moved to as any other, once the row is bound again: somebody else may have it.
+    if (mine.state === "orphaned") return bindTo(client, { ...bindRequest, email: mine.email }, mine, now);
+    await client.query("delete from waiting where object_uid = $1", [bindRequest.uid]);
     return { kind: "bound", row: mine, returned: false };
   }
   const holder = known.find(holds);
   if (holder !== undefined) {
-    const where = holder.namespace === applicant.namespace ? "" : ` in namespace ${holder.namespace ?? "?"}`;
+    if (await comesForLeaver(client, bindRequest, holder)) return full(bindRequest);
     return {
       kind: "waiting",
       reason: REASON.EmailInUse,
-      message: `${applicant.email} belongs to TenantUser ${holder.name ?? "?"}${where}; this one takes its place when that one is deleted or changes its email.`,
+      message: `${bindRequest.email} belongs to ${otherUser(bindRequest.namespace, holder)}; this one takes its place when that one is deleted or changes its email.`,
     };
   }
-  const pinned = applicant.pin === undefined ? undefined : await pin(client, applicant, applicant.pin, carried);
+  const pinned =
+    bindRequest.pin === undefined ? undefined : await pin(client, bindRequest, bindRequest.pin, carried, now);
   if (pinned?.kind === "refused") return pinned;
-  const full = await quotaFull(client, applicant);
-  if (full !== undefined) return full;
-  if (pinned?.kind === "row") return bindTo(client, applicant, pinned.row);
-  if (pinned?.kind === "fresh") return bindNew(client, applicant, applicant.pin as string);
   const free = known.toSorted((a, b) => rank(a) - rank(b))[0];
-  if (free !== undefined) return bindTo(client, applicant, free);
-  return derived(client, applicant);
+  const chosen = pinned === undefined ? free : pinned.kind === "row" ? pinned.row : undefined;
+  if (chosen === undefined || !takesPlace(chosen)) {
+    const refused = await quotaFull(client, bindRequest);
+    if (refused !== undefined) return refused;
+  }
+  if (chosen !== undefined) return bindTo(client, bindRequest, chosen, now);
+  return pinned === undefined
+    ? derived(client, bindRequest, now)
+    : bindNew(client, bindRequest, bindRequest.pin as string, now);
 }
 
-/** A confirmed row whose object lives, or is still being undone under it. */
-export function holds(row: SagaRow): boolean {
-  if (!row.confirmed || row.voided) return false;
-  if (row.state === "deleted" || row.state === "retained" || row.state === "orphaned") return false;
-  return row.deleting?.released !== true;
+function takesPlace({ confirmed, voided, state }: SagaRow): boolean {
+  return confirmed && !voided && state !== "deleting" && state !== "deleted";
 }
 
 /** Rows that nobody holds: one that still has its accounts before one that has not. */
@@ -131,18 +129,22 @@ function rank(row: SagaRow): number {
 
 async function pin(
   client: PoolClient,
-  applicant: Applicant,
+  bindRequest: BindRequest,
   uuid: string,
   carried: string | undefined,
+  now: Date,
 ): Promise<{ kind: "row"; row: SagaRow } | { kind: "fresh" } | (Binding & { kind: "refused" })> {
-  const row = await rowForUpdate(client, uuid);
+  const row = (await lockRow(client, uuid))?.row;
   if (row === undefined || !row.confirmed) {
     // An unconfirmed row holds nothing: admission wrote it for this or another object that was never seen.
     // One that a user of this tenant carries upstream is the tenant's own, though the database was lost.
-    const own = uuid === carried || uuid === candidateUUID(applicant.tenantID, applicant.email);
+    const own = uuid === carried || uuid === candidateUUID(bindRequest.tenantID, bindRequest.email);
     return own || isUUIDv4(uuid) ? (row === undefined ? { kind: "fresh" } : { kind: "row", row }) : notYours(uuid);
   }
-  if (row.tenantID !== applicant.tenantID || holds(row)) return notYours(uuid);
+  if (await evict(client, row, bindRequest, now)) return { kind: "fresh" };
+  if (row.tenantID !== bindRequest.tenantID || holds(row)) return notYours(uuid);
+  // An adopted account keeps its own email, and was never made for anybody else.
+  if (row.adopted && row.email !== bindRequest.email) return notYours(uuid);
   return { kind: "row", row };
 }
 
@@ -154,44 +156,56 @@ function notYours(uuid: string): Binding & { kind: "refused" } {
   };
 }
 
-async function quotaFull(client: PoolClient, applicant: Applicant): Promise<Binding | undefined> {
-  if (applicant.maxUsers === undefined) return undefined;
+async function quotaFull(client: PoolClient, bindRequest: BindRequest): Promise<Binding | undefined> {
+  if (bindRequest.maxUsers === undefined) return undefined;
   const { rows } = await client.query<{ living: string; older: string }>({
     name: "quota",
-    text: `select
-      (select count(*) from user_provision_state where sme_tenant_id = $1 and confirmed_at is not null and voided_at is null
-         and state not in ('deleting', 'deleted', 'retained', 'orphaned')) as living,
+    text: `select living_accounts($1, $3) as living,
       (select count(*) from waiting where tenant = $1 and why = $2 and object_uid <> $3
          and (created_at, object_uid) < ($4, $3)) as older`,
-    values: [applicant.tenantID, REASON.QuotaFull, applicant.uid, applicant.createdAt],
+    values: [bindRequest.tenantID, REASON.QuotaFull, bindRequest.uid, bindRequest.createdAt],
   });
   const living = Number(rows[0]?.living ?? 0);
   const older = Number(rows[0]?.older ?? 0);
-  if (living + older < applicant.maxUsers) return undefined;
+  if (living + older < bindRequest.maxUsers) return undefined;
+  return full(bindRequest);
+}
+
+/**
+ * Whoever waits for somebody who is going takes over that account with its place. One who came only when the place was given
+ * up, and taken by another, takes over nothing.
+ */
+async function comesForLeaver(client: PoolClient, bindRequest: BindRequest, holder: SagaRow): Promise<boolean> {
+  if (bindRequest.maxUsers === undefined || holder.state !== "deleting" || holder.deletionPolicy === "Retain")
+    return false;
+  // Somebody waits already, it or another: the place is still the account's.
+  if ((await firstPendingUser(client, bindRequest.tenantID, bindRequest.email)) !== undefined) return false;
+  const { rows } = await client.query<{ living: string }>({
+    name: "living",
+    text: "select living_accounts($1, null) as living",
+    values: [bindRequest.tenantID],
+  });
+  return Number(rows[0]?.living ?? 0) >= bindRequest.maxUsers;
+}
+
+function full({ maxUsers }: BindRequest): Binding {
   return {
     kind: "waiting",
     reason: REASON.QuotaFull,
-    message: `This tenant has its ${applicant.maxUsers} users; delete one, or ask the platform to raise limits.maxUsers.`,
+    message: `This tenant has its ${maxUsers} users; delete one, or ask the platform to raise limits.maxUsers.`,
   };
 }
 
 /** The uuid from tenant and email; a plain one that is somebody else's by now is passed over. */
-async function derived(client: PoolClient, applicant: Applicant): Promise<Binding> {
+async function derived(client: PoolClient, bindRequest: BindRequest, now: Date): Promise<Binding> {
   for (let n = 1; ; n += 1) {
-    const uuid = candidateUUID(applicant.tenantID, applicant.email, n === 1 ? undefined : n);
-    const row = await rowForUpdate(client, uuid);
-    if (row === undefined) return bindNew(client, applicant, uuid);
-    const free = !row.confirmed || row.voided || (row.email === applicant.email && !holds(row));
-    if (free) return bindTo(client, applicant, row);
+    const uuid = candidateUUID(bindRequest.tenantID, bindRequest.email, n === 1 ? undefined : n);
+    const row = (await lockRow(client, uuid))?.row;
+    if (row === undefined) return bindNew(client, bindRequest, uuid, now);
+    if (row.confirmed && (await evict(client, row, bindRequest, now))) {
+      return bindNew(client, bindRequest, uuid, now);
+    }
+    const free = !row.confirmed || row.voided || (row.email === bindRequest.email && !holds(row));
+    if (free) return bindTo(client, bindRequest, row, now);
   }
-}
-
-/** The row, locked to the end of the transaction. */
-export async function rowForUpdate(client: PoolClient, uuid: string): Promise<SagaRow | undefined> {
-  const { rows } = await client.query<RawRow>({
-    name: "one-for-update",
-    text: "select * from user_provision_state where sme_user_uuid = $1 for update",
-    values: [uuid],
-  });
-  return rows[0] === undefined ? undefined : sagaRow(rows[0]);
 }

@@ -1,11 +1,14 @@
+import type { Pool } from "pg";
 import { REASON } from "../api/reasons.ts";
 import type { UserEvent } from "../api/userEvent.ts";
-import type { RowPatch, SagaRow } from "../saga/row.ts";
+import { patched, type RowPatch, type SagaRow } from "../saga/row.ts";
+import { rechecked, undoneAgain } from "../saga/transitions.ts";
 import { type AuditEntry, auditInsert, auditValue } from "./audit.ts";
 import { leavingRing } from "./emailRing.ts";
 import { eventsInsert, eventsValue } from "./outbox.ts";
-import { recheckFrom, RECHECKABLE } from "./sightings.ts";
-import { assignments, type Queryable, type RawRow, sagaRow } from "./sagas.ts";
+import { changeRows, kept } from "./changes.ts";
+import { assignments, type RawRow, sagaRow } from "./columns.ts";
+import type { Queryable } from "./sagas.ts";
 
 /** A lease outlives the deadline of every call made under it (10 s), so that two never act at once. */
 export const LEASE_SECONDS = 30;
@@ -18,25 +21,25 @@ export interface Claim {
   readonly owner: number;
 }
 
-/** How many rows of each tenant this worker has in hand. */
-export type InHand = ReadonlyMap<string, number>;
+/** How many rows of each tenant this worker holds. */
+export type InFlight = ReadonlyMap<string, number>;
 
 /**
  * Claims up to `limit` due rows, fair across tenants: one of each tenant before a second of any, and none beyond
- * `mostPerTenant` with those in hand, so that one tenant's slow neighbour never takes every worker. A lease whose owner's
+ * `mostPerTenant` with those that it holds, so that one tenant's slow upstream never takes every worker. A lease whose owner's
  * advisory lock is free is dead at once. One statement; rows that others are claiming are skipped.
  */
 export async function claimDue(
   db: Queryable,
   owner: number,
   limit: number,
-  inHand: InHand = new Map(),
+  inFlight: InFlight = new Map(),
   mostPerTenant = limit,
 ): Promise<Claim[]> {
   const { rows } = await db.query<RawRow>({
     name: "claim-due",
     text: CLAIM_DUE,
-    values: [owner, limit, LEASE_SECONDS, WORKER_LOCKS, [...inHand.keys()], [...inHand.values()], mostPerTenant],
+    values: [owner, limit, LEASE_SECONDS, WORKER_LOCKS, [...inFlight.keys()], [...inFlight.values()], mostPerTenant],
   });
   return rows.map((raw) => ({ row: sagaRow(raw), owner }));
 }
@@ -58,7 +61,7 @@ export async function livingWorkers(db: Queryable): Promise<number[]> {
   return rows.map(({ owner }) => Number(owner));
 }
 
-// The recursive part walks from tenant to tenant along the index of due rows: rows at rest are never looked at. The lock
+// The recursive part walks from tenant to tenant along the index of due rows: rows at rest are never read. The lock
 // finds each chosen row by its key; `coalesce` keeps the planner from reading all that are due once more for it, for at
 // rest, when it learned its numbers, none were.
 const CLAIM_DUE = `
@@ -102,22 +105,22 @@ from locked where s.sme_user_uuid = locked.sme_user_uuid
 returning s.*`;
 
 /**
- * Ends this owner's leases on all rows but those in hand: the claims whose answer was lost, and those that were given up
+ * Ends this owner's leases on all rows but those that it still holds: the claims whose answer was lost, and those that were given up
  * when Postgres failed under them. Their rows are due at once; otherwise they would wait until the lease runs out.
  */
-export async function giveBackLost(db: Queryable, owner: number, inHand: readonly string[]): Promise<void> {
+export async function giveBackLost(db: Queryable, owner: number, inFlight: readonly string[]): Promise<void> {
   await db.query({
     name: "give-back-lost",
     text: `update user_provision_state set lease_owner = null, lease_until = null, version = version + 1
            where lease_owner = $1 and due_at is not null and sme_user_uuid <> all($2::uuid[])`,
-    values: [owner, inHand],
+    values: [owner, inFlight],
   });
 }
 
 /**
  * Milliseconds from now to when the next row may be claimed, negative for one that waits already; undefined when none
  * is due. A row that somebody living holds counts from the end of its lease. However many are due, one step along the
- * index finds the first that is free; only when all that are due now are held, those few are looked at.
+ * index finds the first that is free; only when all that are due now are held, those few are read.
  */
 export async function earliestDueMs(db: Queryable): Promise<number | undefined> {
   const { rows } = await db.query<{ ms: number | null }>({
@@ -145,45 +148,30 @@ end - now())::float8 * 1000 as ms
 from free`;
 
 /**
- * A worker that had lost these rows may have done something outside since: who is finished is looked at from the first
+ * A worker that had lost these rows may have done something outside since: who is finished is rechecked from the first
  * step on, and who was undone is undone once more. Answers those whose undoing is under way: to be asked again.
  */
-export async function lookAfterLate(db: Queryable, uuids: readonly string[]): Promise<readonly string[]> {
-  await db.query({
-    name: "recheck-after-late",
-    text: `update user_provision_state set due_at = now(), touches = touches + 1, ${recheckFrom("'keycloak'", "null::text")}
-           where sme_user_uuid = any($1::uuid[]) and ${RECHECKABLE}`,
-    values: [uuids],
+export async function lookAfterLate(pool: Pool, uuids: readonly string[]): Promise<readonly string[]> {
+  const held: string[] = [];
+  const late = { name: "recheck-late", condition: "s.sme_user_uuid = any($1::uuid[])", values: [uuids] };
+  await changeRows(pool, late, ({ row, now, isLeased }) => {
+    if (row.state === "deleted" && !isLeased) return { patch: undoneAgain(row, now), lease: "end" };
+    const isUndone = row.state === "deleted" || (row.state === "deleting" && row.deleting?.again !== true);
+    if (isUndone && isLeased) held.push(row.uuid);
+    return kept(rechecked(row, "keycloak", undefined, now));
   });
-  await db.query({
-    name: "undo-after-late",
-    text: `update user_provision_state set state = 'deleting', due_at = now(), touches = touches + 1, updated_at = now(),
-             version = version + 1,
-             deleting = jsonb_build_object('since', to_char(now() at time zone 'utc', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"'),
-               'objectUID', coalesce(object_uid::text, ''), 'undone', '[]'::jsonb, 'locked', '[]'::jsonb,
-               'released', true, 'again', true)
-           where sme_user_uuid = any($1::uuid[]) and state = 'deleted' and lease_owner is null`,
-    values: [uuids],
-  });
-  const { rows } = await db.query<{ sme_user_uuid: string }>({
-    name: "held-after-late",
-    text: `select sme_user_uuid from user_provision_state
-           where sme_user_uuid = any($1::uuid[]) and lease_owner is not null
-             and (state = 'deleted' or (state = 'deleting' and deleting->>'again' is null))`,
-    values: [uuids],
-  });
-  return rows.map((row) => row.sme_user_uuid);
+  return held;
 }
 
 export interface Recording {
   readonly patch: RowPatch;
-  /** `keep`: the claim goes on. `release`: it ends, and the row is due again at `dueAt`, or rests (null). */
+  /** `keep`: the claim continues. Otherwise it ends, and the row is due again at `dueAt`, or idle (null). */
   readonly lease: "keep" | { readonly dueAt: Date | null };
   readonly audit: readonly AuditEntry[];
   readonly events: readonly UserEvent[];
 }
 
-/** Something was changed outside while the run went on, and not by the run itself. */
+/** Something was changed outside while the run continued, and not by the run itself. */
 const PENDING = "(recheck is not null and (recheck->>'version') is distinct from secret_version)";
 
 /**
@@ -191,19 +179,19 @@ const PENDING = "(recheck is not null and (recheck->>'version') is distinct from
  * Undefined: the lease is lost; the audit is kept, for what was written outside was written, whoever has the row by now,
  * and the caller stops quietly. A touch that came after the claim keeps the row due.
  */
-export async function record(db: Queryable, claim: Claim, recording: Recording): Promise<Claim | undefined> {
+export async function record(db: Queryable, claim: Claim, recording: Recording): Promise<Recorded | undefined> {
   const { patch, lease, audit, events } = recording;
   const { clauses, values } = assignments(patch, 5);
   const finished = lease !== "keep" && patch.run === null ? patch.handled?.generation : undefined;
   if (finished !== undefined) {
-    // Another run looks at what was changed outside while this one went on.
+    // Another run follows for what was changed outside during this one.
     const at = Object.keys(patch).indexOf("run");
     clauses[at] = `recheck = null, run = case when ${PENDING} then
-        jsonb_build_object('reason', 'drift', 'generation', ${finished}::bigint, 'step', recheck->>'step', 'attempt', 0, 'done', false)
+        jsonb_build_object('reason', 'drift', 'generation', $${6 + values.length}::bigint, 'step', recheck->>'step', 'attempt', 0, 'done', false)
         else $${5 + at}::jsonb end`;
   }
   if (lease !== "keep") {
-    // Whoever touched the row meanwhile wants it looked at now, whatever this claim has to wait for.
+    // Whoever touched the row meanwhile wants it polled now, whatever this claim has to wait for.
     const pause = clauses.findIndex((clause) => clause.startsWith("backoff_until = "));
     if (pause >= 0) {
       clauses[pause] = `backoff_until = case when touches > $4 then null else $${5 + pause}::timestamptz end`;
@@ -224,11 +212,13 @@ export async function record(db: Queryable, claim: Claim, recording: Recording):
     lease === "keep" ? LEASE_SECONDS : claim.row.touches,
     ...values,
     ...(lease === "keep" ? [] : [lease.dueAt]),
+    ...(finished === undefined ? [] : [finished]),
   ];
   const parts = [
     `recorded as (
        update user_provision_state set ${[...clauses, ...leaseClauses].join(", ")}, version = version + 1, updated_at = now()
-       where sme_user_uuid = $1 and lease_owner = $2 and version = $3 returning *)`,
+       where sme_user_uuid = $1 and lease_owner = $2 and version = $3
+       returning object_uid, version, deleting, deletion_policy)`,
     ...(audit.length === 0 ? [] : [`told as (${auditInsert(`$${all.push(auditValue(audit))}`)})`]),
     ...(events.length === 0
       ? []
@@ -236,12 +226,26 @@ export async function record(db: Queryable, claim: Claim, recording: Recording):
     // Who is done waits for no other email any more, though it may have wanted one for a while.
     ...(events.length === 0 || patch.state !== "done" ? [] : [WAITS_NO_MORE]),
   ];
-  const text = `with ${parts.join(", ")} select * from recorded`;
-  const { rows } = await db.query<RawRow>({ name: statementName(text), text, values: all });
-  const raw = rows[0];
-  if (raw === undefined) return undefined;
-  // What was touched since the claim counts as unseen until the next claim.
-  return { owner: claim.owner, row: { ...sagaRow(raw), touches: claim.row.touches } };
+  const text = `with ${parts.join(", ")} select version, deleting, deletion_policy as "deletionPolicy" from recorded`;
+  const { rows } = await db.query<RawRecorded>({ name: statementName(text), text, values: all });
+  const [raw] = rows;
+  return raw && { ...raw, version: Number(raw.version), deleting: raw.deleting ?? undefined };
+}
+
+/**
+ * What a record tells of a row beside its own patch: the version, and the deletion that others may have seen under the
+ * lease. Whatever else they touched since the claim counts as unseen until the next claim.
+ */
+export type Recorded = Pick<SagaRow, "version" | "deleting" | "deletionPolicy">;
+
+interface RawRecorded extends Pick<SagaRow, "deletionPolicy"> {
+  readonly version: number | string;
+  readonly deleting: SagaRow["deleting"] | null;
+}
+
+/** The claim as it continues after a record. */
+export function afterRecord({ owner, row }: Claim, patch: RowPatch, recorded: Recorded): Claim {
+  return { owner, row: { ...patched(row, patch), ...recorded } };
 }
 
 /** Which columns are set differs from outcome to outcome, and there are some dozens: each is planned once a connection. */

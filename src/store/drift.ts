@@ -1,6 +1,9 @@
-import { type Queryable, type RawRow, sagaRow } from "./sagas.ts";
+import type { Pool } from "pg";
+import { type RawRow, sagaRow } from "./columns.ts";
+import type { Queryable } from "./sagas.ts";
 import type { SagaRow, StepName } from "../saga/row.ts";
-import { RECHECKABLE, recheckFrom } from "./sightings.ts";
+import { rechecked } from "../saga/transitions.ts";
+import { changeRows, kept } from "./changes.ts";
 
 /**
  * True for exactly one of all replicas, once an interval: the check of this tenant is then the caller's to do. The next
@@ -19,7 +22,7 @@ export async function takeDriftCheck(db: Queryable, tenantID: string, intervalMs
   return (rowCount ?? 0) > 0;
 }
 
-/** Tenants whose next check is not due: one look for all of them, where a try of each would lock its row each time. */
+/** Tenants whose next check is not due: one query for all of them, where a try of each would lock its row each time. */
 export async function tenantsAtRest(db: Queryable): Promise<ReadonlySet<string>> {
   const { rows } = await db.query<{ tenant_id: string }>({
     name: "drift-at-rest",
@@ -40,14 +43,37 @@ export async function settledSagas(db: Queryable, tenantID: string): Promise<Sag
   return rows.map(sagaRow);
 }
 
-/** These people are no longer as they were made: from this step on everything is ensured again. */
-export async function touchDrifted(db: Queryable, uuids: readonly string[], from: StepName): Promise<number> {
+/**
+ * Those of the tenant on whose objects a status stands that nobody is about to write again: finished, or at rest until
+ * somebody acts.
+ */
+export async function restingSagas(db: Queryable, tenantID: string): Promise<SagaRow[]> {
+  const { rows } = await db.query<RawRow>({
+    name: "resting-sagas",
+    text: `select * from user_provision_state
+           where sme_tenant_id = $1 and deleting is null and object_uid is not null
+             and confirmed_at is not null and voided_at is null and state not in ('deleted', 'retained', 'orphaned')
+             and ((state = 'done' and run is null) or due_at is null)`,
+    values: [tenantID],
+  });
+  return rows.map(sagaRow);
+}
+
+/** The status of these is to be written again: no upstream is asked for that. */
+export async function touchForStatus(db: Queryable, uuids: readonly string[]): Promise<number> {
   const { rowCount } = await db.query({
-    name: "touch-drifted",
-    text: `update user_provision_state set due_at = now(), touches = touches + 1,
-             ${recheckFrom("$2::text", "null::text")}
-           where sme_user_uuid = any($1::uuid[]) and ${RECHECKABLE}`,
-    values: [uuids, from],
+    name: "touch-for-status",
+    text: `update user_provision_state set due_at = now(), touches = touches + 1
+           where sme_user_uuid = any($1::uuid[]) and confirmed_at is not null and voided_at is null and deleting is null
+             and state not in ('deleted', 'retained', 'orphaned')`,
+    values: [uuids],
   });
   return rowCount ?? 0;
+}
+
+/** These people are no longer as they were made: from this step on everything is ensured again. */
+export async function touchDrifted(pool: Pool, uuids: readonly string[], from: StepName): Promise<number> {
+  const drifted = { name: "touch-drifted", condition: "s.sme_user_uuid = any($1::uuid[])", values: [uuids] };
+  const touched = await changeRows(pool, drifted, ({ row, now }) => kept(rechecked(row, from, undefined, now)));
+  return touched.length;
 }

@@ -1,10 +1,11 @@
 import type { PoolClient } from "pg";
 import { REASON } from "../api/reasons.ts";
+import { isHere } from "../saga/otherUser.ts";
 import type { SagaRow } from "../saga/row.ts";
 import type { Queryable } from "./sagas.ts";
 
 /** A living person who waits for an email that another has. */
-interface Wish {
+interface EmailWish {
   readonly uid: string;
   readonly namespace: string;
   readonly name: string;
@@ -16,8 +17,12 @@ interface Wish {
  * Those of a tenant who would wait for each other for ever: this one wants what the next has, and so on, and the last
  * one wants what this one has. Undefined: it is no ring, or one that this one is not in. Under the tenant's lock.
  */
-export async function ringOf(client: PoolClient, row: SagaRow, wanted: string): Promise<readonly Wish[] | undefined> {
-  const { rows } = await client.query<Wish>({
+export async function ringOf(
+  client: PoolClient,
+  row: SagaRow,
+  wanted: string,
+): Promise<readonly EmailWish[] | undefined> {
+  const { rows } = await client.query<EmailWish>({
     name: "email-wishes",
     text: `select s.object_uid as uid, s.object_namespace as namespace, s.object_name as name, s.email as has, w.email as wants
            from waiting w join user_provision_state s on s.object_uid = w.object_uid
@@ -26,25 +31,42 @@ export async function ringOf(client: PoolClient, row: SagaRow, wanted: string): 
     values: [row.tenantID, REASON.EmailInUse, REASON.EmailCycle],
   });
   const byEmail = new Map(rows.map((wish) => [wish.has, wish]));
-  const ring: Wish[] = [];
-  for (let wish = byEmail.get(wanted); wish !== undefined && !ring.includes(wish); wish = byEmail.get(wish.wants)) {
-    ring.push(wish);
-    if (wish.uid === row.objectUID) return ring;
+  const ring = new Set<EmailWish>();
+  for (let wish = byEmail.get(wanted); wish !== undefined && !ring.has(wish); wish = byEmail.get(wish.wants)) {
+    ring.add(wish);
+    if (wish.uid === row.objectUID) return [...ring];
   }
   return undefined;
 }
 
-/** The same sentence for everybody in it. */
-export function ringSentence(ring: readonly Wish[]): string {
-  const apart = new Set(ring.map(({ namespace }) => namespace)).size > 1;
-  const names = ring.map(({ namespace, name }) => (apart ? `${namespace}/${name}` : name)).toSorted();
+/** A ring may have as many as the tenant: so many are named. */
+const MOST_NAMED = 5;
+
+/** The same sentence for everybody of one namespace: the others are counted, not named. */
+export function ringSentence(ring: readonly EmailWish[], reader: string | undefined): string {
+  const here = ring.filter((wish) => isHere(reader, wish)).map(({ name }) => name);
+  const away = ring.length - here.length;
+  const elsewhere =
+    away === 1
+      ? "a TenantUser in another namespace of this tenant"
+      : `${away} TenantUsers in other namespaces of this tenant`;
+  const unnamed = here.length - MOST_NAMED;
+  const names = [
+    ...here.toSorted().slice(0, MOST_NAMED),
+    ...(unnamed > 0 ? [`${unnamed} more`] : []),
+    ...(away === 0 ? [] : [elsewhere]),
+  ];
   const all = `${names.slice(0, -1).join(", ")} and ${names.at(-1) ?? ""}`;
   const what = ring.length > 2 ? "want each other's emails, in a ring" : "want each other's email";
   return `${all} ${what}; give one of them a third address first.`;
 }
 
-/** A ring has many ends: those who only waited so far look again, once, and are told the same. */
-export async function tellRing(client: PoolClient, mine: string | undefined, ring: readonly Wish[]): Promise<void> {
+/** A ring has many ends: those who only waited so far are polled again, once, and are told the same. */
+export async function tellRing(
+  client: PoolClient,
+  mine: string | undefined,
+  ring: readonly EmailWish[],
+): Promise<void> {
   await client.query({
     name: "tell-ring",
     text: `with told as (
@@ -56,7 +78,7 @@ export async function tellRing(client: PoolClient, mine: string | undefined, rin
   });
 }
 
-/** One of a ring wants something else by now: the others of the tenant who were told of one look again. */
+/** One of a ring wants something else by now: the others of the tenant who were told of one are polled again. */
 export async function leaveRing(db: Queryable, tenantID: string, mine: string | undefined): Promise<void> {
   await db.query({ name: "leave-ring", text: leavingRing({ tenant: "$1", mine: "$2" }), values: [tenantID, mine] });
 }

@@ -4,10 +4,11 @@ import { readdir, readFile } from "node:fs/promises";
 import { join } from "node:path";
 import pg from "pg";
 import { connectionConfig } from "./pool.ts";
+import { type DatabaseRoles, grants, missingRoles } from "./roles.ts";
 
 export interface Migration {
   readonly number: number;
-  /** File name, e.g. 0001_initial.sql. */
+  /** File name, e.g. 0001_tables.sql. */
   readonly name: string;
   readonly sql: string;
   /** SHA-256 of the text with LF line ends, so that a checkout on another system has the same. */
@@ -22,6 +23,8 @@ export class MigrationError extends Error {
 export interface MigrateOptions {
   readonly url: string;
   readonly applicationName?: string;
+  /** Who gets which rights afterwards; absent: nobody, for all connect as the owner. */
+  readonly roles?: DatabaseRoles | undefined;
   /** Default: the files beside this one. */
   readonly migrations?: readonly Migration[];
 }
@@ -73,7 +76,9 @@ export async function migrate(options: MigrateOptions, signal?: AbortSignal): Pr
   try {
     await client.connect();
     await client.query("select pg_advisory_lock($1)", [LOCK]);
-    return await applyMissing(client, known, signal);
+    const applied = await applyMissing(client, known, signal);
+    if (options.roles !== undefined) await grantAll(client, options.roles);
+    return applied;
   } catch (error) {
     signal?.throwIfAborted();
     throw error;
@@ -133,6 +138,20 @@ async function apply(client: pg.Client, migration: Migration): Promise<void> {
     const said = error instanceof Error ? error.message : String(error);
     throw new MigrationError(`Migration ${migration.name} failed, nothing of it was kept: ${said}.`, { cause: error });
   }
+}
+
+/** All or nothing: nobody is without a right for a moment. */
+async function grantAll(client: pg.Client, roles: DatabaseRoles): Promise<void> {
+  const missing = await missingRoles(client, roles);
+  if (missing.length > 0) {
+    throw new MigrationError(
+      `The database has no role ${missing.join(", ")}: create it as docs/platform-guide.md says, or correct WEBHOOK_DATABASE_ROLE and RECONCILER_DATABASE_ROLE.`,
+    );
+  }
+  const { rows } = await client.query<{ schema: string }>("select current_schema() as schema");
+  await client.query("begin");
+  for (const statement of grants(roles, rows[0]?.schema ?? "public")) await client.query(statement);
+  await client.query("commit");
 }
 
 function pad(number: number): string {

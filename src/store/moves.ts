@@ -1,13 +1,16 @@
 import type { Pool, PoolClient } from "pg";
 import { REASON } from "../api/reasons.ts";
+import { otherUser } from "../saga/otherUser.ts";
 import type { SagaRow } from "../saga/row.ts";
+import { boundObject, handedOver, holds, leftBehind, renamed } from "../saga/transitions.ts";
 import { appendAudit } from "./audit.ts";
-import { type Binding, holds, lockTenant, rowForUpdate } from "./bindings.ts";
-import { bindTo } from "./boundRows.ts";
+import { type Binding, HOLDERS_FIRST, lockTenant } from "./bindings.ts";
+import { bindTo, evict } from "./boundRows.ts";
+import { lockRow, lockRows, writeRow } from "./changes.ts";
 import { leaveRing, ringOf, ringSentence, tellRing } from "./emailRing.ts";
-import { type RawRow, sagaRow } from "./sagas.ts";
+import { type RawRow, sagaRow } from "./columns.ts";
 import { inTransaction } from "./transaction.ts";
-import type { Waiter } from "./waiting.ts";
+import type { PendingUser } from "./waiting.ts";
 
 /**
  * The row of a living object takes a new address. It waits while another living object holds that address; those who want
@@ -17,8 +20,7 @@ import type { Waiter } from "./waiting.ts";
 export async function moveEmail(pool: Pool, row: SagaRow, email: string): Promise<Binding | undefined> {
   return inTransaction(pool, async (client) => {
     await lockTenant(client, row.tenantID);
-    const binding = await takeEmail(client, row, email);
-    return binding;
+    return takeEmail(client, row, email);
   });
 }
 
@@ -31,7 +33,8 @@ async function takeEmail(client: PoolClient, row: SagaRow, email: string): Promi
   if (fence.rowCount === 0) return undefined;
   const { rows } = await client.query<RawRow>({
     name: "rows-of-email",
-    text: `select * from user_provision_state where sme_tenant_id = $1 and email = $2 and confirmed_at is not null`,
+    text: `select * from user_provision_state where sme_tenant_id = $1 and email = $2 and confirmed_at is not null
+           ${HOLDERS_FIRST}`,
     values: [row.tenantID, email],
   });
   const holder = rows.map(sagaRow).find((other) => other.uuid !== row.uuid && holds(other));
@@ -62,133 +65,92 @@ async function takeEmail(client: PoolClient, row: SagaRow, email: string): Promi
   const ring = await ringOf(client, row, email);
   if (ring !== undefined) {
     await tellRing(client, row.objectUID, ring);
-    return { kind: "refused", reason: REASON.EmailCycle, message: ringSentence(ring) };
+    return { kind: "refused", reason: REASON.EmailCycle, message: ringSentence(ring, row.namespace) };
   }
   return {
     kind: "waiting",
     reason: REASON.EmailInUse,
-    message: `${email} belongs to TenantUser ${holder.name ?? "?"}; the change follows when that one is deleted or changes its email.`,
+    message: `${email} belongs to ${otherUser(row.namespace, holder)}; the change follows when that one is deleted or changes its email.`,
   };
 }
 
 /**
- * The deleted holder gives its saga to the waiter: same uuid, ids and key. Fenced like a record; false: the lease is
- * lost. What the step keycloak and secret find to differ for the new object, they correct.
+ * The deleted holder gives its saga to the pending user. Fenced like a record; false: the lease is lost. What the step keycloak
+ * and secret find to differ for the new object, they correct.
  */
-export async function handOver(
-  pool: Pool,
-  claim: { readonly row: SagaRow; readonly owner: number },
-  to: Waiter,
-): Promise<boolean> {
+export async function handOver(pool: Pool, claim: ClaimedRow, to: PendingUser): Promise<boolean> {
   return inTransaction(pool, async (client) => {
-    await lockTenant(client, claim.row.tenantID);
-    const purged = claim.row.deleting?.undone.includes("keycloak") ?? false;
-    // The object that goes has no row from here on: whoever waits is looked at again, and so it is let go.
+    const now = await lockTenant(client, claim.row.tenantID);
+    const row = await lockClaimed(client, claim);
+    if (row === undefined) return false;
+    // The object that goes has no row from here on: whoever waits is polled again, and so it is released.
     await client.query({
       name: "wait-for-release",
       text: `insert into waiting (object_uid, namespace, name, tenant, email, created_at, why)
-             select object_uid, object_namespace, object_name, sme_tenant_id, email, coalesce(object_created_at, now()), $4
-             from user_provision_state
-             where sme_user_uuid = $1 and lease_owner = $2 and version = $3 and object_uid is not null
+             select $1::uuid, $2, $3, $4, $5, $6::timestamptz, $7 where $1::uuid is not null
              on conflict (object_uid) do update set why = excluded.why`,
-      values: [claim.row.uuid, claim.owner, claim.row.version, REASON.Deleting],
-    });
-    const moved = await client.query({
-      name: "hand-over",
-      text: `update user_provision_state set object_uid = $4, object_namespace = $5, object_name = $6, object_created_at = $7,
-               deleting = null, run = $8, handled = null, state = case when $9 then 'pending' else reached end,
-               reached = case when $9 then 'pending' else reached end,
-               adopted = adopted and not $9,
-               kc_user_id = case when $9 then null else kc_user_id end,
-               retry_count = 0, backoff_until = null, blocked_on = null, lease_owner = null, lease_until = null,
-               due_at = now(), version = version + 1, updated_at = now()
-             where sme_user_uuid = $1 and lease_owner = $2 and version = $3`,
       values: [
-        claim.row.uuid,
-        claim.owner,
-        claim.row.version,
-        to.uid,
-        to.namespace,
-        to.name,
-        to.createdAt,
-        JSON.stringify({ reason: "handover", generation: -1, step: "keycloak", attempt: 0, done: false }),
-        purged,
+        row.objectUID ?? null,
+        row.namespace,
+        row.name,
+        row.tenantID,
+        row.email,
+        row.objectCreatedAt ?? now,
+        REASON.Deleting,
       ],
     });
-    const given = (moved.rowCount ?? 0) > 0;
+    await writeRow(client, "hand-over", row.uuid, { patch: handedOver(row, to, now), lease: "end" });
     // Without the saga it waits on.
-    if (given) await client.query("delete from waiting where object_uid = $1", [to.uid]);
-    return given;
+    await client.query("delete from waiting where object_uid = $1", [to.uid]);
+    return true;
   });
 }
 
 /**
- * The database was lost, and the person's account carries another uuid of this tenant than the one chosen anew: the
- * object goes on under that one, while its row knows no upstream id. A row of that uuid keeps all it knows (what was
+ * The database was lost, and the person's account carries another uuid of this tenant than the one that was chosen again: the
+ * object resumes under that one, while its row knows no upstream id. A row of that uuid keeps all it knows (what was
  * given, what was adopted, where the Secret is), and the object's own becomes void; without one the row takes the uuid.
- * Fenced like a record. False: a living object holds that uuid, or the lease is lost.
+ * Fenced like a record. False: a living object holds that uuid, it is known here as another person's (by its email, whatever
+ * became of them), or the lease is lost.
  */
-export async function takeOver(
-  pool: Pool,
-  claim: { readonly row: SagaRow; readonly owner: number },
-  uuid: string,
-): Promise<boolean> {
+export async function takeOver(pool: Pool, claim: ClaimedRow, uuid: string): Promise<boolean> {
   return inTransaction(pool, async (client) => {
-    const { row, owner } = claim;
-    await lockTenant(client, row.tenantID);
-    const other = await rowForUpdate(client, uuid);
-    if (other?.confirmed === true && (other.tenantID !== row.tenantID || holds(other))) return false;
-    const fence = [row.uuid, owner, row.version];
-    if (other === undefined) {
-      const moved = await client.query({
-        name: "take-over",
-        text: `update user_provision_state set sme_user_uuid = $4, run = $5, backoff_until = null, blocked_on = null,
-                 lease_owner = null, lease_until = null, due_at = now(), version = version + 1, updated_at = now()
-               where sme_user_uuid = $1 and lease_owner = $2 and version = $3 and kc_user_id is null`,
-        // Somebody who was here before, and of whom only this database knows nothing.
-        values: [
-          ...fence,
-          uuid,
-          JSON.stringify({ reason: "create", generation: -1, step: "keycloak", attempt: 0, done: false }),
-        ],
-      });
-      if (moved.rowCount === 0) return false;
-    } else {
-      const left = await client.query<Left>({
-        name: "take-over-leave",
-        text: `update user_provision_state set object_uid = null, confirmed_at = null, voided_at = now(), run = null,
-                 lease_owner = null, lease_until = null, due_at = null, version = version + 1, updated_at = now()
-               where sme_user_uuid = $1 and lease_owner = $2 and version = $3 and kc_user_id is null
-               returning cluster_id, object_namespace, object_name, object_created_at`,
-        values: fence,
-      });
-      const [object] = left.rows;
-      if (object === undefined || row.objectUID === undefined) return false;
-      await bindTo(
-        client,
-        {
-          uid: row.objectUID,
-          namespace: object.object_namespace,
-          name: object.object_name,
-          createdAt: object.object_created_at,
-          tenantID: row.tenantID,
-          email: row.email,
-          pin: undefined,
-          maxUsers: undefined,
-          clusterID: object.cluster_id,
-        },
-        other,
-      );
+    const { tenantID, email } = claim.row;
+    const now = await lockTenant(client, tenantID);
+    const there = (await lockRow(client, uuid))?.row;
+    const isOurs = there?.confirmed === true && (await evict(client, there, { tenantID, email }, now));
+    const other = isOurs ? undefined : there;
+    if (other?.confirmed === true && (other.tenantID !== tenantID || other.email !== email || holds(other))) {
+      return false;
     }
-    const entry = { uuid, tenantID: row.tenantID, step: "keycloak", action: "taken-over", target: undefined };
+    const row = await lockClaimed(client, claim);
+    if (row === undefined || row.keycloakUserID !== undefined) return false;
+    if (other === undefined) {
+      await writeRow(client, "take-over", row.uuid, { patch: renamed(uuid, now), lease: "end" });
+    } else {
+      const object = boundObject(row);
+      if (object === undefined) return false;
+      await writeRow(client, "take-over-leave", row.uuid, { patch: leftBehind(), lease: "end" });
+      await bindTo(client, object, other, now);
+    }
+    const entry = { uuid, tenantID, step: "keycloak", action: "taken-over", target: undefined };
     await appendAudit(client, [{ ...entry, detail: { from: row.uuid } }]);
     return true;
   });
 }
 
-interface Left {
-  readonly cluster_id: string;
-  readonly object_namespace: string;
-  readonly object_name: string;
-  readonly object_created_at: Date;
+/** A row that a worker has claimed. */
+interface ClaimedRow {
+  readonly row: SagaRow;
+  readonly owner: number;
+}
+
+/** The row, locked, unless another has it by now. */
+async function lockClaimed(client: PoolClient, { row, owner }: ClaimedRow): Promise<SagaRow | undefined> {
+  const [locked] = await lockRows(client, {
+    name: "claimed-for-update",
+    condition: "s.sme_user_uuid = $1 and s.lease_owner = $2 and s.version = $3",
+    values: [row.uuid, owner, row.version],
+  });
+  return locked?.row;
 }

@@ -1,22 +1,23 @@
-/** What the one on call looks up in the books, and ends in them. */
+/** What the one on call looks up in the state store, and ends there. */
 import type { Pool } from "pg";
 import type { UserEvent } from "../api/userEvent.ts";
 import type { RowPatch, SagaRow } from "../saga/row.ts";
 import { appendAudit, type AuditEntry } from "./audit.ts";
-import { rowForUpdate } from "./bindings.ts";
+import { lockRow, writeRow } from "./changes.ts";
 import { enqueueEvents } from "./outbox.ts";
-import { assignments, type Queryable, type RawRow, sagaRow } from "./sagas.ts";
+import { type RawRow, sagaRow } from "./columns.ts";
+import type { Queryable } from "./sagas.ts";
 import { inTransaction } from "./transaction.ts";
 
 /** Whose rows: one uuid, all that an object's name ever had, or all of an address. */
-export type Who =
+export type SagaSelector =
   | { readonly uuid: string }
   | { readonly namespace: string; readonly name: string }
   /** Canonical. */
   | { readonly email: string };
 
 /** Confirmed rows, the one that changed last first. */
-export async function sagasOf(db: Queryable, who: Who, limit: number): Promise<SagaRow[]> {
+export async function sagasOf(db: Queryable, who: SagaSelector, limit: number): Promise<SagaRow[]> {
   const [condition, values] =
     "uuid" in who
       ? ["sme_user_uuid = $2", [who.uuid]]
@@ -32,16 +33,16 @@ export async function sagasOf(db: Queryable, who: Who, limit: number): Promise<S
 }
 
 const GRACE = "(deleting->>'purgeAt')::timestamptz > now()";
-const LET_GO = "state = 'deleting' and (deleting->>'released')::boolean";
+const RELEASED = "state = 'deleting' and (deleting->>'released')::boolean";
 
-/** Undoing that is owed: the object was let go, and no grace holds it back. */
-export function debts(db: Queryable, tenantID: string | undefined, limit: number): Promise<SagaRow[]> {
-  return listed(db, "operator-debts", `${LET_GO} and (${GRACE}) is not true`, tenantID, limit);
+/** Pending cleanups: the finalizer was released, and no grace holds them back. */
+export function cleanups(db: Queryable, tenantID: string | undefined, limit: number): Promise<SagaRow[]> {
+  return listed(db, "operator-cleanups", `${RELEASED} and (${GRACE}) is not true`, tenantID, limit);
 }
 
 /** Accounts without an object: orphaned, retained, or in their grace. */
 export function ownerlessSagas(db: Queryable, tenantID: string | undefined, limit: number): Promise<SagaRow[]> {
-  const condition = `(state in ('orphaned', 'retained') or (${LET_GO} and ${GRACE}))`;
+  const condition = `(state in ('orphaned', 'retained') or (${RELEASED} and ${GRACE}))`;
   return listed(db, "operator-ownerless", condition, tenantID, limit);
 }
 
@@ -114,18 +115,12 @@ export async function endSaga(
   judge: (row: SagaRow) => RowEnd | undefined,
 ): Promise<SagaRow | undefined> {
   return inTransaction(pool, async (client) => {
-    const row = await rowForUpdate(client, uuid);
+    const row = (await lockRow(client, uuid))?.row;
     const end = row === undefined ? undefined : judge(row);
     if (end === undefined) return undefined;
-    const { clauses, values } = assignments(end.patch, 2);
-    const { rows } = await client.query<RawRow>({
-      text: `update user_provision_state set ${clauses.join(", ")}, touches = touches + 1, version = version + 1,
-               lease_owner = null, lease_until = null, updated_at = now()
-             where sme_user_uuid = $1 returning *`,
-      values: [uuid, ...values],
-    });
+    const ended = await writeRow(client, "end-saga", uuid, { patch: end.patch, lease: "end" });
     await appendAudit(client, end.audit);
     await enqueueEvents(client, end.events);
-    return sagaRow(rows[0] as RawRow);
+    return ended;
   });
 }

@@ -1,11 +1,12 @@
 /** Connections to Postgres: one pool for each kind of work, so that a slow sweep never takes the webhook's connections. */
 import pg from "pg";
+import { storableValues } from "./values.ts";
 
 export type Pool = pg.Pool;
 
 export interface PoolOptions {
-  /** postgres://user:password@host:port/database?sslmode=... */
-  readonly url: string;
+  /** postgres://user:password@host:port/database?sslmode=...; a function is asked for each new connection. */
+  readonly url: string | (() => string);
   readonly max: number;
   /** Shown in pg_stat_activity. */
   readonly applicationName: string;
@@ -39,11 +40,24 @@ const types = {
     oid === INT8 && format !== "binary" ? parseInt8 : pg.types.getTypeParser(oid, format),
 };
 
+function urlOf({ url }: Pick<PoolOptions, "url">): string {
+  return typeof url === "string" ? url : url();
+}
+
+/** A pool makes its clients of what it was made with: a password that changes would never arrive. */
+function clientOf(url: () => string) {
+  return class extends pg.Client {
+    constructor(config: pg.ClientConfig) {
+      super({ ...config, connectionString: url() });
+    }
+  };
+}
+
 /** What every connection of ours has in common; also for the few that live outside a pool (LISTEN, migrate). */
 export function connectionConfig(options: Omit<PoolOptions, "max" | "idleTimeoutMs" | "onIdleError">): pg.ClientConfig {
   const statement = options.statementTimeoutMs ?? 10_000;
   return {
-    connectionString: options.url,
+    connectionString: urlOf(options),
     application_name: options.applicationName,
     connectionTimeoutMillis: options.connectionTimeoutMs ?? 5_000,
     statement_timeout: statement,
@@ -61,16 +75,39 @@ export function connectionConfig(options: Omit<PoolOptions, "max" | "idleTimeout
  * reused in a state that nobody knows. Never throws by itself while idle.
  */
 export function makePool(options: PoolOptions): Pool {
+  const { url } = options;
+  const fresh = typeof url === "string" ? {} : { Client: clientOf(url) as unknown as new () => pg.ClientBase };
   const pool = new pg.Pool({
     ...connectionConfig(options),
+    ...fresh,
     max: options.max,
     idleTimeoutMillis: options.idleTimeoutMs ?? 60_000,
   });
   // Without a listener an idle disconnect ends the process.
   pool.on("error", (error) => options.onIdleError?.(error));
   // The same holds for a connection in use. Whoever uses it learns of it by its next statement, so: nothing to do.
-  pool.on("connect", (client) => client.on("error", ignore));
+  pool.on("connect", (client) => {
+    client.on("error", ignore);
+    sendStorable(client);
+  });
   return pool;
+}
+
+/** No statement of this connection fails by a text that Postgres cannot hold. */
+function sendStorable(client: pg.PoolClient): void {
+  const send = client.query.bind(client) as (...args: unknown[]) => unknown;
+  const query = (statement: unknown, values: unknown, ...rest: unknown[]): unknown => {
+    const [first, second] = [withStorable(statement), Array.isArray(values) ? storableValues(values) : values];
+    return send(first, second, ...rest);
+  };
+  Object.assign(client, { query });
+}
+
+function withStorable(statement: unknown): unknown {
+  if (typeof statement !== "object" || statement === null || !("values" in statement)) return statement;
+  // One that sends itself (a cursor, a stream) is none of ours.
+  if ("submit" in statement || !Array.isArray(statement.values)) return statement;
+  return { ...statement, values: storableValues(statement.values) };
 }
 
 /** Opens connections before anybody needs them, for whoever has no time to wait for one. A failure is no failure. */

@@ -3,7 +3,10 @@ import type { MirroredTenant } from "../saga/accept.ts";
 import type { UserCounts } from "../saga/tenantReport.ts";
 import { canonicalJSON, sameJSON } from "../saga/revision.ts";
 import { TENANT_FAULTS } from "../saga/tenantFaults.ts";
+import type { Pool } from "pg";
+import { claimRealm, type RealmClaim, sharesRealm, type WantedRealm } from "./realmClaims.ts";
 import type { Queryable } from "./sagas.ts";
+import { jsonb } from "./values.ts";
 
 /** The last accepted spec of one Tenant: what every replica and the webhook work with. */
 export interface TenantRecord extends MirroredTenant {
@@ -18,6 +21,8 @@ export interface TenantRecord extends MirroredTenant {
 /** A mirror as it was read, with the namespaces that the table grants: `accepted.namespaces`, unless a write was cut short. */
 export interface StoredTenant extends TenantRecord {
   readonly namespaces: readonly string[];
+  /** Another Tenant was first in the realm, by what the realm says of itself. */
+  readonly isRealmShared: boolean;
 }
 
 export interface TenantUsage extends UserCounts {
@@ -36,11 +41,13 @@ interface RawTenant {
   ready: boolean;
   problems: { reason: string; message: string }[];
   namespaces: string[];
+  is_realm_shared: boolean;
 }
 
 const SELECT = `
   select tenant_id, object_uid, name, object_created_at, accepted, revision, ready, problems,
-    array(select n.namespace from tenant_namespaces n where n.tenant_id = t.tenant_id order by 1) as namespaces
+    array(select n.namespace from tenant_namespaces n where n.tenant_id = t.tenant_id order by 1) as namespaces,
+    ${sharesRealm("t")} as is_realm_shared
   from tenants t`;
 
 /** A spec that an older version wrote is completed; one that does not fit any more counts as never accepted. */
@@ -63,11 +70,15 @@ function stored(raw: RawTenant, accepted: TenantSpec): StoredTenant {
     ready: raw.ready,
     problems: raw.problems,
     namespaces: raw.namespaces,
+    isRealmShared: raw.is_realm_shared,
   };
 }
 
 /** Whether a mirror says already what it should. */
-export function sameRecord({ namespaces: _granted, ...mirror }: StoredTenant, wanted: TenantRecord): boolean {
+export function sameRecord(
+  { namespaces: _granted, isRealmShared: _shared, ...mirror }: StoredTenant,
+  wanted: TenantRecord,
+): boolean {
   return sameJSON(mirror, wanted);
 }
 
@@ -78,7 +89,7 @@ export function sameRecord({ namespaces: _granted, ...mirror }: StoredTenant, wa
 const MIRROR_LOCK = 0x75726274;
 
 /**
- * Writes the mirror when it differs; true when it did. It looks first: the trigger that tells every webhook fires for
+ * Writes the mirror when it differs; true when it did. It reads first: the trigger that tells every webhook fires for
  * a statement, also for one that changes no row.
  */
 export async function mirrorTenant(db: Queryable, tenant: TenantRecord): Promise<boolean> {
@@ -102,10 +113,10 @@ export async function mirrorTenant(db: Queryable, tenant: TenantRecord): Promise
       tenant.objectUID,
       tenant.name,
       tenant.createdAt,
-      canonicalJSON(tenant.accepted),
+      jsonb(JSON.parse(canonicalJSON(tenant.accepted))),
       tenant.revision,
       tenant.ready,
-      JSON.stringify(tenant.problems),
+      jsonb(tenant.problems),
       MIRROR_LOCK,
     ],
   });
@@ -149,7 +160,10 @@ export async function removeTenant(db: Queryable, tenantID: string, objectUID: s
   return (rowCount ?? 0) > 0;
 }
 
-/** By tenant id; a tenant without rows and without waiting objects is absent. */
+/**
+ * By tenant id; a tenant without rows and without waiting objects is absent. What only admission has seen is nobody yet: it
+ * holds back neither a change of the Tenant nor its end.
+ */
 export async function tenantUsage(db: Queryable, tenantID?: string): Promise<Map<string, TenantUsage>> {
   const { rows } = await db.query<{
     tenant: string;
@@ -165,7 +179,7 @@ export async function tenantUsage(db: Queryable, tenantID?: string): Promise<Map
              (count(*) filter (where confirmed_at is not null and state not in ('retained', 'orphaned')
                 and coalesce(deleting->>'released', 'false') <> 'true'))::int as living,
              coalesce(array_agg(distinct object_namespace) filter (where object_namespace is not null), '{}') as namespaces
-           from user_provision_state where state <> 'deleted' and voided_at is null ${tenantID === undefined ? "" : "and sme_tenant_id = $1"} group by 1, 2
+           from user_provision_state where state <> 'deleted' and voided_at is null and confirmed_at is not null ${tenantID === undefined ? "" : "and sme_tenant_id = $1"} group by 1, 2
            union all
            select tenant, 'waiting', false, count(*)::int, count(*)::int, '{}' from waiting
            where tenant ${tenantID === undefined ? "is not null" : "= $1"} group by 1
@@ -185,12 +199,12 @@ export async function tenantUsage(db: Queryable, tenantID?: string): Promise<Map
   return usage;
 }
 
-/** Over so long a tenant's rows become due, so that its neighbours are not flattened. */
+/** Over so long a tenant's rows become due, so that its upstreams are not flooded. */
 const SPREAD_SECONDS = 1;
 
 /**
  * Makes the tenant's living rows due: those last handled under another revision, or, without one, all of them (what
- * waited for the tenant has nothing in its row that says so; whom the tenant's own fault had stopped goes on). Returns
+ * waited for the tenant has nothing in its row that says so; whom the tenant's own fault had stopped resumes). Returns
  * how many.
  */
 export async function touchTenantRows(db: Queryable, tenantID: string, revision?: string): Promise<number> {
@@ -216,9 +230,10 @@ export interface TenantStore {
   /** Of all tenants, or of one. */
   tenantUsage(tenantID?: string): Promise<Map<string, TenantUsage>>;
   touchTenantRows(tenantID: string, revision?: string): Promise<number>;
+  claimRealm(tenantID: string, wanted: WantedRealm): Promise<RealmClaim>;
 }
 
-export function tenantStore(db: Queryable): TenantStore {
+export function tenantStore(db: Pool): TenantStore {
   return {
     loadTenants: () => loadTenants(db),
     mirrorTenant: (tenant) => mirrorTenant(db, tenant),
@@ -226,5 +241,6 @@ export function tenantStore(db: Queryable): TenantStore {
     removeTenant: (tenantID, objectUID) => removeTenant(db, tenantID, objectUID),
     tenantUsage: (tenantID) => tenantUsage(db, tenantID),
     touchTenantRows: (tenantID, revision) => touchTenantRows(db, tenantID, revision),
+    claimRealm: (tenantID, wanted) => claimRealm(db, tenantID, wanted),
   };
 }

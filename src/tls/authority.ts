@@ -15,7 +15,7 @@ export interface CertificateSet {
 }
 
 /** Where the API server finds the webhook. */
-export interface Subject {
+export interface CertificateSubject {
   /** At least one, e.g. unified-rbac-webhook.unified-rbac-system.svc. */
   readonly dnsNames: readonly string[];
   readonly ips: readonly string[];
@@ -38,7 +38,11 @@ const BACKDATE_MS = 3_600_000;
 const PEM = /-----BEGIN CERTIFICATE-----[\s\S]+?-----END CERTIFICATE-----/g;
 
 /** Pure. Renews at two thirds of the life, when the names have changed, or when what is there is not whole. */
-export function planRenewal(current: CertificateSet | undefined, subject: Subject, now: number): RenewalPlan {
+export function planRenewal(
+  current: CertificateSet | undefined,
+  subject: CertificateSubject,
+  now: number,
+): RenewalPlan {
   if (current === undefined) return { action: "renew", reason: "absent", keep: "" };
   const read = readSet(current);
   if (read === undefined) return { action: "renew", reason: "unreadable", keep: "" };
@@ -55,7 +59,7 @@ export function planRenewal(current: CertificateSet | undefined, subject: Subjec
 
 /** A new CA and its leaf, EC P-256; `keep` goes into the bundle behind the new CA. */
 export async function makeCertificates(
-  subject: Subject,
+  subject: CertificateSubject,
   options: { readonly now: number; readonly keep?: string; readonly lifetimeMs?: number },
 ): Promise<CertificateSet> {
   const [name] = subject.dnsNames;
@@ -106,7 +110,7 @@ function readSet(set: CertificateSet): { leaf: X509Certificate; authorities: X50
   }
 }
 
-function covers(leaf: X509Certificate, { dnsNames, ips }: Subject): boolean {
+function covers(leaf: X509Certificate, { dnsNames, ips }: CertificateSubject): boolean {
   const exactly = { subject: "never", wildcards: false } as const;
   return (
     dnsNames.every((name) => leaf.checkHost(name, exactly) !== undefined) &&

@@ -11,6 +11,8 @@ export interface TLSMaterial {
   readonly key: string;
   /** End of validity, milliseconds since the epoch. */
   readonly notAfter: number;
+  /** PEM of the CA whose clients are let in; absent: there is no such file. */
+  readonly clientCA?: string | undefined;
 }
 
 export interface TLSFiles extends Part {
@@ -27,30 +29,34 @@ const AFTERWARDS_MS = 5_000;
  */
 export function makeTLSFiles(deps: {
   readonly directory: string;
+  /** Where the clients' CA stands, where they are asked for a certificate. */
+  readonly clientCAFile?: string | undefined;
   readonly log: Log;
   readonly pollMs?: number;
 }): TLSFiles {
   const { directory, log } = deps;
   const listeners = new Set<(material: TLSMaterial) => void>();
   let current: TLSMaterial | undefined;
-  /** Said already: each kind of trouble is one line, not one for each look. */
-  let trouble: string | undefined;
+  /** Said already: each kind of failure is one line, not one for each look. */
+  let failure: string | undefined;
   let timer: NodeJS.Timeout | undefined;
   let looking: Promise<void> | undefined;
   let stopped = false;
 
   const say = (problem: string | undefined): void => {
-    if (problem !== undefined && problem !== trouble) log.warn("no usable certificate", { directory, problem });
-    trouble = problem;
+    if (problem !== undefined && problem !== failure)
+      log.warn("failed to read a usable certificate", { directory, problem });
+    failure = problem;
   };
 
   const look = async (): Promise<void> => {
-    const found = await read(directory);
+    const found = await read(directory, deps.clientCAFile);
     if (typeof found === "string") return say(found);
     say(undefined);
-    if (found.cert === current?.cert && found.key === current.key) return;
+    const { cert, key, clientCA } = found;
+    if (cert === current?.cert && key === current.key && clientCA === current.clientCA) return;
     current = found;
-    log.info("certificate taken over", { until: new Date(found.notAfter) });
+    log.info("loaded certificate", { until: new Date(found.notAfter) });
     for (const listener of listeners) listener(found);
   };
 
@@ -82,7 +88,9 @@ export function makeTLSFiles(deps: {
 }
 
 /** What is there, or why it cannot be used. Never throws. */
-async function read(directory: string): Promise<TLSMaterial | string> {
+async function read(directory: string, clientCAFile: string | undefined): Promise<TLSMaterial | string> {
+  const clientCA = clientCAFile === undefined ? undefined : await readCA(clientCAFile);
+  if (clientCA instanceof Error) return clientCA.message;
   try {
     // The kubelet swaps the link ..data: following it once reads both files from the same side of the swap.
     const folder = await realpath(join(directory, "..data")).catch(() => directory);
@@ -93,9 +101,21 @@ async function read(directory: string): Promise<TLSMaterial | string> {
     const certificate = new X509Certificate(cert);
     const fits = certificate.checkPrivateKey(createPrivateKey(key));
     const notAfter = certificate.validToDate.getTime();
-    return fits ? { cert, key, notAfter } : "tls.crt and tls.key do not belong together";
+    return fits ? { cert, key, notAfter, clientCA } : "tls.crt and tls.key do not belong together";
   } catch (error) {
     const code = error instanceof Error && "code" in error ? String(error.code) : "unknown error";
     return code === "ENOENT" ? "tls.crt and tls.key are not there yet" : `tls.crt or tls.key cannot be read (${code})`;
+  }
+}
+
+async function readCA(path: string): Promise<string | Error> {
+  try {
+    const ca = await readFile(path, "utf8");
+    // Throws on anything else; of several it reads the first.
+    void new X509Certificate(ca);
+    return ca;
+  } catch (error) {
+    const code = error instanceof Error && "code" in error ? String(error.code) : "unknown error";
+    return new Error(`the clients' CA ${path} cannot be read (${code})`);
   }
 }

@@ -1,10 +1,10 @@
 /** The reconciler's side: keeps the Secret with the webhook's certificate fresh, and the API server trusting it. */
-import { setTimeout as sleep } from "node:timers/promises";
-import type { Clock } from "../lib/clock.ts";
-import { ConflictError } from "../lib/errors.ts";
+import { RETRIES } from "../lib/backoff.ts";
+import { type Clock, pause } from "../lib/clock.ts";
+import { ConflictError, isSagaError } from "../lib/errors.ts";
 import type { Part } from "../lib/lifecycle.ts";
 import type { Log } from "../lib/log.ts";
-import { type CertificateSet, makeCertificates, planRenewal, type Subject } from "./authority.ts";
+import { type CertificateSet, makeCertificates, planRenewal, type CertificateSubject } from "./authority.ts";
 
 /** The cluster as the renewer needs it. `Stored` is whatever names the revision that was read. */
 export interface CertificatePort<Stored> {
@@ -20,17 +20,18 @@ export interface CertificatePort<Stored> {
 }
 
 export interface Renewer extends Part {
+  /** Milliseconds since the epoch of the last turn that went well, or that an answer of the API server has failed. */
+  lastProgress(): number;
   /** One look: renews where that is due. Any number of replicas may look at once. */
   renew(signal: AbortSignal): Promise<"kept" | "renewed" | "lost">;
 }
 
 /** Also how soon a caBundle that somebody took away is back. */
 const EVERY_MS = 60_000;
-const AFTER_FAILURE_MS = 5_000;
 
 export function makeRenewer<Stored>(deps: {
   readonly port: CertificatePort<Stored>;
-  readonly subject: Subject;
+  readonly subject: CertificateSubject;
   readonly clock: Clock;
   readonly log: Log;
   readonly lifetimeMs?: number;
@@ -39,12 +40,14 @@ export function makeRenewer<Stored>(deps: {
   const { port, subject, clock, log } = deps;
   const stopped = new AbortController();
   let running: Promise<void> | undefined;
+  let progress = clock.now();
 
   let missing = "";
 
   const trust = async (ca: string, signal: AbortSignal): Promise<void> => {
     const names = (await port.setCABundle(ca, signal)).join(", ");
-    if (names !== "" && names !== missing) log.warn("webhook configuration missing, admission is not asked", { names });
+    if (names !== "" && names !== missing)
+      log.warn("failed to find the webhook configuration; admission is not called", { names });
     missing = names;
   };
 
@@ -60,7 +63,7 @@ export function makeRenewer<Stored>(deps: {
       keep: plan.keep,
       ...(deps.lifetimeMs === undefined ? {} : { lifetimeMs: deps.lifetimeMs }),
     });
-    // Trust first: were we cut between the two, the old leaf is still trusted, and the next look begins anew.
+    // Trust first: were we cut between the two, the old leaf is still trusted, and the next look begins again.
     if (plan.keep !== "") await trust(set.ca, signal);
     try {
       await port.writeSecret(set, current?.stored, signal);
@@ -72,7 +75,7 @@ export function makeRenewer<Stored>(deps: {
       return "lost";
     }
     await trust(set.ca, signal);
-    log.info("certificate renewed", { reason: plan.reason, outcome: "renewed" });
+    log.info("renewed certificate", { reason: plan.reason, outcome: "renewed" });
     return "renewed";
   };
 
@@ -82,17 +85,21 @@ export function makeRenewer<Stored>(deps: {
       try {
         await renew(stopped.signal);
         failing = false;
+        progress = clock.now();
       } catch (error) {
         if (stopped.signal.aborted) return;
-        if (!failing) log.warn("the webhook's certificate cannot be looked after", { error });
+        if (isSagaError(error)) progress = clock.now();
+        if (!failing) log.warn("failed to check the webhook's certificate; retrying", { error });
         failing = true;
       }
-      await pause(failing ? AFTER_FAILURE_MS : (deps.everyMs ?? EVERY_MS), stopped.signal);
+      await pause(failing ? RETRIES.certificate.firstMs : (deps.everyMs ?? EVERY_MS), stopped.signal);
     }
   };
 
   return {
     name: "certificate renewer",
+    allowedMs: 4 * 60_000,
+    lastProgress: () => progress,
     renew,
     start() {
       running = run();
@@ -102,9 +109,4 @@ export function makeRenewer<Stored>(deps: {
       await running;
     },
   };
-}
-
-/** Ends early, and quietly, when told to stop. */
-function pause(ms: number, signal: AbortSignal): Promise<void> {
-  return sleep(ms, undefined, { signal }).catch(() => {});
 }

@@ -86,7 +86,7 @@ export async function followDown(observer: Observer, push: Push, screen: Screen)
     { what: "NewAPI: the account is disabled, its key opens nothing", until: "NewAPI", reached: step("newapi") },
     { what: "Keycloak: the user is deleted", until: "Keycloak", reached: step("keycloak") },
     {
-      what: "gone: the TenantUser is let go",
+      what: "gone: the TenantUser is released",
       until: "the object to go",
       reached: (name) => moment(observer.people.get(name)?.goneAt),
     },

@@ -6,7 +6,7 @@ import * as z from "zod";
 import { CONDITION } from "../../src/api/reasons.ts";
 import { tenantUserStatus, type TenantUserStatus } from "../../src/api/tenantUser.ts";
 import { collectionPath } from "../../src/kube/objects.ts";
-import type { Kube, Sight } from "../kube.ts";
+import type { Kube, Observation } from "../kube.ts";
 import { GIT_REPOSITORY, gitRepositoriesPath, kustomizationsPath } from "../onboard.ts";
 
 /** A write to the outside, as the product has noted it. */
@@ -18,7 +18,7 @@ export interface Written {
   readonly at: number;
 }
 
-/** One person's object, from its first sight on. All times in milliseconds since the epoch. */
+/** One person's object, from its first observation on. All times in milliseconds since the epoch. */
 export interface Person {
   readonly name: string;
   readonly uid: string;
@@ -72,16 +72,16 @@ export async function observe(
   let flux = "";
   let failure: unknown;
 
-  const onSource = ({ object, at }: Sight): void => {
+  const onSource = ({ object, at }: Observation): void => {
     if (object.metadata.name === GIT_REPOSITORY)
       noteFirst(fetched, source.parse(object).status?.artifact?.revision, at);
   };
-  const onKustomization = ({ object, at }: Sight): void => {
+  const onKustomization = ({ object, at }: Observation): void => {
     const { status } = kustomization.parse(object);
     noteFirst(applied, status?.lastAppliedRevision, at);
     flux = (status?.conditions ?? []).map(({ type, message }) => `${type}: ${message}`).join("\n");
   };
-  const onPerson = ({ object, gone, at }: Sight): void => {
+  const onPerson = ({ object, gone, at }: Observation): void => {
     const { name, uid = "", generation, deletionTimestamp } = object.metadata;
     let person = people.get(name);
     if (person?.uid !== uid) people.set(name, (person = { name, uid, seenAt: at, status: undefined }));

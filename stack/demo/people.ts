@@ -1,7 +1,7 @@
 /** The people that the demo commits. */
-import { stringify } from "yaml";
 
 import { API_VERSION } from "../../src/api/meta.ts";
+import { toYAML } from "../../src/lib/yaml.ts";
 
 export interface DemoPerson {
   readonly name: string;
@@ -34,5 +34,5 @@ export function howMany(text: string | undefined): number {
 function person(tenant: string, name: string, displayName: string): DemoPerson {
   const email = `${name}@${tenant}.example`;
   const object = { apiVersion: API_VERSION, kind: "TenantUser", metadata: { name }, spec: { email, displayName } };
-  return { name, email, path: `users/${name}.yaml`, manifest: stringify(object) };
+  return { name, email, path: `users/${name}.yaml`, manifest: toYAML(object) };
 }

@@ -1,3 +1,4 @@
+import { gzipSync } from "node:zlib";
 import type { IncomingMessage, ServerResponse } from "node:http";
 
 /** A request as the stand-in's surfaces see it: already read, nothing of node:http left. */
@@ -17,6 +18,8 @@ export interface Reply {
   readonly status: number;
   readonly headers: Readonly<Record<string, string>>;
   readonly body: string;
+  /** Whether it comes compressed to whoever takes that. */
+  readonly compress?: boolean;
 }
 
 /**
@@ -28,6 +31,10 @@ export interface Surface {
   externalIDOf(call: Call): string | undefined;
   /** Does the work and says the answer; undefined when the path is not one of this surface's. */
   answer(call: Call): Reply | undefined;
+  /** Before the work; what it returns, after. For what takes time, so that others come meanwhile. */
+  enter?(call: Call): Promise<() => void>;
+  /** Its answers come compressed to whoever takes that. */
+  readonly compresses?: boolean;
 }
 
 const BODY_LIMIT_BYTES = 1024 * 1024;
@@ -84,7 +91,14 @@ export function segment(encoded: string | undefined): string | undefined {
   }
 }
 
-export function send(response: ServerResponse, reply: Reply): void {
+/** The reply as it is sent to this caller. */
+export function compressed(call: Call, reply: Reply): Reply & { readonly bytes?: Buffer } {
+  if (reply.body === "" || !/\bgzip\b/.test(call.headers["accept-encoding"] ?? "")) return reply;
+  const headers = { ...reply.headers, "content-encoding": "gzip", vary: "Accept-Encoding" };
+  return { ...reply, headers, bytes: gzipSync(reply.body) };
+}
+
+export function send(response: ServerResponse, reply: Reply & { readonly bytes?: Buffer }): void {
   response.writeHead(reply.status, reply.headers);
-  response.end(reply.body);
+  response.end(reply.bytes ?? reply.body);
 }

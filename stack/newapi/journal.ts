@@ -3,7 +3,7 @@ import type { Call } from "./exchange.ts";
 
 /** One call, as it arrived; `status` and `durationMs` follow when it ends. Holds no token and no key. */
 export interface Entry {
-  /** 1, 2, 3 ... in order of arrival; goes on counting when the journal is emptied. */
+  /** 1, 2, 3 ... in order of arrival; continues counting when the journal is emptied. */
   readonly seq: number;
   readonly time: string;
   readonly method: string;

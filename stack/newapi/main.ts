@@ -1,15 +1,17 @@
+import { GENERATIONS } from "./newApi/settings.ts";
 import { type StandIn, startStandIn } from "./server.ts";
 
 /**
  * The gateway's stand-in as a process: `HOST` (127.0.0.1), `PORT` (0: a free one), `ADMIN_TOKEN`, and for dialect
- * new-api `GENERATION` (cookie or bearer) and `LIMITS` (on or off) from the environment, one JSON line `{"listening": url}` when it is up, an end with 0 on SIGTERM or SIGINT.
+ * new-api `GENERATION` (2026-02, 2026-07 or 2026-08) and `LIMITS` (on or off) from the environment, one JSON line `{"listening": url}` when it is up, an end with 0 on SIGTERM or SIGINT.
  */
 async function main(): Promise<void> {
   const { HOST: host = "127.0.0.1", PORT: port = "0", ADMIN_TOKEN: adminToken = "" } = process.env;
-  const { GENERATION: generation = "cookie", LIMITS: limits = "off" } = process.env;
+  const { GENERATION: named = "2026-07", LIMITS: limits = "off" } = process.env;
   if (adminToken === "") return fail("ADMIN_TOKEN is missing: set it to the token that admin calls must carry.");
   if (!/^\d{1,5}$/.test(port) || Number(port) > 65_535) return fail("PORT must be a number from 0 to 65535.");
-  if (generation !== "cookie" && generation !== "bearer") return fail("GENERATION must be cookie or bearer.");
+  const generation = GENERATIONS.find((known) => known === named);
+  if (generation === undefined) return fail(`GENERATION must be one of ${GENERATIONS.join(", ")}.`);
   if (limits !== "on" && limits !== "off") return fail("LIMITS must be on or off.");
 
   let standIn: StandIn;

@@ -5,17 +5,28 @@ import { setTimeout as wait } from "node:timers/promises";
 import { makeAccounts } from "./accounts.ts";
 import { adminV1 } from "./adminV1.ts";
 import { control, type Parts } from "./control.ts";
-import { BodyTooLarge, type Call, json, readCall, refusal, type Reply, send, type Surface } from "./exchange.ts";
+import {
+  BodyTooLarge,
+  type Call,
+  compressed,
+  json,
+  readCall,
+  refusal,
+  type Reply,
+  send,
+  type Surface,
+} from "./exchange.ts";
 import { makeFaults } from "./faults.ts";
 import { makeJournal } from "./journal.ts";
 import { models } from "./models.ts";
+import type { Generation } from "./newApi/settings.ts";
 import { newApi } from "./newApi/surface.ts";
 
 export interface StandInOptions {
   /** Of dialect admin-v1; in dialect new-api the access token of its admin, whose id is {@link ADMIN}. */
   readonly adminToken: string;
-  /** Which login dialect new-api has. Default: cookie. */
-  readonly generation?: "cookie" | "bearer" | undefined;
+  /** Which releases dialect new-api is like. Default: 2026-07. */
+  readonly generation?: Generation | undefined;
   /** Whether dialect new-api has its limits as shipped. Default: no. */
   readonly limits?: boolean | undefined;
   /** Default 127.0.0.1. */
@@ -34,7 +45,7 @@ export interface StandIn {
 /** The gateway's stand-in, listening. Rejects when the port is taken. */
 export async function startStandIn({
   adminToken,
-  generation = "cookie",
+  generation = "2026-07",
   limits = false,
   host = "127.0.0.1",
   port = 0,
@@ -94,21 +105,21 @@ async function serve(
 
   const finish = (reply: Reply): void => {
     journaled.end(reply.status);
-    send(response, reply);
+    send(response, reply.compress === true ? compressed(call, reply) : reply);
   };
   switch (verdict.kind) {
     case "none":
-      return finish(work(call, surfaces));
+      return finish(await work(call, surfaces));
     case "reply":
       return finish(verdict.reply);
     case "truncated": {
-      const reply = work(call, surfaces);
+      const reply = await work(call, surfaces);
       return finish({ ...reply, body: reply.body.slice(0, Math.floor(reply.body.length / 2)) });
     }
     case "hang":
       return;
     case "dropAfter":
-      work(call, surfaces);
+      await work(call, surfaces);
       break;
     case "dropBefore":
       break;
@@ -119,10 +130,15 @@ async function serve(
   request.socket.destroy();
 }
 
-function work(call: Call, surfaces: readonly Surface[]): Reply {
+async function work(call: Call, surfaces: readonly Surface[]): Promise<Reply> {
   for (const surface of surfaces) {
-    const reply = surface.answer(call);
-    if (reply !== undefined) return reply;
+    const leave = await surface.enter?.(call);
+    try {
+      const reply = surface.answer(call);
+      if (reply !== undefined) return surface.compresses === true ? { ...reply, compress: true } : reply;
+    } finally {
+      leave?.();
+    }
   }
   return refusal(404, "no_such_route", "There is nothing at this path.");
 }

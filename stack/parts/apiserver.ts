@@ -11,7 +11,10 @@ export const apiserver: Part = {
   name: "apiserver",
   title: "kube-apiserver",
   needs: ["etcd"],
-  prepare: (context) => preparePki(context.dir, context.env.KUBE_API_URL),
+  prepare: async (context) => {
+    await preparePki(context.dir, context.env.KUBE_API_URL);
+    writeAdmissionConfig(context);
+  },
   command: (context) => {
     const { dir, ports } = context;
     return {
@@ -25,6 +28,7 @@ export const apiserver: Part = {
         `--tls-private-key-file=${pkiFile(dir, "apiserver.key")}`,
         `--client-ca-file=${pkiFile(dir, "ca.crt")}`,
         "--authorization-mode=RBAC",
+        `--admission-control-config-file=${admissionFile(context, "config")}`,
         "--service-account-issuer=https://kubernetes.default.svc",
         `--service-account-key-file=${pkiFile(dir, "service-account.pub")}`,
         `--service-account-signing-key-file=${pkiFile(dir, "service-account.key")}`,
@@ -38,6 +42,36 @@ export const apiserver: Part = {
   ready: (context) => answersReady(context),
   settle: installFlux,
 };
+
+const admissionFile = (context: Context, name: string): string =>
+  join(dataDir(context, "apiserver"), `admission-${name}.json`);
+
+/** As docs/platform-guide.md has it: with this certificate the API server calls every webhook. */
+function writeAdmissionConfig(context: Context): void {
+  const { dir } = context;
+  const kubeConfigFile = admissionFile(context, "clients");
+  const plugin = (name: string) => ({
+    name,
+    configuration: {
+      apiVersion: "apiserver.config.k8s.io/v1",
+      kind: "WebhookAdmissionConfiguration",
+      kubeConfigFile,
+    },
+  });
+  const config = {
+    apiVersion: "apiserver.config.k8s.io/v1",
+    kind: "AdmissionConfiguration",
+    plugins: [plugin("MutatingAdmissionWebhook"), plugin("ValidatingAdmissionWebhook")],
+  };
+  const user = {
+    "client-certificate": pkiFile(dir, "admission.crt"),
+    "client-key": pkiFile(dir, "admission.key"),
+  };
+  // Any: the webhook has no Service here, and its port is not known yet.
+  const clients = { apiVersion: "v1", kind: "Config", users: [{ name: "*", user }] };
+  writeAtomically(kubeConfigFile, JSON.stringify(clients));
+  writeAtomically(admissionFile(context, "config"), JSON.stringify(config));
+}
 
 function answersReady({ dir, ports }: Context): Promise<boolean> {
   return new Promise((resolve) => {

@@ -31,6 +31,8 @@ export const controllerManager: Part = {
       "--use-service-account-credentials=true",
       "--leader-elect=false",
       `--controllers=${controllers.join()}`,
+      // A quota of a kind that was defined a moment ago refuses everything until it is counted: by itself in five minutes.
+      "--resource-quota-sync-period=5s",
       "--profiling=false",
     ],
   }),

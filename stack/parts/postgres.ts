@@ -11,6 +11,9 @@ const data = (context: Context): string => join(home(context), "data");
 const binary = (context: Context, name: string): string =>
   join(readableCopy(context, context.obtained.postgres, "postgres-program"), "bin", name);
 
+/** As manifests/deploy names them; they share the owner's password, for it is one machine. */
+export const DATABASE_ROLES = { webhook: "unified_rbac_webhook", reconciler: "unified_rbac_reconciler" } as const;
+
 export const postgres: Part = {
   name: "postgres",
   title: "Postgres",
@@ -38,6 +41,11 @@ export const postgres: Part = {
     const name = new URL(env.DATABASE_URL).pathname.slice(1);
     const found = await query(env.POSTGRES_URL, `SELECT 1 FROM pg_database WHERE datname = '${name}'`);
     if (found === 0) await query(env.POSTGRES_URL, `CREATE DATABASE "${name}"`);
+    const { password } = new URL(env.DATABASE_URL);
+    for (const role of Object.values(DATABASE_ROLES)) {
+      const known = await query(env.POSTGRES_URL, `SELECT 1 FROM pg_roles WHERE rolname = '${role}'`);
+      if (known === 0) await query(env.POSTGRES_URL, `CREATE ROLE "${role}" LOGIN PASSWORD '${password}'`);
+    }
   },
 };
 

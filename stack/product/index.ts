@@ -9,6 +9,9 @@ import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 
 import { startMark } from "../context.ts";
+import { ADMISSION_CLIENT } from "../pki.ts";
+import { NATS_USER } from "../parts/nats.ts";
+import { DATABASE_ROLES } from "../parts/postgres.ts";
 import type { StackEnv } from "../env.ts";
 import { lastLines, readIfThere, writeAtomically } from "../files.ts";
 import type { Identity } from "../identity.ts";
@@ -92,11 +95,23 @@ export async function startProduct(env: StackEnv, options: ProductOptions = {}):
   };
 
   const commandOf = (role: Role) => {
-    const override: Record<string, string> = { NATS_URL: env.NATS_URL, WEBHOOK_IPS: "127.0.0.1" };
+    const override: Record<string, string> = {
+      NATS_URL: env.NATS_URL,
+      WEBHOOK_IPS: "127.0.0.1",
+      DATABASE_URL_FILE: secretFile(env, `database-${role}`, databaseURLOf(env, role)),
+      NATS_USER,
+      NATS_PASSWORD_FILE: secretFile(env, "nats-password", decodeURIComponent(new URL(env.DATABASE_URL).password)),
+      // A secret that the stack has anyway, and keeps for as long as its data.
+      MASTER_KEYS_FILE: secretFile(env, "master-keys", `1: ${env.NEWAPI_ADMIN_TOKEN}`),
+    };
     if (role === "webhook") {
       override["WEBHOOK_ADDRESS"] = `127.0.0.1:${ports.webhook}`;
       override["OPS_ADDRESS"] = `127.0.0.1:${ports.webhookOps}`;
       override["TLS_DIR"] = tlsDir(env);
+      // One process a role: the API server has nowhere else to go meanwhile.
+      override["SHUTDOWN_DELAY_SECONDS"] = "0";
+      override["ADMISSION_CLIENT_CA_FILE"] = env.KUBE_CA_FILE;
+      override["ADMISSION_CLIENT_NAMES"] = ADMISSION_CLIENT;
     } else if (role === "reconciler") {
       override["OPS_ADDRESS"] = `127.0.0.1:${ports.reconcilerOps}`;
       override["OPERATOR_ADDRESS"] = `127.0.0.1:${ports.operator}`;
@@ -104,18 +119,14 @@ export async function startProduct(env: StackEnv, options: ProductOptions = {}):
     }
     const container = containerOf(manifests, role, {
       podName: `unified-rbac-${id}`,
-      secrets: {
-        "unified-rbac-database/url": env.DATABASE_URL,
-        // A secret that the stack has anyway, and keeps for as long as its data.
-        "unified-rbac-master-keys/keys": `1: ${env.NEWAPI_ADMIN_TOKEN}`,
-      },
+      secrets: {},
       override: { ...override, ...options.env },
     });
     return {
       file: process.execPath,
       args: [...program, ...container.args],
       cwd: folder,
-      env: { ...nothingInherited(), ...container.env },
+      env: { ...nothingInherited(), ...withoutFiles(container.env, options.env) },
     };
   };
   const opsURL = (role: ProductRole): string =>
@@ -224,6 +235,35 @@ async function startNode(env: StackEnv, manifests: Manifests, port: number): Pro
   const args = [join(import.meta.dirname, "node.ts"), file];
   await startProcess(env, NODE, { file: process.execPath, args, env: nothingInherited() }, () =>
     Promise.resolve(existsSync(tokenFile(env))),
+  );
+}
+
+/** What a mounted Secret would be. */
+function secretFile(env: StackEnv, name: string, value: string): string {
+  const folder = join(home(env), "secrets");
+  mkdirSync(folder, { recursive: true, mode: 0o700 });
+  const file = join(folder, name);
+  writeAtomically(file, value, 0o600);
+  return file;
+}
+
+/** The database's login of each role, which the stack makes beside the owner's. */
+function databaseURLOf(env: StackEnv, role: Role): string {
+  if (role === "migrate") return env.DATABASE_URL;
+  const url = new URL(env.DATABASE_URL);
+  url.username = role === "webhook" ? DATABASE_ROLES.webhook : DATABASE_ROLES.reconciler;
+  return url.href;
+}
+
+/** A setting that a test gives as a value stands instead of the file. */
+function withoutFiles(
+  all: Readonly<Record<string, string>>,
+  given: Readonly<Record<string, string>> | undefined,
+): Record<string, string> {
+  return Object.fromEntries(
+    Object.entries(all).filter(
+      ([name]) => given?.[name.replace(/_FILE$/, "")] === undefined || !name.endsWith("_FILE"),
+    ),
   );
 }
 

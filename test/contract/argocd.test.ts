@@ -58,28 +58,28 @@ const object = (conditions: readonly object[], observedGeneration = 2) => ({
 
 describe.each(["TenantUser", "Tenant"])("the health of a %s", (kind) => {
   it.each([
-    ["without a status", { metadata: { generation: 1 } }, "Progressing", "Waiting to be looked at."],
+    ["without a status", { metadata: { generation: 1 } }, "Progressing", "Waiting for the reconciler."],
     [
       "as the definition defaults it",
       { metadata: { generation: 1 }, status: { observedGeneration: -1 } },
       "Progressing",
-      "Waiting to be looked at.",
+      "Waiting for the reconciler.",
     ],
     [
       "seen at an older generation",
       object([condition("Ready", "True", "Ready")], 1),
       "Progressing",
-      "Waiting to be looked at.",
+      "Waiting for the reconciler.",
     ],
     ["Ready", object([condition("Ready", "True", "Ready")]), "Healthy", "Ready: Ready."],
     [
       "tried again",
       object([
-        condition("Ready", "False", "NeighbourUnavailable"),
+        condition("Ready", "False", "UpstreamUnavailable"),
         condition("Reconciling", "True", "ProgressingWithRetry"),
       ]),
       "Progressing",
-      "NeighbourUnavailable: NeighbourUnavailable.",
+      "UpstreamUnavailable: UpstreamUnavailable.",
     ],
     [
       "stalled",

@@ -3,10 +3,10 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { jetstream, jetstreamManager } from "@nats-io/jetstream";
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it, vi } from "vitest";
 import type { Bus, UserEvent } from "../../src/bus/bus.ts";
-import { makeBus } from "../../src/bus/nats.ts";
+import { type BusOptions, makeBus } from "../../src/bus/nats.ts";
 import { CONSUMER, EVENT_SUBJECT, HEARTBEAT_SUBJECT } from "../../src/bus/streams.ts";
 import { systemClock } from "../../src/lib/clock.ts";
-import { TransientError } from "../../src/lib/errors.ts";
+import { TerminalError, TransientError } from "../../src/lib/errors.ts";
 import { silentLog } from "../../src/lib/log.ts";
 import { Sensitive } from "../../src/lib/sensitive.ts";
 import { makeNatsServer, type NatsServer } from "../support/natsServer.ts";
@@ -18,7 +18,7 @@ const soon = { timeout: 15_000, interval: 50 };
 let server: NatsServer;
 const buses: Bus[] = [];
 
-function bus(): Bus {
+function bus(options: Partial<BusOptions> = {}): Bus {
   const made = makeBus(
     { log: silentLog, clock: systemClock },
     {
@@ -27,6 +27,7 @@ function bus(): Bus {
       retryMs: 100,
       idleHeartbeatMs: 500,
       publishTimeoutMs: 1000,
+      ...options,
     },
   );
   buses.push(made);
@@ -157,7 +158,7 @@ describe("an event", () => {
     await expect(bus().publishEvent(event("e-1"), never)).rejects.toBeInstanceOf(TransientError);
   });
 
-  it("lets go of its caller when the signal aborts", async () => {
+  it("lets its caller continue when the signal aborts", async () => {
     const { bus: own } = await consuming();
     await expect(own.publishEvent(event("e-1"), AbortSignal.abort())).rejects.toBeInstanceOf(TransientError);
   });
@@ -170,12 +171,80 @@ describe("an event", () => {
     expect((await side.jsm.streams.info(await side.jsm.streams.find(EVENT_SUBJECT))).state.messages).toBe(1);
   });
 
-  it("goes into the platform's own stream where there is one", async () => {
+  it("goes into the platform's own stream where that is named, and into no other that takes the subject", async () => {
     await using side = await manager();
     await side.jsm.streams.add({ name: "PLATFORM", subjects: ["sme.>"] });
-    const { bus: own } = await consuming();
-    await own.publishEvent(event("e-1"), never);
+    const named = bus({ streams: { events: "PLATFORM" } });
+    await connected(named);
+    await named.publishEvent(event("e-1"), never);
     expect((await side.jsm.streams.info("PLATFORM")).state.messages).toBe(1);
+
+    const unnamed = bus();
+    await connected(unnamed);
+    const refused = unnamed.publishEvent(event("e-2"), never);
+    await expect(refused).rejects.toBeInstanceOf(TransientError);
+    await expect(refused).rejects.toThrow("PLATFORM takes sme.user.events already");
+    expect((await side.jsm.streams.info("PLATFORM")).state.messages).toBe(1);
+  });
+
+  it("does not count as sent when somebody else than the stream acknowledges it", async () => {
+    await using side = await manager();
+    side.nc.subscribe(EVENT_SUBJECT, {
+      callback: (_error, message) => void message.respond(JSON.stringify({ stream: "ELSEWHERE", seq: 1 })),
+    });
+    const own = bus();
+    await connected(own);
+    await expect(own.publishEvent(event("e-1"), never)).rejects.toBeInstanceOf(TransientError);
+  });
+
+  it("does not go into a stream that stores nothing", async () => {
+    await using side = await manager();
+    await side.jsm.streams.add({ name: "SME_USER_EVENTS", subjects: [EVENT_SUBJECT], no_ack: true });
+    const own = bus();
+    await connected(own);
+    await expect(own.publishEvent(event("e-1"), never)).rejects.toBeInstanceOf(TransientError);
+  });
+
+  it("that is larger than NATS takes is refused for good, by the server's limit and by the stream's", async () => {
+    const { bus: own } = await consuming();
+    const large = (bytes: number): UserEvent => ({ ...event("e-1"), metadata: { note: "x".repeat(bytes) } });
+    await expect(own.publishEvent(large(1_100_000), never)).rejects.toBeInstanceOf(TerminalError);
+    await expect(own.publishEvent(large(100_000), never)).rejects.toBeInstanceOf(TerminalError);
+    await own.publishEvent(event("e-2"), never);
+    await using side = await manager();
+    const { config, state } = await side.jsm.streams.info("SME_USER_EVENTS");
+    expect(state.messages).toBe(1);
+    expect(config.max_bytes).toBeGreaterThan(0);
+  });
+});
+
+describe("a flood of messages on the heartbeat's subject", () => {
+  it("wakes a reconciler ten times a second at most, and the last one is not lost", async () => {
+    const consumer = await consuming();
+    await using side = await manager();
+    const began = performance.now();
+    for (let n = 0; n < 20_000; n++) {
+      side.nc.publish(HEARTBEAT_SUBJECT, "{}");
+      if (n % 1_000 === 0) await side.nc.flush();
+    }
+    await side.nc.flush();
+    await sleep(500);
+    const seconds = (performance.now() - began) / 1_000;
+    expect(consumer.looks()).toBeLessThanOrEqual(10 * seconds + 2);
+    const before = consumer.looks();
+    consumer.bus.kick();
+    await vi.waitFor(() => expect(consumer.looks()).toBeGreaterThan(before), soon);
+  });
+
+  it("of our own kicks is few messages", async () => {
+    const consumer = await consuming();
+    await using side = await manager();
+    let sent = 0;
+    side.nc.subscribe(HEARTBEAT_SUBJECT, { callback: () => void (sent += 1) });
+    await side.nc.flush();
+    for (let n = 0; n < 5_000; n++) consumer.bus.kick();
+    await vi.waitFor(() => expect(sent).toBe(2), soon);
+    await vi.waitFor(() => expect(consumer.looks()).toBe(2), soon);
   });
 });
 

@@ -8,7 +8,7 @@ import { parseAllDocuments } from "yaml";
 import * as z from "zod";
 import { EXTRAS, tenantDirectory } from "../../src/cli/tenant/template.ts";
 import { parseConfig } from "../../src/lib/config.ts";
-import { SECRET_VERBS } from "../../src/kube/secrets.ts";
+import { SECRET_VERBS } from "../../src/api/setupCommands.ts";
 import { findProgram } from "../../stack/obtain/found.ts";
 import { goParts, obtainGoPart } from "../../stack/obtain/go.ts";
 import { containerOf, readManifests } from "../../stack/product/manifests.ts";
@@ -94,26 +94,97 @@ describe("the rights of those on call", () => {
   });
 });
 
+/** What the kubelet would mount. */
+const mounted = (path: string): string => {
+  const files: Record<string, string> = { "/database/url": "postgres://db/rbac", "/nats/password": "hunter2" };
+  const text = files[path];
+  if (text === undefined) throw Object.assign(new Error("no such file"), { code: "ENOENT" });
+  return text;
+};
+
 describe("the Deployment", () => {
   it("gives every container a configuration that it accepts", () => {
     const manifests = readManifests(render("manifests/overlays/default"));
     const facts = {
       podName: "unified-rbac-0",
-      secrets: { "unified-rbac-database/url": "postgres://db/rbac" },
+      secrets: {},
       override: {},
     };
     for (const role of ["migrate", "webhook", "reconciler"] as const) {
       const { args, env } = containerOf(manifests, role, facts);
       expect(args).toEqual([role]);
-      expect(parseConfig(role, env).role).toBe(role);
+      expect(parseConfig(role, env, mounted).role).toBe(role);
     }
     const { env } = containerOf(manifests, "reconciler", facts);
-    expect(parseConfig("reconciler", env)).toMatchObject({
+    expect(parseConfig("reconciler", env, mounted)).toMatchObject({
       identity: "unified-rbac-0",
       operator: { host: "127.0.0.1", port: 8082 },
       operatorNamespace: "unified-rbac-system",
       webhookTLS: { secretName: manifests.tlsSecret.name, managed: true },
     });
+  });
+
+  it("gives no container a secret in its environment, and each the one database login that is its own", () => {
+    const containers = z.array(
+      z.looseObject({
+        name: z.string(),
+        env: z.array(z.looseObject({ name: z.string(), valueFrom: z.looseObject({}).optional() })),
+        volumeMounts: z.array(z.object({ name: z.string(), mountPath: z.string(), readOnly: z.literal(true) })),
+      }),
+    );
+    const volumes = z.array(
+      z.looseObject({
+        name: z.string(),
+        secret: z.looseObject({ secretName: z.string(), items: z.array(z.object({ key: z.string() })) }).optional(),
+      }),
+    );
+    const app = read(render("manifests/overlays/default")).find(({ kind }) => kind === "Deployment");
+    const pod = z
+      .object({ template: z.object({ spec: z.object({ initContainers: containers, containers, volumes }) }) })
+      .parse(app?.["spec"]).template.spec;
+    const keyOfVolume = (name: string) => {
+      const secret = pod.volumes.find((volume) => volume.name === name)?.secret;
+      return secret === undefined ? undefined : `${secret.secretName}/${secret.items.map(({ key }) => key).join(",")}`;
+    };
+    const held = [...pod.initContainers, ...pod.containers].map(({ name, env, volumeMounts }) => {
+      expect(JSON.stringify(env)).not.toContain("secretKeyRef");
+      return [name, volumeMounts.flatMap((mount) => keyOfVolume(mount.name) ?? []).toSorted()];
+    });
+    expect(Object.fromEntries(held)).toEqual({
+      migrate: ["unified-rbac-database/url"],
+      webhook: ["unified-rbac-database/webhook-url", "unified-rbac-webhook-tls/tls.crt,tls.key"],
+      reconciler: ["unified-rbac-database/reconciler-url", "unified-rbac-master-keys/keys"],
+    });
+  });
+
+  it("reaches what it needs and no more: DNS, Postgres, NATS, the API server, the Tenants' Keycloak and gateways", () => {
+    const policy = read(render("manifests/overlays/default")).find(({ kind }) => kind === "NetworkPolicy");
+    const spec = z
+      .object({
+        policyTypes: z.array(z.string()),
+        egress: z.array(z.looseObject({ ports: z.array(z.looseObject({ port: z.number() })) })),
+      })
+      .parse(policy?.["spec"]);
+    expect(spec.policyTypes).toEqual(["Ingress", "Egress"]);
+    const ports = spec.egress.map((rule) => rule.ports.map(({ port }) => port));
+    expect(ports).toEqual([[53, 53], [5432], [4222], [443, 6443], [443, 8080, 8443, 3000]]);
+  });
+
+  it.each(["client-certificate", "nats-login"])("of overlay %s mounts what its settings name", (overlay) => {
+    const manifests = readManifests(render(`manifests/overlays/${overlay}`));
+    const role = overlay === "nats-login" ? "reconciler" : "webhook";
+    const { env } = containerOf(manifests, role, { podName: "p", secrets: {}, override: {} });
+    const config = parseConfig(role as "reconciler", env, mounted);
+    expect(JSON.stringify(config)).toContain(overlay === "nats-login" ? "/nats/ca.crt" : "/admission-clients/ca.crt");
+    const app = read(manifests.text).find(({ kind }) => kind === "Deployment");
+    const containers = z
+      .object({ template: z.object({ spec: z.object({ containers: z.array(z.looseObject({ name: z.string() })) }) }) })
+      .parse(app?.["spec"]).template.spec.containers;
+    const folder = overlay === "nats-login" ? "/nats" : "/admission-clients";
+    const holders = containers.filter((each) =>
+      JSON.stringify(each["volumeMounts"]).includes(`"mountPath":"${folder}"`),
+    );
+    expect(holders.map(({ name }) => name)).toEqual([role]);
   });
 
   it("gives the token to the reconciler alone, and locks every container", () => {

@@ -3,8 +3,8 @@ import { inspect } from "node:util";
 
 import { afterAll, afterEach, beforeAll, describe, expect, onTestFinished, test } from "vitest";
 
-import { makeAdminV1Gateway } from "../../src/newapi/adminV1.ts";
-import type { AccountRequest, Gateway } from "../../src/newapi/gateway.ts";
+import { makeAdminV1Gateway } from "../../src/gateway/dialects/admin-v1/adminV1Gateway.ts";
+import type { AccountRequest, Gateway } from "../../src/gateway/gateway.ts";
 import { systemClock } from "../../src/lib/clock.ts";
 import { isSagaError, type SagaError, TerminalError, TransientError } from "../../src/lib/errors.ts";
 import { Sensitive } from "../../src/lib/sensitive.ts";
@@ -254,7 +254,7 @@ describe.each(candidates())("admin-v1 of $name", ({ start, failsOnCommand }) => 
       ]) {
         const error = await failure(attempt());
         expect(error).toBeInstanceOf(TerminalError);
-        expect(error).toMatchObject({ code: "CredentialsRefused", neighbour: "newapi", upstreamStatus: 401 });
+        expect(error).toMatchObject({ code: "CredentialsRefused", upstream: "newapi", upstreamStatus: 401 });
         expect(error.message).toContain("renew the token in the tenant's credential Secret");
         expectSilent(error, token);
       }
@@ -289,7 +289,7 @@ describe.each(candidates())("admin-v1 of $name", ({ start, failsOnCommand }) => 
       await failing({ match: { externalID: request.uuid }, count: 1, action: { hang: true } });
       const error = await failure(gateway.ensure(request, AbortSignal.timeout(100)));
       expect(error).toBeInstanceOf(TransientError);
-      expect(error.code).toBe("NeighbourUnavailable");
+      expect(error.code).toBe("UpstreamUnavailable");
     });
 
     test("429 says in milliseconds how long to wait, from seconds and from a date", async () => {
@@ -328,7 +328,7 @@ describe.each(candidates())("admin-v1 of $name", ({ start, failsOnCommand }) => 
         await failing({ action });
         const error = await failure(attempt());
         await target.control?.heal();
-        expect(error).toMatchObject({ class: "transient", code: "NeighbourUnavailable", body: undefined });
+        expect(error).toMatchObject({ class: "transient", code: "UpstreamUnavailable", body: undefined });
         const found = await gateway.find(request, never);
         expectSilent(error, apiKey, (await found?.apiKey(never)) ?? apiKey, target.token);
         expect(everything(error)).not.toContain("sign in");

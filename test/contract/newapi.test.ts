@@ -6,13 +6,15 @@ import { afterAll, afterEach, beforeAll, describe, expect, onTestFinished, test,
 
 import { isSagaError, type SagaError } from "../../src/lib/errors.ts";
 import { Sensitive } from "../../src/lib/sensitive.ts";
-import type { AccountRequest, Gateway, Person } from "../../src/newapi/gateway.ts";
+import type { AccountHolder, AccountRequest, Gateway } from "../../src/gateway/gateway.ts";
+import { startCuttingProxy } from "../support/cuttingProxy.ts";
+import { where } from "../support/where.ts";
 import { candidates, never, personRequest, type Target } from "../support/gateways.ts";
 import type { StandInControl } from "../support/standInControl.ts";
 
 const CRITICAL = /\/api\/user\/login$|\/api\/token\/\d+\/key$|\/api\/user\/auth\/logout$/;
 
-describe.each(candidates())("$name", ({ start, failsOnCommand, timeoutMs, dialect }) => {
+describe.each(candidates())("$name", ({ start, failsOnCommand, countable, timeoutMs, dialect, generation, limits }) => {
   vi.setConfig({ testTimeout: timeoutMs });
   let target: Target;
   let gateway: Gateway;
@@ -42,22 +44,23 @@ describe.each(candidates())("$name", ({ start, failsOnCommand, timeoutMs, dialec
     return { account, created, apiKey };
   }
 
-  async function keyOf(wanted: Person): Promise<Sensitive | undefined> {
+  async function keyOf(wanted: AccountHolder): Promise<Sensitive | undefined> {
     const account = await target.patiently(() => gateway.find(wanted, never));
     return account === undefined ? undefined : target.patiently(() => account.apiKey(never));
   }
 
   const verify = (apiKey: Sensitive) => gateway.verifyKey(apiKey, never);
 
-  /** How many accounts and living keys of this person there are, as the gateway's own memory has it. */
-  async function standing({ uuid }: AccountRequest): Promise<{ accounts: number; keys: number }> {
-    const control = target.control as StandInControl;
-    if (dialect === "admin-v1") {
-      const mine = (await control.users()).filter(({ external_id }) => external_id === uuid);
-      return { accounts: mine.length, keys: mine.reduce((sum, { liveKeys }) => sum + liveKeys, 0) };
-    }
-    const mine = (await control.newApiUsers()).filter(({ remark }) => remark?.includes(uuid));
-    return { accounts: mine.length, keys: mine.reduce((sum, { tokens }) => sum + tokens.length, 0) };
+  /** The gateway through a proxy of the test's own, which records and cuts. */
+  async function through() {
+    const proxy = await startCuttingProxy(target.url);
+    onTestFinished(() => proxy.close());
+    const client = target.client({ url: proxy.url });
+    const made = async (request: AccountRequest) => {
+      const { account } = await target.patiently(() => client.ensure(request, never));
+      return { account, apiKey: await target.patiently(() => account.apiKey(never)) };
+    };
+    return { proxy, client, made };
   }
 
   describe("an account", () => {
@@ -129,53 +132,110 @@ describe.each(candidates())("$name", ({ start, failsOnCommand, timeoutMs, dialec
       });
     });
 
-    test("that somebody changed at the gateway is found without a counted call, and corrected", async () => {
-      const control = target.control;
-      if (control === undefined || dialect === "admin-v1") return;
-      const people = [person({ quota: 1_000 }), person(), person(), person()];
-      const wanted: AccountRequest[] = [];
-      for (const each of people) wanted.push({ ...each, userID: (await ensured(each)).account.userID });
-      const look = () => gateway.drifted(wanted, () => Promise.resolve(), never);
-      expect(await look()).toEqual([]);
+    test.each(where(dialect === "new-api"))(
+      "that somebody changed at the gateway is found without a counted call, and corrected",
+      async () => {
+        const { proxy, client, made } = await through();
+        const people = [person({ quota: 1_000 }), person(), person(), person()];
+        const wanted: AccountRequest[] = [];
+        for (const each of people) wanted.push({ ...each, userID: (await made(each)).account.userID });
+        const compare = () => target.patiently(() => client.drifted(wanted, () => Promise.resolve(), never));
+        expect(await compare()).toEqual([]);
 
-      const [ada, bob, cem, dora] = wanted;
-      const byHand = (method: string, path: string, body: object) =>
-        fetch(`${target.url}${path}`, {
-          method,
-          headers: { authorization: `Bearer ${target.token.reveal()}`, "new-api-user": "2" },
-          body: JSON.stringify(body),
-        });
-      const id = ({ userID }: AccountRequest) => Number(userID);
-      const quota = { action: "add_quota", mode: "override", value: 7 };
-      await byHand("POST", "/api/user/manage", { id: id(ada as AccountRequest), ...quota });
-      await byHand("PUT", "/api/user/", {
-        id: id(bob as AccountRequest),
-        username: "bob",
-        group: "svip",
-        remark: `${bob?.tenantID}/${bob?.uuid}`,
-      });
-      await byHand("POST", "/api/user/manage", { id: id(cem as AccountRequest), action: "disable" });
-      const seq = (await control.journal()).at(-1)?.seq ?? 0;
-      expect(new Set(await look())).toEqual(new Set([ada?.uuid, bob?.uuid, cem?.uuid]));
-      const asked = await control.journal(seq);
-      expect(asked.map(({ method }) => method)).toEqual(asked.map(() => "GET"));
-      for (const each of wanted) await ensure(each);
-      await gateway.enable(cem?.userID ?? "", cem?.uuid ?? "", never);
-      expect(await look()).toEqual([]);
-      await byHand("POST", "/api/user/manage", { id: id(dora as AccountRequest), action: "delete" });
-      expect(await look()).toEqual([dora?.uuid]);
-    });
+        const [ada, bob, cem, dora] = wanted as [AccountRequest, AccountRequest, AccountRequest, AccountRequest];
+        const id = ({ userID }: AccountRequest) => Number(userID);
+        const byHand = async (method: string, path: string, body: object) =>
+          expect(await target.admin(method, path, body)).toMatchObject({ success: true });
+        await target.spendable(id(ada), 7);
+        const [account] = await target.accountsOf(bob);
+        const remark = `${bob.tenantID}/${bob.uuid}`;
+        await byHand("PUT", "/api/user/", { id: id(bob), username: account?.username, group: "svip", remark });
+        await byHand("POST", "/api/user/manage", { id: id(cem), action: "disable" });
+        const before = proxy.calls.length;
+        expect(new Set(await compare())).toEqual(new Set([ada.uuid, bob.uuid, cem.uuid]));
+        const asked = proxy.calls.slice(before);
+        expect(asked.filter((call) => !call.startsWith("GET "))).toEqual([]);
+        expect(asked.length).toBeGreaterThan(0);
+        for (const each of wanted) await target.patiently(() => client.ensure(each, never));
+        await client.enable(cem.userID ?? "", cem.uuid, never);
+        expect(await compare()).toEqual([]);
+        expect(await target.accountsOf(ada)).toMatchObject([{ quota: 1_000, status: 1 }]);
+        expect(await target.accountsOf(bob)).toMatchObject([{ group: "default", status: 1 }]);
+        await target.patiently(async () => client.remove?.({ ...dora, enabled: false }, () => undefined, never));
+        expect(await compare()).toEqual([dora.uuid]);
+        expect(await target.accountsOf(dora)).toEqual([]);
+      },
+    );
 
-    test("has the tier and quota that are wanted, where the gateway can change them", async () => {
-      const request = person({ quota: 1_000 });
-      const { account } = await ensured(request);
-      const { tier, quota } = gateway.capabilities;
-      await ensure({ ...request, userID: account.userID, tier: "vip", quota: 2_000 });
-      if (target.control === undefined || !tier || !quota) return;
-      const user = (await target.control.newApiUsers()).find(({ id }) => String(id) === account.userID);
-      expect(user).toMatchObject({ group: "vip", quota: 2_000, status: 1 });
-      expect(user?.remark).toContain(request.uuid);
-    });
+    test.each(where(dialect === "new-api"))(
+      "has the tier and quota that are wanted, and keeps the one with the other",
+      async () => {
+        const request = person({ quota: 1_000 });
+        const { account } = await ensured(request);
+        const known = { ...request, userID: account.userID };
+        const seen = async () => (await target.accountsOf(request))[0];
+        const ours = { status: 1, remark: `${request.tenantID}/${request.uuid}` };
+        expect(await seen()).toMatchObject({ ...ours, group: "default", quota: 1_000 });
+        await ensure({ ...known, tier: "vip" });
+        expect(await seen()).toMatchObject({ ...ours, group: "vip", quota: 1_000 });
+        await ensure({ ...known, tier: "vip", quota: 2_000 });
+        expect(await seen()).toMatchObject({ ...ours, group: "vip", quota: 2_000 });
+        await ensure({ ...known, tier: "svip", quota: 3_000 });
+        expect(await seen()).toMatchObject({ ...ours, group: "svip", quota: 3_000 });
+        // Not managed: what somebody gave by hand stays, whatever else is changed.
+        await target.spendable(Number(account.userID), 77);
+        await ensure({ ...known, tier: "default", quota: undefined });
+        expect(await seen()).toMatchObject({ ...ours, group: "default", quota: 77 });
+      },
+    );
+
+    test.each(where(dialect === "new-api"))(
+      "whose password is set again keeps what the same attempt has just changed",
+      async () => {
+        const request = person({ quota: 1_000 });
+        const { account, apiKey } = await ensured(request);
+        const [made] = await target.accountsOf(request);
+        const { id, username, display_name, group, remark } = made ?? {};
+        const password = "changed-by-hand";
+        await target.admin("PUT", "/api/user/", { id, username, display_name, group, remark, quota: 1_000, password });
+        const after = await ensured({ ...request, userID: account.userID, tier: "vip", quota: 5_000 });
+        expect(after.apiKey.equals(apiKey)).toBe(true);
+        expect(after.account.takeWrites()).toContain("password-reset");
+        expect(await target.accountsOf(request)).toEqual([
+          expect.objectContaining({ group: "vip", quota: 5_000, remark, display_name, username }),
+        ]);
+      },
+    );
+
+    test.each(where(dialect === "new-api"))(
+      "that is deleted for good leaves no key that opens, and its name to whoever returns",
+      async () => {
+        const request = person();
+        const { account, apiKey } = await ensured(request);
+        const wrote: string[] = [];
+        const leaving = { ...request, userID: account.userID, enabled: false, masterKey: account.masterKey };
+        await target.patiently(async () => gateway.remove?.(leaving, (action) => wrote.push(action), never));
+        expect(wrote).toEqual(["disabled", "key-deleted", "deleted"]);
+        expect(await target.accountsOf(request)).toEqual([]);
+        expect(await verify(apiKey)).toBe("dead");
+        const again = await ensured(request);
+        expect([again.created, again.account.username]).toEqual([true, account.username]);
+        expect(await verify(apiKey)).toBe("dead");
+      },
+    );
+
+    test.each(where(dialect === "new-api"))(
+      "costs one login, the look at its key where that is masked, and leaves no session",
+      async () => {
+        const { proxy, made } = await through();
+        await made(person());
+        const counted = proxy.calls.filter((call) => CRITICAL.test(call));
+        expect(counted.length).toBeLessThanOrEqual(2);
+        expect(counted.filter((call) => call.endsWith("/login"))).toHaveLength(1);
+        const left = generation === "2026-08" ? ((await target.control?.newApiUsers()) ?? []) : [];
+        expect(left.filter(({ sessions }) => sessions > 0)).toEqual([]);
+      },
+    );
   });
 
   describe("a key", () => {
@@ -220,19 +280,19 @@ describe.each(candidates())("$name", ({ start, failsOnCommand, timeoutMs, dialec
       expect(await Promise.all(verdicts)).toEqual(["dead", "works", "works"]);
     });
 
-    test("is known again by its seal, and no other is", async () => {
+    test("is known again by its signature, and no other is", async () => {
       const owner = { uuid: randomUUID(), userID: "7" };
       const key = new Sensitive("sk-one");
-      const seal = gateway.seal(owner, key);
-      expect(seal === undefined).toBe(gateway.capabilities.keyIsFree);
-      if (seal === undefined) return;
-      expect(seal).not.toContain("sk-one");
-      expect(gateway.isSealed(owner, key, seal)).toBe(true);
-      expect(gateway.isSealed(owner, new Sensitive("sk-two"), seal)).toBe(false);
-      expect(gateway.isSealed({ ...owner, userID: "8" }, key, seal)).toBe(false);
-      expect(gateway.isSealed({ ...owner, uuid: randomUUID() }, key, seal)).toBe(false);
-      expect(target.client({ tenantID: "contract-other" }).isSealed(owner, key, seal)).toBe(false);
-      for (const broken of ["", "1", "1.", "x.y", "99.abc"]) expect(gateway.isSealed(owner, key, broken)).toBe(false);
+      const signature = gateway.sign(owner, key);
+      expect(signature === undefined).toBe(gateway.capabilities.keyIsFree);
+      if (signature === undefined) return;
+      expect(signature).not.toContain("sk-one");
+      expect(gateway.isSigned(owner, key, signature)).toBe(true);
+      expect(gateway.isSigned(owner, new Sensitive("sk-two"), signature)).toBe(false);
+      expect(gateway.isSigned({ ...owner, userID: "8" }, key, signature)).toBe(false);
+      expect(gateway.isSigned({ ...owner, uuid: randomUUID() }, key, signature)).toBe(false);
+      expect(target.client({ tenantID: "contract-other" }).isSigned(owner, key, signature)).toBe(false);
+      for (const broken of ["", "1", "1.", "x.y", "99.abc"]) expect(gateway.isSigned(owner, key, broken)).toBe(false);
     });
   });
 
@@ -256,46 +316,58 @@ describe.each(candidates())("$name", ({ start, failsOnCommand, timeoutMs, dialec
       ];
       for (const attempt of attempts) {
         const error = await failure(target.patiently(attempt));
-        expect(error).toMatchObject({ class: "terminal", code: "CredentialsRefused", neighbour: "newapi" });
+        expect(error).toMatchObject({ class: "terminal", code: "CredentialsRefused", upstream: "newapi" });
         expect(error.message).toContain("renew the token in the tenant's credential Secret");
         expectSilent(error, token);
       }
     });
   });
 
-  describe.runIf(failsOnCommand)("when things go wrong", () => {
-    const control = () => target.control as StandInControl;
-
+  describe.each(where(countable))("whatever is lost", () => {
     test("at rest nothing that is counted is asked, nor for a change of the tier", async () => {
+      const { proxy, client, made } = await through();
       const request = person();
-      const { account, apiKey } = await ensured(request);
-      const seq = (await control().journal()).at(-1)?.seq ?? 0;
-      await ensure({ ...request, userID: account.userID });
-      await ensure({ ...request, userID: account.userID, tier: "vip" });
-      await verify(apiKey);
-      const asked = (await control().journal(seq)).map(({ path }) => path.split("?")[0] ?? "");
-      expect(asked.filter((path) => CRITICAL.test(path))).toEqual([]);
+      const { account, apiKey } = await made(request);
+      const before = proxy.calls.length;
+      const again = { ...request, userID: account.userID };
+      await target.patiently(() => client.ensure(again, never));
+      await target.patiently(() => client.ensure({ ...again, tier: "vip" }, never));
+      expect(await client.verifyKey(apiKey, never)).toBe("works");
+      const asked = proxy.calls.slice(before);
+      expect(asked.filter((call) => CRITICAL.test(call))).toEqual([]);
       expect(asked.length).toBeGreaterThan(2);
     });
 
-    test("a reply lost at any call leaves one account and one key, and the next attempt has it", async () => {
-      let lost = 1;
-      while (await survivesLossOf(lost)) lost += 1;
-      expect(lost).toBeGreaterThan(dialect === "new-api" ? 7 : 1);
-    });
+    test.each(limits ? [] : (["dropAfter", "dropBefore"] as const))(
+      "a call that is cut anywhere (%s) leaves one account and one key, and the next attempt has it",
+      async (how) => {
+        const { proxy, client } = await through();
+        const made = async (request: AccountRequest) => (await client.ensure(request, never)).account.apiKey(never);
+        const survives = async (nth: number): Promise<boolean> => {
+          const request = person({ quota: 500 });
+          const patient = () => target.patiently(() => made(request));
+          // A limit that is waited for is no cut.
+          proxy.cutNth(nth, how);
+          const attempt = await patient().catch((error: unknown) => error);
+          const wasCut = attempt instanceof Error;
+          proxy.heal();
+          expect(await verify(await patient())).toBe("works");
+          expect(await target.counts(request, proxy.url)).toEqual({ accounts: 1, keys: 1 });
+          const spendable =
+            dialect === "new-api" ? (await target.accountsOf(request)).map(({ quota }) => quota) : [500];
+          expect(spendable).toEqual([500]);
+          expect(wasCut ? isSagaError(attempt) && attempt.class : "transient").toBe("transient");
+          return wasCut;
+        };
+        let nth = 1;
+        while (await survives(nth)) nth += 1;
+        expect(nth).toBeGreaterThan(dialect === "new-api" ? 10 : 1);
+      },
+    );
+  });
 
-    /** False when there are not so many calls. */
-    async function survivesLossOf(nth: number): Promise<boolean> {
-      const request = person();
-      const fault = await control().fault({ count: 1, after: nth - 1, action: { dropAfter: true } });
-      const attempt = await ensured(request).catch((error: unknown) => error);
-      await control().heal(fault);
-      const { apiKey } = await ensured(request);
-      expect(await verify(apiKey)).toBe("works");
-      expect(await standing(request)).toEqual({ accounts: 1, keys: 1 });
-      expect(attempt instanceof Error ? isSagaError(attempt) && attempt.class : "transient").toBe("transient");
-      return attempt instanceof Error;
-    }
+  describe.each(where(failsOnCommand))("when things go wrong", () => {
+    const control = () => target.control as StandInControl;
 
     test.each([500, 502, 503])("%i is transient, for every method", async (status) => {
       const request = person();
@@ -318,7 +390,7 @@ describe.each(candidates())("$name", ({ start, failsOnCommand, timeoutMs, dialec
         await control().fault({ action });
         const error = await failure(attempt());
         await control().heal();
-        expect(error).toMatchObject({ class: "transient", code: "NeighbourUnavailable" });
+        expect(error).toMatchObject({ class: "transient", code: "UpstreamUnavailable" });
         expectSilent(error, target.token);
         expect(everything(error)).not.toContain("sign in");
       }
@@ -349,7 +421,7 @@ describe.each(candidates())("$name", ({ start, failsOnCommand, timeoutMs, dialec
       const request = person();
       await control().fault({ action: { hang: true } });
       const error = await failure(gateway.ensure(request, AbortSignal.timeout(100)));
-      expect(error).toMatchObject({ class: "transient", code: "NeighbourUnavailable" });
+      expect(error).toMatchObject({ class: "transient", code: "UpstreamUnavailable" });
     });
 
     test("an unreachable gateway is transient", async () => {

@@ -1,19 +1,22 @@
-/** From the sight of a new object to Ready and the event, on a real Postgres: what one person costs in round trips. */
+/** From the first observation of a new object to Ready and the event, on a real Postgres: what one person costs in round trips. */
 import { setTimeout as sleep } from "node:timers/promises";
 import { afterEach, beforeEach, expect, test } from "vitest";
 import type { LiveTenantUser } from "../../src/api/tenantUser.ts";
 import type { UserEvent } from "../../src/api/userEvent.ts";
 import { FINALIZER } from "../../src/api/meta.ts";
-import { makeRetries } from "../../src/heartbeat/retries.ts";
-import { watchUsers } from "../../src/heartbeat/users.ts";
+import { watchUsers } from "../../src/triggers/users.ts";
 import { systemClock } from "../../src/lib/clock.ts";
+import { makeJobs } from "../../src/lib/jobs.ts";
 import { silentLog } from "../../src/lib/log.ts";
+import { makeNotifier } from "../../src/lib/notifier.ts";
 import type { TenantAccess } from "../../src/reconciler/access.ts";
 import { makeBreakers } from "../../src/reconciler/breakers.ts";
-import { makeCrowd } from "../../src/reconciler/crowd.ts";
+import { makeOriginLimits } from "../../src/reconciler/originLimits.ts";
+import { makeFailureCounts } from "../../src/lib/backoff.ts";
 import { makeEngine } from "../../src/reconciler/engine.ts";
 import { makeIntake } from "../../src/reconciler/intake.ts";
 import { makeOutboxPump } from "../../src/reconciler/outboxPump.ts";
+import { makePendingUsers } from "../../src/reconciler/pending.ts";
 import { makeTenantBreakers } from "../../src/reconciler/tenantBreakers.ts";
 import { keycloakStep } from "../../src/steps/keycloak.ts";
 import { newapiStep } from "../../src/steps/newapi.ts";
@@ -23,7 +26,8 @@ import { makePool } from "../../src/store/pool.ts";
 import { openWorkerSession } from "../../src/store/workerSession.ts";
 import { tenant } from "../support/builders.ts";
 import { makeFakeCluster } from "../support/fakeCluster.ts";
-import { makeFakeGateway, makeFakeRealm } from "../support/fakeNeighbours.ts";
+import { makeFakeGateway, makeFakeRealm } from "../support/fakeUpstreams.ts";
+import { NO_PINS } from "../support/pins.ts";
 import { freshDatabase, type TestDatabase } from "../support/postgres.ts";
 import { type StatementJournal, statementJournal } from "../support/statementJournal.ts";
 
@@ -40,8 +44,8 @@ afterEach(async () => {
   await database.drop();
 });
 
-/** All neighbours but Postgres, in memory. */
-function makeTown() {
+/** All dependencies and upstreams but Postgres, in memory. */
+function makeFixture() {
   const cluster = makeFakeCluster();
   cluster.createNamespace("tenant-a");
   const access: TenantAccess = {
@@ -62,21 +66,21 @@ function makeTown() {
     cluster,
     access,
     publish: async ({ data }: UserEvent): Promise<void> => void published.push(data.email),
-    /** Resolves when all of them are Ready, told of, and nobody looks for more. */
+    /** Resolves when all of them are Ready, told of, and nobody polls for more. */
     async commit(names: readonly string[]): Promise<void> {
       for (const name of names) {
         const finalizers = [FINALIZER];
         cluster.applyUser("tenant-a", name, { email: `${name}@example.com` }, { finalizers });
       }
       await expect.poll(() => names.every(isThere)).toBe(true);
-      // The last look, and the pump's pause.
+      // The last poll, and the pump's pause.
       await sleep(600);
     },
   };
 }
 
 /** The parts that a person passes through. */
-function startReconciler({ cluster, access, publish }: ReturnType<typeof makeTown>): void {
+function startReconciler({ cluster, access, publish }: ReturnType<typeof makeFixture>): void {
   const pool = makePool({ url: journal.url, max: 8, applicationName: "test" });
   const clusterID = () => cluster.clusterID(AbortSignal.timeout(1000));
   const tenants = {
@@ -87,10 +91,12 @@ function startReconciler({ cluster, access, publish }: ReturnType<typeof makeTow
   };
   const [clock, random, log] = [systemClock, () => 0, silentLog];
   const breakers = makeBreakers({ clock, random, probe: () => Promise.resolve(true), recovered: () => {} });
-  const tenantBreakers = makeTenantBreakers({ clock, suspect: () => {}, recovered: () => {} });
+  const tenantBreakers = makeTenantBreakers({ clock, requestRecheck: () => {}, recovered: () => {} });
   const outbox = makeOutboxPump({ pool, publish, clock, log });
+  const due = makeNotifier();
   const engine = makeEngine({
     pool,
+    due,
     cluster,
     clusterID,
     tenants,
@@ -100,40 +106,55 @@ function startReconciler({ cluster, access, publish }: ReturnType<typeof makeTow
     workers: 16,
     ready: () => true,
     recovered: () => {},
-    held: () => [],
+    held: () => new Map(),
     openSession: () => openWorkerSession(database.url, "test worker"),
     record: async (claim, recording) => {
       const next = await record(pool, claim, recording);
-      if (recording.events.length > 0) outbox.look();
+      if (recording.events.length > 0) outbox.notify();
       return next;
     },
     keepAudit: () => {},
     moveEmail: never,
-    firstWaiter: never,
-    forgetWaiter: never,
+    firstPendingUser: never,
+    forgetPendingUser: never,
     handOver: never,
     takeOver: never,
+    sagaOf: never,
     counted: () => {},
     released: () => {},
-    doubt: () => {},
-    crowd: makeCrowd(),
+    invalidateAccessCheck: () => {},
+    originLimits: makeOriginLimits({ clock }),
+    pauses: makeFailureCounts(random),
     observe: () => {},
     clock,
     random,
     log,
   });
-  const look = (): void => engine.look();
-  const intake = makeIntake({ pool, cluster, clusterID, tenants, look, clock, log });
-  const retries = makeRetries({ concurrency: 8, random, log });
-  engine.start();
+  const notify = (): void => due.notify();
+  const intake = makeIntake({ pool, cluster, clusterID, tenants, pins: NO_PINS, notify, clock, log });
+  const jobs = makeJobs({ concurrency: 8, clock, random, log });
+  const pending = makePendingUsers({ pool, intake, jobs, tenants });
+  void engine.start();
   void outbox.start();
   const { openWatch } = cluster;
-  const watch = watchUsers({ openWatch, pool, cluster, clusterID, tenants, intake, retries, look, log });
+  const watch = watchUsers({
+    openWatch,
+    pool,
+    cluster,
+    clusterID,
+    tenants,
+    intake,
+    pending,
+    jobs,
+    notify,
+    skipped: () => {},
+    log,
+  });
   opened.push(
     () => pool.end(),
     () => outbox.stop(),
     () => engine.stop(),
-    () => retries.stop(),
+    () => jobs.stop(),
     () => watch.stop(),
     () => breakers.stop(),
     () => tenantBreakers.stop(),
@@ -154,26 +175,26 @@ function purposes(texts: readonly string[]): string[] {
 }
 
 const PURPOSES: readonly (readonly [RegExp, string])[] = [
-  [/^select \* from bind_newcomer/, "bind"],
+  [/^select \* from bind_new_user/, "bind"],
   [/^with recursive tenant/, "claim"],
   [/^with recorded/, "record"],
   [/^with living/, "sleep"],
-  [/^(begin|commit|select seq, payload from outbox|update outbox)/, "send"],
+  [/^(with lock as|select pg_advisory_unlock|with recursive queue|update outbox)/, "send"],
 ];
 
-test("one new person is 13 round trips: bound, claimed, recorded five times, told of, and looked for once more", async () => {
-  const town = makeTown();
-  startReconciler(town);
-  await town.commit(["first"]);
+test("one new person is 13 round trips: bound, claimed, recorded five times, told of, and polled for once more", async () => {
+  const fixture = makeFixture();
+  startReconciler(fixture);
+  await fixture.commit(["first"]);
   const spent: (readonly string[])[] = [];
   for (const name of ["ada", "ida", "eve"]) {
     const [before, already] = [journal.syncs(), journal.texts.length];
-    await town.commit([name]);
+    await fixture.commit([name]);
     const texts = journal.texts.slice(already);
     expect(texts).toHaveLength(journal.syncs() - before);
     spent.push(purposes(texts));
   }
-  // On a busy machine somebody takes so long that they are looked after meanwhile.
+  // On a busy machine somebody takes so long that they are polled for meanwhile.
   const [least] = spent.toSorted((a, b) => a.length - b.length);
   expect(least).toEqual([
     "bind",
@@ -186,22 +207,22 @@ test("one new person is 13 round trips: bound, claimed, recorded five times, tol
 });
 
 test("of those who come together each costs fewer than ten", async () => {
-  const town = makeTown();
-  startReconciler(town);
-  await town.commit(["first"]);
+  const fixture = makeFixture();
+  startReconciler(fixture);
+  await fixture.commit(["first"]);
   const before = journal.syncs();
-  const crowd = Array.from({ length: 40 }, (_, n) => `p${n}`);
-  await town.commit(crowd);
-  expect((journal.syncs() - before) / crowd.length).toBeLessThan(10);
+  const newUsers = Array.from({ length: 40 }, (_, n) => `p${n}`);
+  await fixture.commit(newUsers);
+  expect((journal.syncs() - before) / newUsers.length).toBeLessThan(10);
 });
 
 test("of two replicas one binds whoever comes, and the other leaves it at that", async () => {
-  const town = makeTown();
-  startReconciler(town);
-  startReconciler(town);
-  await town.commit(["first"]);
+  const fixture = makeFixture();
+  startReconciler(fixture);
+  startReconciler(fixture);
+  await fixture.commit(["first"]);
   const already = journal.texts.length;
-  await town.commit(Array.from({ length: 20 }, (_, n) => `p${n}`));
+  await fixture.commit(Array.from({ length: 20 }, (_, n) => `p${n}`));
   expect(purposes(journal.texts.slice(already)).filter((purpose) => purpose === "bind")).toHaveLength(40);
   const pool = makePool({ url: database.url, max: 1, applicationName: "test" });
   opened.push(() => pool.end());

@@ -2,7 +2,8 @@
 import { randomUUID } from "node:crypto";
 import { request as httpRequest } from "node:http";
 import { afterAll, afterEach, beforeAll, describe, expect, test } from "vitest";
-import { OPERATOR_HEADER, peopleAnswer, sagasAnswer, strangersAnswer } from "../../src/api/operator.ts";
+import { userEvent } from "../../src/api/userEvent.ts";
+import { OPERATOR_HEADER, peopleAnswer, sagasAnswer, unmanagedUsersAnswer } from "../../src/api/operator.ts";
 import { TransientError } from "../../src/lib/errors.ts";
 import { silentLog } from "../../src/lib/log.ts";
 import { makeOperatorServer } from "../../src/ops/operatorServer.ts";
@@ -10,7 +11,7 @@ import type { TenantAccess } from "../../src/reconciler/access.ts";
 import { makeOperator } from "../../src/reconciler/operator.ts";
 import { appendAudit } from "../../src/store/audit.ts";
 import { type Claim, claimDue, record } from "../../src/store/claims.ts";
-import { drainOutbox } from "../../src/store/outbox.ts";
+import { enqueueEvents, parkEvent, unsentEvents } from "../../src/store/outbox.ts";
 import { makePool } from "../../src/store/pool.ts";
 import { loadSaga } from "../../src/store/sagas.ts";
 import { openWorkerSession } from "../../src/store/workerSession.ts";
@@ -49,7 +50,7 @@ describe("whoever asks", () => {
     ["is a page of a browser", { origin: "https://evil.example" }],
     ["is a page that a browser tells of", { "sec-fetch-site": "same-origin" }],
   ])("is refused when it %s", async (_name, headers) => {
-    expect(await send("GET", "/v1/debts", undefined, headers)).toMatchObject({
+    expect(await send("GET", "/v1/cleanups", undefined, headers)).toMatchObject({
       status: 403,
       body: { error: { code: "NotAnOperator" } },
     });
@@ -57,7 +58,7 @@ describe("whoever asks", () => {
 
   test("is refused under a name that somebody chose for this machine", async () => {
     const status = await new Promise((resolve, reject) => {
-      httpRequest(`${bench.url}/v1/debts`, {
+      httpRequest(`${bench.url}/v1/cleanups`, {
         headers: { host: "rebound.example", [OPERATOR_HEADER]: "grace" },
       })
         .on("response", (answer) => resolve(answer.resume().statusCode))
@@ -69,12 +70,12 @@ describe("whoever asks", () => {
 
   test.each([
     ["GET", "/", 404],
-    ["GET", "/v2/debts", 404],
+    ["GET", "/v2/cleanups", 404],
     ["GET", "/v1/people", 400],
     ["GET", "/v1/people?uuid=all", 400],
-    ["GET", "/v1/strangers?tenant=acme&first=-1", 400],
-    ["DELETE", "/v1/debts", 404],
-    ["OPTIONS", "/v1/debts", 404],
+    ["GET", "/v1/unmanaged-users?tenant=acme&first=-1", 400],
+    ["DELETE", "/v1/cleanups", 404],
+    ["OPTIONS", "/v1/cleanups", 404],
     ["POST", "/v1/people/x/burn", 404],
   ])("gets a sentence for %s %s", async (method, path, status) => {
     const answer = await send(method, path);
@@ -88,13 +89,15 @@ describe("whoever asks", () => {
       cluster: bench.cluster,
       clusterID: () => Promise.resolve("c"),
       tenants: { get: () => undefined },
-      look: () => undefined,
+      notify: () => undefined,
       clock: { now: () => NOW.getTime() },
       log: silentLog,
     });
     const other = makeOperatorServer({ address: { host: "127.0.0.1", port: 0 }, operator, log: silentLog });
     await other.start();
-    const response = await fetch(`http://127.0.0.1:${other.port()}/v1/debts`, { headers: { [OPERATOR_HEADER]: "g" } });
+    const response = await fetch(`http://127.0.0.1:${other.port()}/v1/cleanups`, {
+      headers: { [OPERATOR_HEADER]: "g" },
+    });
     expect([response.status, await response.text()]).toEqual([
       503,
       expect.stringContaining("cannot be read right now"),
@@ -105,15 +108,15 @@ describe("whoever asks", () => {
 });
 
 describe("the books", () => {
-  test("tell debts and accounts without an object apart, by tenant", async () => {
+  test("tell cleanups and accounts without an object apart, by tenant", async () => {
     const ada = await person("ada", deleting({ undone: ["secret"] }));
     const bob = await person("bob", { state: "orphaned" });
     const cy = await person("cy", { state: "retained" });
     const dan = await person("dan", deleting({ purgeAt: LATER, locked: ["secret"] }));
     await person("eve");
     await person("fay", deleting({ released: false }));
-    const debts = sagasAnswer.parse((await send("GET", "/v1/debts")).body);
-    expect(debts.sagas.map(({ uuid, owed }) => [uuid, owed])).toEqual([[ada, ["newapi", "keycloak"]]]);
+    const cleanups = sagasAnswer.parse((await send("GET", "/v1/cleanups")).body);
+    expect(cleanups.sagas.map(({ uuid, pending }) => [uuid, pending])).toEqual([[ada, ["newapi", "keycloak"]]]);
     const { sagas } = sagasAnswer.parse((await send("GET", "/v1/ownerless?tenant=acme")).body);
     expect(sagas.map(({ uuid, ownerless }) => [uuid, ownerless])).toEqual([
       [bob, "orphaned"],
@@ -149,7 +152,7 @@ describe("a purge", () => {
   test("makes an orphan due to be undone, and writes down who wanted it and why", async () => {
     const uuid = await person("ada", { state: "orphaned" });
     const answer = await send("POST", `/v1/people/${uuid}/purge`, order("ada"));
-    expect(answer).toMatchObject({ status: 200, body: { owed: ["secret", "newapi", "keycloak"] } });
+    expect(answer).toMatchObject({ status: 200, body: { pending: ["secret", "newapi", "keycloak"] } });
     expect(await loadSaga(bench.pool, uuid)).toMatchObject({
       state: "deleting",
       deleting: { released: true },
@@ -165,6 +168,31 @@ describe("a purge", () => {
         detail: { by: "grace", reason: "ticket 17", before: "orphaned" },
       },
     ]);
+  });
+
+  test("ends what a lost cluster had begun to delete, whatever was left of it", async () => {
+    const lost = { state: "orphaned", cluster_id: "another" };
+    const held = await person("ada", { ...deleting({ released: false, undone: ["secret"] }), ...lost });
+    const inGrace = await person("bob", { ...deleting({ purgeAt: LATER, locked: ["secret"] }), ...lost });
+    const { sagas } = sagasAnswer.parse((await send("GET", "/v1/ownerless")).body);
+    expect(sagas.map(({ uuid, ownerless, thisCluster, purgeAt }) => [uuid, ownerless, thisCluster, purgeAt])).toEqual([
+      [held, "orphaned", false, undefined],
+      [inGrace, "orphaned", false, undefined],
+    ]);
+    const purge = (uuid: string, name: string, given: object) =>
+      send("POST", `/v1/people/${uuid}/purge`, order(name, given));
+    expect(await purge(held, "ada", {})).toMatchObject({
+      status: 409,
+      body: { error: { message: /another cluster/ } },
+    });
+    const sure = { otherCluster: true };
+    expect(await purge(held, "ada", sure)).toMatchObject({ status: 200, body: { pending: ["newapi", "keycloak"] } });
+    expect((await purge(inGrace, "bob", sure)).status).toBe(200);
+    for (const uuid of [held, inGrace]) {
+      const row = await loadSaga(bench.pool, uuid);
+      expect(row).toMatchObject({ state: "deleting", dueAt: NOW, deleting: { released: true } });
+      expect(row?.deleting?.purgeAt).toBeUndefined();
+    }
   });
 
   test("changes nothing when the email is another one, the object is back, or a person lives", async () => {
@@ -184,7 +212,7 @@ describe("a purge", () => {
     expect((await bench.pool.query("select 1 from audit")).rowCount).toBe(0);
   });
 
-  test("goes on when the name belongs to somebody else by now", async () => {
+  test("continues when the name belongs to somebody else by now", async () => {
     const uuid = await person("ada", { state: "orphaned" });
     bench.cluster.applyUser("tenant-a", "ada", { email: "another@acme.example" });
     expect((await send("POST", `/v1/people/${uuid}/purge`, order("ada"))).status).toBe(200);
@@ -204,27 +232,26 @@ describe("a purge", () => {
   });
 });
 
-describe("a waived debt", () => {
+describe("a waived cleanup", () => {
   test("ends the row, keeps the ids for whoever cleans up, and tells everybody", async () => {
     const uuid = await person("ada", deleting({ undone: ["secret"] }));
-    const answer = await send("POST", `/v1/debts/${uuid}/waive`, order("ada"));
-    expect(answer).toMatchObject({ status: 200, body: { owed: ["newapi", "keycloak"] } });
+    const answer = await send("POST", `/v1/cleanups/${uuid}/waive`, order("ada"));
+    expect(answer).toMatchObject({ status: 200, body: { pending: ["newapi", "keycloak"] } });
     expect(await loadSaga(bench.pool, uuid)).toMatchObject({
       state: "deleted",
       keycloakUserID: "kc-ada",
       dueAt: undefined,
     });
-    const sent: string[] = [];
-    await drainOutbox(bench.pool, 10, (event) => Promise.resolve(void sent.push(event.type)));
-    expect(sent).toEqual(["sme.user.deleted"]);
-    expect((await send("POST", `/v1/debts/${uuid}/waive`, order("ada"))).status).toBe(409);
+    const unsent = await unsentEvents(bench.pool, 10, 10);
+    expect(unsent.map(({ payload }) => payload.type)).toEqual(["sme.user.deleted"]);
+    expect((await send("POST", `/v1/cleanups/${uuid}/waive`, order("ada"))).status).toBe(409);
   });
 
   test("takes the row from a worker that is just paying it", async () => {
     const uuid = await person("ada", { ...deleting({}), due_at: new Date(0) });
     const session = await openWorkerSession(bench.databaseURL, "test worker");
     const [claim] = await claimDue(bench.pool, session.owner, 1);
-    await send("POST", `/v1/debts/${uuid}/waive`, order("ada"));
+    await send("POST", `/v1/cleanups/${uuid}/waive`, order("ada"));
     const late = await record(bench.pool, claim as Claim, {
       patch: { state: "deleting" },
       lease: { dueAt: null },
@@ -244,22 +271,22 @@ describe("the people of a realm", () => {
       ...(bench.access as TenantAccess),
       realm: {
         ...bench.realm,
-        strangers: (request) => {
+        unmanagedUsers: (request) => {
           asked.push(request);
           const common = { username: "u", enabled: true };
-          const strangers = [
+          const unmanagedUsers = [
             { ...common, id: "1", email: "ada@acme.example" },
             { ...common, id: "2", email: "eve@evil.example" },
             { ...common, id: "3", email: "bob@acme.example", obstacle: "its email is not verified" },
           ];
-          return Promise.resolve({ strangers, next: 50 });
+          return Promise.resolve({ unmanagedUsers, next: 50 });
         },
       },
     };
-    const found = strangersAnswer.parse((await send("GET", "/v1/strangers?tenant=acme&first=50")).body);
+    const found = unmanagedUsersAnswer.parse((await send("GET", "/v1/unmanaged-users?tenant=acme&first=50")).body);
     expect(asked).toEqual([{ first: 50, allowedGroups: ["/sme-users", "/devs"] }]);
     expect(found).toMatchObject({ realm: "acme", adoption: "Unclaimed", namespaces: ["tenant-a"], next: 50 });
-    expect(found.strangers.map(({ obstacle }) => obstacle)).toEqual([
+    expect(found.unmanagedUsers.map(({ obstacle }) => obstacle)).toEqual([
       undefined,
       "its email domain evil.example is not in the Tenant's allow.emailDomains",
       "its email is not verified",
@@ -267,16 +294,42 @@ describe("the people of a realm", () => {
   });
 
   test("cannot be shown without the Tenant, its credentials or Keycloak: a sentence each", async () => {
-    expect(await send("GET", "/v1/strangers?tenant=other")).toMatchObject({ status: 404 });
-    bench.realm.fail("strangers", new TransientError({ code: "NeighbourUnavailable", message: "keycloak is away." }));
-    expect(await send("GET", "/v1/strangers?tenant=acme")).toMatchObject({
+    expect(await send("GET", "/v1/unmanaged-users?tenant=other")).toMatchObject({ status: 404 });
+    bench.realm.fail(
+      "unmanagedUsers",
+      new TransientError({ code: "UpstreamUnavailable", message: "keycloak is away." }),
+    );
+    expect(await send("GET", "/v1/unmanaged-users?tenant=acme")).toMatchObject({
       status: 502,
       body: { error: { message: "keycloak is away." } },
     });
     bench.access = { ...(bench.access as TenantAccess), realm: undefined, notReadyMessage: "Secret k does not exist." };
-    expect(await send("GET", "/v1/strangers?tenant=acme")).toMatchObject({
+    expect(await send("GET", "/v1/unmanaged-users?tenant=acme")).toMatchObject({
       status: 404,
       body: { error: { message: "There are no credentials for Keycloak. Secret k does not exist." } },
     });
+  });
+});
+
+describe("a parked event", () => {
+  test("is shown with its reason, to those who ask for its tenant, and is sent again when an operator says so", async () => {
+    const uuid = randomUUID();
+    const of = { uuid, tenantID: "acme", email: "ada@acme.example", keycloakUserID: "kc-1", newapiUserID: undefined };
+    const event = userEvent({ type: "sme.user.created", ...of, secretName: undefined, n: "", metadata: {} }, NOW);
+    await enqueueEvents(bench.pool, [event]);
+    const [entry] = await unsentEvents(bench.pool, 10, 10);
+    await parkEvent(bench.pool, entry?.seq ?? "", "It has 2000000 bytes.");
+
+    const shown = await send("GET", "/v1/parked-events?tenant=acme");
+    expect(shown).toMatchObject({
+      status: 200,
+      body: { events: [{ id: event.id, uuid, tenantID: "acme", reason: "It has 2000000 bytes." }], truncated: false },
+    });
+    expect((await send("GET", "/v1/parked-events?tenant=zeta")).body).toEqual({ events: [], truncated: false });
+    expect((await send("POST", "/v1/parked-events/retry?tenant=zeta", {})).body).toEqual({ retried: 0 });
+    const before = bench.looks();
+    expect((await send("POST", "/v1/parked-events/retry?tenant=acme", {})).body).toEqual({ retried: 1 });
+    expect(bench.looks()).toBe(before + 1);
+    expect((await unsentEvents(bench.pool, 10, 10)).map(({ payload }) => payload.id)).toEqual([event.id]);
   });
 });

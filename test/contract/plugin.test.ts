@@ -1,4 +1,4 @@
-/** The plugin's commands about the books, as they are typed, on the real operator's port and a real Postgres. */
+/** The plugin's commands about the state store, as they are typed, on the real operator's port and a real Postgres. */
 import { readdir, readFile } from "node:fs/promises";
 import { createServer } from "node:http";
 import type { AddressInfo } from "node:net";
@@ -42,18 +42,18 @@ const table = ({ out }: Ran) =>
     .split("\n")
     .map((line) => line.split(/ {3,}/));
 
-describe("debts", () => {
-  test("are listed with what is owed, and none is a sentence", async () => {
-    expect(await go(["debts"])).toMatchObject({ exit: 0, out: "", err: "Nothing is owed.\n" });
+describe("cleanups", () => {
+  test("are listed with what is pending, and none is a sentence", async () => {
+    expect(await go(["cleanups"])).toMatchObject({ exit: 0, out: "", err: "No cleanup is pending.\n" });
     const lastError = {
       step: "keycloak",
       class: "transient",
-      code: "NeighbourUnavailable",
+      code: "UpstreamUnavailable",
       message: "Down.",
       at: LATER,
     };
     await bench.person("ada", { ...deleting({ undone: ["secret"] }), retry_count: 4, last_error: lastError });
-    const ran = await go(["debts", "--tenant", "acme"]);
+    const ran = await go(["cleanups", "--tenant", "acme"]);
     expect(table(ran)[1]?.slice(0, 6)).toEqual([
       "acme",
       "tenant-a/ada",
@@ -63,34 +63,34 @@ describe("debts", () => {
       "4",
     ]);
     expect(ran.out).toContain("Down.");
-    expect(JSON.parse((await go(["debts", "-o", "json"])).out)).toMatchObject({
+    expect(JSON.parse((await go(["cleanups", "-o", "json"])).out)).toMatchObject({
       sagas: [{ email: "ada@acme.example" }],
     });
   });
 
   test("are waived after two questions and a reason, and the audit names who it was", async () => {
     const uuid = await bench.person("ada", deleting({ undone: ["secret"] }));
-    const ran = await go(["debts", "waive", "ada"], { typed: ["y", "Ada@acme.example", "that Keycloak is gone"] });
+    const ran = await go(["cleanups", "waive", "ada"], { typed: ["y", "Ada@acme.example", "that Keycloak is gone"] });
     expect(ran).toMatchObject({ exit: 0, err: "" });
     expect(ran.out).toContain("its key still works");
-    expect(ran.out).toMatch(/off the books; never undone: newapi, keycloak\n$/);
+    expect(ran.out).toMatch(/waived; the service never removes: newapi, keycloak\n$/);
     expect(await state(uuid)).toBe("deleted");
     expect((await go(["audit", "ada"])).out).toMatch(
       /operator +waive +ada@acme\.example +by=grace@acme\.example .*reason=that Keycloak is gone/,
     );
   });
 
-  test("of nobody, and of somebody who owes nothing, are no debts", async () => {
+  test("of nobody, and of somebody who has nothing pending, are no cleanups", async () => {
     await bench.person("ada");
-    expect(await go(["debts", "waive", "ada"])).toMatchObject({
+    expect(await go(["cleanups", "waive", "ada"])).toMatchObject({
       exit: EXIT.failed,
       err: "Nothing here can be waived: ada@acme.example is done.\n",
     });
-    expect((await go(["debts", "waive", "nobody"])).exit).toBe(EXIT.notFound);
-    expect((await go(["debts", "waive"])).exit).toBe(EXIT.usage);
+    expect((await go(["cleanups", "waive", "nobody"])).exit).toBe(EXIT.notFound);
+    expect((await go(["cleanups", "waive"])).exit).toBe(EXIT.usage);
     // The options of the inner command are its own, wherever they stand.
-    const elsewhere = await go(["debts", "waive", "ada", "--yes", "-n", "elsewhere"]);
-    expect(elsewhere).toMatchObject({ exit: EXIT.notFound, err: "The books have nobody under elsewhere/ada.\n" });
+    const elsewhere = await go(["cleanups", "waive", "ada", "--yes", "-n", "elsewhere"]);
+    expect(elsewhere).toMatchObject({ exit: EXIT.notFound, err: "The state store has nobody under elsewhere/ada.\n" });
   });
 });
 
@@ -111,7 +111,7 @@ describe("orphans", () => {
 });
 
 describe("purge", () => {
-  test("asks whether, then for the email, then why; and goes on only with all three", async () => {
+  test("asks whether, then for the email, then why; and continues only with all three", async () => {
     const uuid = await bench.person("ada", { state: "orphaned" });
     for (const typed of [["n"], ["y", "bob@acme.example"], ["y", "ada@acme.example", " "], ["y", "\u0004"]]) {
       const ran = await go(["purge", "ada"], { typed });
@@ -121,7 +121,7 @@ describe("purge", () => {
     }
     const ran = await go(["purge", "ada"], { typed: ["y", "ada@acme.example", "left"] });
     expect(stripVTControlCharacters(ran.out)).toMatch(
-      /Purge ada@acme\.example of tenant acme \(orphaned\)[^]*This cannot be taken back\.\nGo on\? \[y\/N\]/,
+      /Purge ada@acme\.example of tenant acme \(orphaned\)[^]*You cannot undo this\.\nContinue\? \[y\/N\]/,
     );
     expect(ran.out).toMatch(/ada@acme\.example is being purged: secret, newapi, keycloak\n$/);
     expect(await state(uuid)).toBe("deleting");
@@ -171,7 +171,7 @@ describe("purge", () => {
 });
 
 describe("somebody who is gone", () => {
-  test("has a status, a reason and an audit from the books", async () => {
+  test("has a status, a reason and an audit from the state store", async () => {
     const uuid = await bench.person("ada", { state: "orphaned" });
     await appendAudit(bench.pool, [{ uuid, tenantID: "acme", step: "keycloak", action: "created", target: "kc-ada" }]);
     expect((await go(["status", "ada"])).out).toMatch(
@@ -196,8 +196,8 @@ describe("export", () => {
       ...(bench.access as TenantAccess),
       realm: {
         ...bench.realm,
-        strangers: ({ first }) =>
-          Promise.resolve({ strangers: page(first), next: first < 100 ? first + 50 : undefined }),
+        unmanagedUsers: ({ first }) =>
+          Promise.resolve({ unmanagedUsers: page(first), next: first < 100 ? first + 50 : undefined }),
       },
     };
   });
@@ -245,9 +245,9 @@ test("whatever else answers at the port's address is no reconciler, and neither 
   const other = createServer((_request, response) => response.end("<html>hello</html>"));
   await new Promise<void>((resolve) => void other.listen(0, "127.0.0.1", resolve));
   const { port } = other.address() as AddressInfo;
-  const foreign = await go(["debts", "--ops-url", `http://127.0.0.1:${port}`]);
+  const foreign = await go(["cleanups", "--ops-url", `http://127.0.0.1:${port}`]);
   expect(foreign).toMatchObject({ exit: EXIT.failed, err: /is no reconciler of this version \(200\)/ });
   await new Promise<void>((resolve) => void other.close(() => resolve()));
-  const silent = await go(["debts"], { env: { UNIFIED_RBAC_OPS_URL: `http://127.0.0.1:${port}` } });
+  const silent = await go(["cleanups"], { env: { UNIFIED_RBAC_OPS_URL: `http://127.0.0.1:${port}` } });
   expect(silent).toMatchObject({ exit: EXIT.failed, err: /does not answer at its operator's port/ });
 });

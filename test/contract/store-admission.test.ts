@@ -1,10 +1,12 @@
 import { randomUUID } from "node:crypto";
 import { afterAll, afterEach, beforeAll, describe, expect, test } from "vitest";
-import { makeRecord, RECORD_POOL } from "../../src/admission/record.ts";
+import { makeRecord, RECORD_POOL, type RecordOutcome } from "../../src/admission/record.ts";
 import { systemClock } from "../../src/lib/clock.ts";
 import { silentLog } from "../../src/lib/log.ts";
-import { type Candidate, type CandidateRecord, recordCandidates } from "../../src/store/admissions.ts";
+import { type AdmissionCandidate, type CandidateRecord, recordCandidates } from "../../src/store/admissions.ts";
+import { deleteUnseen } from "../../src/store/retention.ts";
 import { makePool, type Pool } from "../../src/store/pool.ts";
+import { tenantUsage } from "../../src/store/tenants.ts";
 import { makeTenantDirectory } from "../../src/store/tenantDirectory.ts";
 import { freshDatabase, type TestDatabase } from "../support/postgres.ts";
 import { knownTenant } from "../support/admission.ts";
@@ -23,7 +25,7 @@ afterEach(async () => {
   await pool.query("truncate user_provision_state, tenants, tenant_namespaces");
 });
 
-function candidate(given: Partial<Candidate> = {}): Candidate {
+function candidate(given: Partial<AdmissionCandidate> = {}): AdmissionCandidate {
   return {
     uuid: randomUUID(),
     tenantID: "acme",
@@ -38,7 +40,7 @@ function candidate(given: Partial<Candidate> = {}): Candidate {
 }
 
 /** A row as the reconciler leaves it: confirmed, bound to the object. */
-async function confirmed(of: Candidate, columns: Record<string, unknown> = {}): Promise<void> {
+async function confirmed(of: AdmissionCandidate, columns: Record<string, unknown> = {}): Promise<void> {
   const row: Record<string, unknown> = {
     sme_user_uuid: of.uuid,
     sme_tenant_id: of.tenantID,
@@ -75,7 +77,10 @@ async function mirror(id: string, namespaces: string[]): Promise<void> {
   }
 }
 
-async function recordCandidate(on: Pool, of: Candidate): Promise<CandidateRecord> {
+const inserted = (record: RecordOutcome): boolean | undefined =>
+  typeof record === "object" ? record.inserted : undefined;
+
+async function recordCandidate(on: Pool, of: AdmissionCandidate): Promise<CandidateRecord> {
   const [record] = await recordCandidates(on, [of]);
   if (record === undefined) throw new Error("the statement gave no row");
   return record;
@@ -163,7 +168,7 @@ describe("recordCandidate", () => {
     await confirmed(seen);
     const before = await rows();
     const second = { ...seen, objectUID: randomUUID() };
-    expect(await recordCandidate(pool, second)).toEqual({ ...NOTHING, heldBy: "tenant-a/ada" });
+    expect(await recordCandidate(pool, second)).toEqual({ ...NOTHING, heldBy: { namespace: "tenant-a", name: "ada" } });
     expect(await rows()).toEqual(before);
   });
 
@@ -177,13 +182,13 @@ describe("recordCandidate", () => {
   test("names the living object of this tenant that has the email, and nobody of another tenant", async () => {
     const old = candidate({ name: "ada-old" });
     await confirmed(old);
-    expect((await recordCandidate(pool, candidate())).heldBy).toBe("tenant-a/ada-old");
+    expect((await recordCandidate(pool, candidate())).heldBy).toEqual({ namespace: "tenant-a", name: "ada-old" });
     expect((await recordCandidate(pool, candidate({ tenantID: "globex" }))).heldBy).toBeUndefined();
     await pool.query("update user_provision_state set state = 'deleting' where object_uid = $1", [old.objectUID]);
     expect((await recordCandidate(pool, candidate())).heldBy).toBeUndefined();
   });
 
-  test("counts living objects against the limit: not the deleted, not the debts, not itself", async () => {
+  test("counts living objects against the limit: not the deleted, not the cleanups, not itself", async () => {
     await confirmed(candidate({ email: "a@example.com" }));
     await confirmed(candidate({ email: "b@example.com" }), { state: "failed" });
     await confirmed(candidate({ email: "c@example.com" }), { state: "deleting" });
@@ -200,7 +205,7 @@ describe("a new object that comes alone", () => {
     ["with nobody there", {}, undefined],
     ["whose uuid has a row", { uuid: old.uuid }, {}],
     ["whose email somebody holds", {}, {}],
-    ["whose email somebody has let go of", {}, { state: "retained" }],
+    ["whose email somebody has given up", {}, { state: "retained" }],
     ["whose email stands in a void row", {}, { voided_at: new Date() }],
     ["whose email stands in a row of nobody", {}, { confirmed_at: null }],
     ["for whom no uuid is to be had", { uuid: undefined }, {}],
@@ -224,22 +229,94 @@ describe("a new object that comes alone", () => {
     expect(left[0]).toEqual(left[1]);
   });
 
-  test("is planned once a connection, however large the table was when it was planned", async () => {
+  test("reads no table from end to end, however large it was when the statement was planned", async () => {
     const alone = makePool({ url: database.url, max: 1, applicationName: "test" });
+    const scans = async () => {
+      await alone.query("select pg_stat_force_next_flush()");
+      await alone.query("select pg_stat_clear_snapshot()");
+      const { rows: found } = await alone.query<{ n: number }>(
+        "select seq_scan::int as n from pg_stat_user_tables where relname = 'user_provision_state'",
+      );
+      return found[0]?.n;
+    };
+    await pool.query("truncate user_provision_state");
+    const before = await scans();
     for (let n = 0; n < 10; n += 1) await recordCandidate(alone, candidate({ isNew: true, email: `${n}@example.com` }));
-    const { rows: plans } = await alone.query<{ custom_plans: number; generic_plans: number }>(
-      "select custom_plans, generic_plans from pg_prepared_statements where name = 'record-one'",
+    for (let n = 0; n < 10; n += 1) await recordCandidate(alone, candidate({ email: `${n}@example.org` }));
+    expect(await scans()).toBe(before);
+    const { rows: plans } = await alone.query<{ name: string }>(
+      "select name from pg_prepared_statements order by name",
     );
-    const { rows: lines } = await alone.query<{ "QUERY PLAN": string }>(
-      `explain (costs off) execute "record-one" (gen_random_uuid(), gen_random_uuid(), 'acme', 'a@example.com', 'n', 'a')`,
-    );
+    expect(plans.map(({ name }) => name)).toEqual(["record-many", "record-one"]);
     await alone.end();
-    // Postgres tries five times whether it pays to plan for each time's values.
-    expect(plans).toEqual([{ custom_plans: 5, generic_plans: 5 }]);
-    const looks = lines
-      .map((line) => line["QUERY PLAN"].trim())
-      .filter((line) => line.endsWith(" on user_provision_state u"));
-    expect(looks).toEqual(["->  Index Scan using user_provision_state_email on user_provision_state u"]);
+  });
+});
+
+describe("what nobody has seen", () => {
+  const unseen = (n: number, given: Partial<AdmissionCandidate> = {}) =>
+    candidate({ email: `u${n}@example.com`, name: `u${n}`, isNew: true, ...given });
+  const countIn = async (namespace: string) =>
+    (await pool.query("select from user_provision_state where object_namespace = $1", [namespace])).rowCount;
+
+  test("fills no table: a namespace has 1,000 such rows at most, one at a time, in batches, and void ones too", async () => {
+    await pool.query(
+      `insert into user_provision_state (sme_user_uuid, sme_tenant_id, email, object_uid, object_namespace, object_name, voided_at)
+       select gen_random_uuid(), 'acme', n || '@x.example', gen_random_uuid(), 'tenant-a', n, case when n < 500 then now() end
+       from generate_series(1, 990) as n`,
+    );
+    await recordCandidates(
+      pool,
+      Array.from({ length: 8 }, (_, n) => unseen(n)),
+    );
+    expect(await countIn("tenant-a")).toBe(998);
+    const batch = await recordCandidates(
+      pool,
+      Array.from({ length: 8 }, (_, n) => unseen(100 + n)),
+    );
+    expect(batch.filter((record) => record.inserted)).toHaveLength(2);
+    expect((await recordCandidate(pool, unseen(200))).inserted).toBe(false);
+    expect((await recordCandidate(pool, unseen(201, { isNew: false }))).inserted).toBe(false);
+    expect(await countIn("tenant-a")).toBe(1_000);
+    // Another namespace, and those that have been seen, have their own room.
+    expect((await recordCandidate(pool, unseen(202, { namespace: "tenant-b" }))).inserted).toBe(true);
+    await pool.query("update user_provision_state set confirmed_at = now() where object_name = '600'");
+    expect((await recordCandidate(pool, unseen(203))).inserted).toBe(true);
+  });
+
+  test("holds back nothing of its Tenant, and is none of its users", async () => {
+    await recordCandidates(pool, [unseen(1), unseen(2)]);
+    expect(await tenantUsage(pool)).toEqual(new Map());
+    expect(await tenantUsage(pool, "acme")).toEqual(new Map());
+  });
+
+  test("is deleted ten minutes after it was given up, as many of each tenant, and nothing else is", async () => {
+    const old = "now() - interval '11 minutes'";
+    const row = (tenant: string, n: number, columns = "") =>
+      `insert into user_provision_state (sme_user_uuid, sme_tenant_id, email, object_namespace, object_name, object_uid, voided_at ${columns === "" ? "" : `, ${columns.split("=")[0]}`})
+       select gen_random_uuid(), '${tenant}', n || '@x.example', 'tenant-a', n, gen_random_uuid(), ${old} ${columns === "" ? "" : `, ${columns.split("=")[1]}`}
+       from generate_series(1, ${n}) as n`;
+    await pool.query(row("acme", 30));
+    await pool.query(row("globex", 3));
+    await pool.query(row("kept", 1, "confirmed_at=now()"));
+    await pool.query(row("kept", 1, "kc_user_id='kc'"));
+    await pool.query(row("kept", 1, "newapi_user_id='na'"));
+    await pool.query(row("kept", 1, "secret_uid=gen_random_uuid()"));
+    await recordCandidate(pool, unseen(1, { tenantID: "kept" }));
+    await pool.query(row("fresh", 1));
+    await pool.query("update user_provision_state set voided_at = now() where sme_tenant_id = 'fresh'");
+    const left = async () =>
+      Object.fromEntries(
+        (
+          await pool.query<{ id: string; n: number }>(
+            "select sme_tenant_id as id, count(*)::int as n from user_provision_state group by 1",
+          )
+        ).rows.map(({ id, n }) => [id, n]),
+      );
+    expect(await deleteUnseen(pool, { perTenant: 10, most: 100 })).toBe(13);
+    expect(await left()).toEqual({ acme: 20, kept: 5, fresh: 1 });
+    expect(await deleteUnseen(pool, { perTenant: 100, most: 5 })).toBe(5);
+    expect(await deleteUnseen(pool, { perTenant: 100, most: 100 })).toBe(15);
+    expect(await left()).toEqual({ kept: 5, fresh: 1 });
   });
 });
 
@@ -253,7 +330,7 @@ describe("several together", () => {
     expect(await recordCandidates(pool, [fresh, living, second, nowhere])).toEqual([
       { ...NOTHING, inserted: true, full: true },
       { ...NOTHING, touched: true },
-      { ...NOTHING, inserted: true, heldBy: "tenant-a/ada" },
+      { ...NOTHING, inserted: true, heldBy: { namespace: "tenant-a", name: "ada" } },
       NOTHING,
     ]);
     expect(await rows()).toHaveLength(3);
@@ -278,20 +355,9 @@ describe("several together", () => {
       log: silentLog,
     });
     const people = Array.from({ length: 9 }, (_, n) => candidate({ email: `p${n}@example.com`, isNew: true }));
-    const refused = candidate({ namespace: "\u0000", isNew: true });
+    const refused = candidate({ objectUID: "no uuid", isNew: true });
     const answers = await Promise.all([...people.slice(0, 4), refused, ...people.slice(4)].map((each) => record(each)));
-    expect(answers.map((answer) => answer?.inserted)).toEqual([
-      true,
-      true,
-      true,
-      true,
-      undefined,
-      true,
-      true,
-      true,
-      true,
-      true,
-    ]);
+    expect(answers.map(inserted)).toEqual([true, true, true, true, undefined, true, true, true, true, true]);
     expect(sizes.slice(0, 2)).toEqual([1, 9]);
     expect(await rows()).toHaveLength(9);
   });
@@ -309,7 +375,7 @@ describe("record on a slow or absent Postgres", () => {
     await holder.query("select 1 from user_provision_state where object_uid = $1 for update", [seen.objectUID]);
     const [held, other] = await Promise.all([record(seen), record(candidate({ email: "other@example.com" }))]);
     expect(held).toEqual(NOTHING);
-    expect(other?.inserted).toBe(true);
+    expect(inserted(other)).toBe(true);
     await holder.query("rollback");
     holder.release();
     await admission.end();

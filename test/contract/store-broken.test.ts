@@ -27,11 +27,11 @@ async function silentDoor(): Promise<{ url: string; silence(): void }> {
   const sockets: Socket[] = [];
   let silent = false;
   const server = createServer((caller) => {
-    const neighbour = connect(Number(target.port), target.hostname);
-    sockets.push(caller, neighbour);
-    for (const socket of [caller, neighbour]) socket.on("error", () => socket.destroy());
-    caller.pipe(neighbour);
-    neighbour.on("data", (answer) => {
+    const upstream = connect(Number(target.port), target.hostname);
+    sockets.push(caller, upstream);
+    for (const socket of [caller, upstream]) socket.on("error", () => socket.destroy());
+    caller.pipe(upstream);
+    upstream.on("data", (answer) => {
       if (!silent) caller.write(answer);
     });
   }).listen(0, "127.0.0.1");
@@ -68,7 +68,7 @@ describe("a worker's session", () => {
 });
 
 describe("leases of a claim whose answer was lost", () => {
-  it("are given back, but for those in hand, although their owner lives", async () => {
+  it("are given back, but for those in flight, although their owner lives", async () => {
     const uuids = [randomUUID(), randomUUID()];
     for (const uuid of uuids) {
       await pool.query(

@@ -91,6 +91,18 @@ describe("migrate, from every earlier version", async () => {
     expect(await everything(url)).toMatchObject(before);
   });
 
+  test("the newest comes to one that adds and fills a column, and nothing of its data is lost or changed", async () => {
+    const url = await databaseOf(all.length);
+    const before = await everything(url);
+    const coming = made(
+      all.length + 1,
+      "alter table user_provision_state add column later text; update user_provision_state set later = 'x'",
+    );
+    expect(await migrate({ url, migrations: [...all, coming] })).toEqual([coming.name]);
+    expect(await everything(url)).toMatchObject(before);
+    expect(await query(url, "select distinct later from user_provision_state")).toEqual([{ later: "x" }]);
+  });
+
   test.each(earlier)("the rows of schema %i are read, claimed and recorded by this program", async (version) => {
     const url = await databaseOf(version);
     await migrate({ url });

@@ -6,35 +6,47 @@ import { userEvent, type UserEvent } from "../../src/api/userEvent.ts";
 import type { Handled, RowPatch, SagaRow } from "../../src/saga/row.ts";
 import { recordCandidates } from "../../src/store/admissions.ts";
 import { appendAudit } from "../../src/store/audit.ts";
-import { type Applicant, bind, type Binding } from "../../src/store/bindings.ts";
+import { type BindRequest, bind, type Binding } from "../../src/store/bindings.ts";
 import { handOver, moveEmail, takeOver } from "../../src/store/moves.ts";
-import { firstWaiter, forgetApplicant, listWaiting, waitForTenant } from "../../src/store/waiting.ts";
+import { firstPendingUser, forgetBindRequest, listWaiting, waitForTenant } from "../../src/store/waiting.ts";
 import {
+  afterRecord,
   type Claim,
   claimDue,
   earliestDueMs,
   livingWorkers,
   lookAfterLate,
   record,
+  type Recorded,
   type Recording,
 } from "../../src/store/claims.ts";
-import { drainOutbox, enqueueEvents, forgetSentEvents } from "../../src/store/outbox.ts";
+import {
+  deferEvent,
+  enqueueEvents,
+  forgetSentEvents,
+  markSent,
+  parkedEvents,
+  parkEvent,
+  unparkEvents,
+  unsentEvents,
+  withOutbox,
+} from "../../src/store/outbox.ts";
 import { makePool, type Pool } from "../../src/store/pool.ts";
 import { loadSaga } from "../../src/store/sagas.ts";
 import {
   compareList,
-  compareSecrets,
   markSeenDeleted,
+  type ObservedObject,
   orphanForeignRows,
-  type Sighting,
   touchObject,
-  touchSecret,
-  touchUnsettled,
   voidUnconfirmed,
-} from "../../src/store/sightings.ts";
-import { readStanding } from "../../src/store/standing.ts";
+} from "../../src/store/observations.ts";
+import { ownerlessSagas } from "../../src/store/operator.ts";
+import { resumeHeld, touchUnsettled, touchWaiting } from "../../src/store/resumptions.ts";
+import { compareSecrets, touchSecret } from "../../src/store/secretObservations.ts";
+import { readStats } from "../../src/store/stats.ts";
 import { openWorkerSession, type WorkerSession } from "../../src/store/workerSession.ts";
-import { applicant, CLUSTER } from "../support/builders.ts";
+import { bindRequest, CLUSTER } from "../support/builders.ts";
 import { freshDatabase, type TestDatabase } from "../support/postgres.ts";
 import { statementJournal } from "../support/statementJournal.ts";
 
@@ -61,10 +73,10 @@ async function worker(): Promise<WorkerSession> {
   return session;
 }
 
-const nobody = (): Promise<undefined> => Promise.resolve(undefined);
+const nobody = (): undefined => undefined;
 
-async function bound(given: Partial<Applicant> = {}): Promise<SagaRow> {
-  return rowOf(await bind(pool, applicant(given), nobody));
+async function bound(given: Partial<BindRequest> = {}): Promise<SagaRow> {
+  return rowOf(await bind(pool, bindRequest(given), nobody));
 }
 
 function rowOf(binding: Binding | undefined): SagaRow {
@@ -94,6 +106,8 @@ const handled = (given: Record<string, unknown> = {}) =>
   JSON.stringify({ generation: 1, tenantRevision: "r1", key: "works", notes: [], ...given });
 const deleting = (released: boolean, undone: string[] = []) =>
   JSON.stringify({ since: "2026-05-01T12:00:00.000Z", objectUID: randomUUID(), undone, locked: [], released });
+
+const graced = JSON.stringify({ ...JSON.parse(deleting(true)), purgeAt: "2099-01-01T00:00:00.000Z" });
 
 const quiet: Recording = { patch: {}, lease: { dueAt: null }, audit: [], events: [] };
 const giving = (patch: RowPatch, dueAt: Date | null = null): Recording => ({ ...quiet, patch, lease: { dueAt } });
@@ -225,22 +239,22 @@ describe("claiming", () => {
   });
 
   test("leaves a living worker its leases, and frees a dead one's at once", async () => {
-    const [dying, heir] = await Promise.all([worker(), worker()]);
+    const [dying, successor] = await Promise.all([worker(), worker()]);
     const row = await bound();
     await claimOne(dying.owner);
-    expect(await claimDue(pool, heir.owner, 1)).toEqual([]);
+    expect(await claimDue(pool, successor.owner, 1)).toEqual([]);
     await dying.close();
     await expect
-      .poll(() => claimDue(pool, heir.owner, 1), { timeout: 5000 })
+      .poll(() => claimDue(pool, successor.owner, 1), { timeout: 5000 })
       .toMatchObject([{ row: { uuid: row.uuid } }]);
   });
 
   test("takes over a lease that ran out although its worker lives", async () => {
-    const [slow, heir] = await Promise.all([worker(), worker()]);
+    const [slow, successor] = await Promise.all([worker(), worker()]);
     const row = await bound();
     await claimOne(slow.owner);
     await set(row, { lease_until: new Date(Date.now() - 1000) });
-    expect(await claimDue(pool, heir.owner, 1)).toHaveLength(1);
+    expect(await claimDue(pool, successor.owner, 1)).toHaveLength(1);
   });
 
   test("tells a worker that its connection is lost", async () => {
@@ -306,14 +320,17 @@ describe("recording", () => {
       lastError: {
         step: "keycloak",
         class: "transient",
-        code: "NeighbourUnavailable",
+        code: "UpstreamUnavailable",
         message: "x",
         at: "2026-05-01T12:00:00Z",
       },
     };
-    const next = await record(pool, await claimOne(owner), { ...quiet, patch, lease: "keep" });
+    const claim = await claimOne(owner);
+    const next = afterRecord(claim, patch, (await record(pool, claim, { ...quiet, patch, lease: "keep" })) as Recorded);
     expect(await again(row)).toMatchObject(patch);
-    await record(pool, next as Claim, giving({ run: null, lastError: null, secretUID: null }));
+    // What the claim continues with is what stands in the row.
+    expect(next.row).toEqual(await again(row));
+    await record(pool, next, giving({ run: null, lastError: null, secretUID: null }));
     expect(await again(row)).toMatchObject({
       run: undefined,
       lastError: undefined,
@@ -321,6 +338,17 @@ describe("recording", () => {
       keycloakUserID: "kc-1",
       dueAt: undefined,
     });
+  });
+
+  test("voids a row for which nothing was made, and nobody holds it any more", async () => {
+    const { owner } = await worker();
+    const row = await bound();
+    await record(pool, await claimOne(owner), giving({ voided: true, confirmed: false, objectUID: null }));
+    expect(await again(row)).toMatchObject({ voided: true, confirmed: false, objectUID: undefined, dueAt: undefined });
+    const { rows } = await pool.query(
+      "select confirmed_at, voided_at > now() - interval '1 minute' as just from user_provision_state",
+    );
+    expect(rows).toEqual([{ confirmed_at: null, just: true }]);
   });
 
   test("one whose row was claimed by another since changes nothing but the audit of what it wrote, and is told", async () => {
@@ -369,12 +397,23 @@ describe("recording", () => {
     const { owner } = await worker();
     const row = await bound();
     const claim = await claimOne(owner);
-    const kept = await record(pool, claim, { ...quiet, lease: "keep" });
+    const kept = (await record(pool, claim, { ...quiet, lease: "keep" })) as Recorded;
     await touchObject(pool, row.objectUID as string);
     const later = new Date(Date.now() + 300_000);
-    await record(pool, kept as Claim, giving({ backoffUntil: later }, later));
+    await record(pool, afterRecord(claim, {}, kept), giving({ backoffUntil: later }, later));
     expect(await again(row)).toMatchObject({ backoffUntil: undefined });
     expect(await claimDue(pool, owner, 1)).toHaveLength(1);
+  });
+
+  test("a deletion that is seen during the claim is told to it", async () => {
+    const { owner } = await worker();
+    const row = await bound();
+    const claim = await claimOne(owner);
+    await markSeenDeleted(pool, row.objectUID as string, claim.row.clusterID as string, 0);
+    const recorded = (await record(pool, claim, { ...quiet, lease: "keep" })) as Recorded;
+    expect(recorded).toMatchObject({ version: claim.row.version + 1, deletionPolicy: "Delete" });
+    expect(afterRecord(claim, {}, recorded).row.deleting).toEqual((await again(row)).deleting);
+    expect(recorded.deleting).toBeDefined();
   });
 
   test("without a touch the pause stands", async () => {
@@ -397,7 +436,7 @@ describe("recording", () => {
 
 describe("the uuid of a person", () => {
   test("is derived from tenant and email, and kept whatever comes", async () => {
-    const ada = applicant();
+    const ada = bindRequest();
     const first = rowOf(await bind(pool, ada, nobody));
     expect(first.uuid).toBe(candidateUUID("acme", "ada@example.com"));
     expect(first).toMatchObject({
@@ -412,7 +451,7 @@ describe("the uuid of a person", () => {
   });
 
   test("is one, however many bind the email at once", async () => {
-    const ada = applicant();
+    const ada = bindRequest();
     const bindings = await Promise.all(Array.from({ length: 8 }, () => bind(pool, ada, nobody)));
     expect(new Set(bindings.map((binding) => rowOf(binding).uuid)).size).toBe(1);
     expect((await pool.query("select from user_provision_state")).rowCount).toBe(1);
@@ -421,7 +460,7 @@ describe("the uuid of a person", () => {
   test("of eight objects with one email one gets the row and seven wait", async () => {
     const bindings = await Promise.all(
       Array.from({ length: 8 }, (_, n) =>
-        bind(pool, applicant({ name: `ada-${n}`, email: "ada@example.com" }), nobody),
+        bind(pool, bindRequest({ name: `ada-${n}`, email: "ada@example.com" }), nobody),
       ),
     );
     expect(bindings.filter((binding) => binding.kind === "bound")).toHaveLength(1);
@@ -429,11 +468,11 @@ describe("the uuid of a person", () => {
     expect(await listWaiting(pool, "acme")).toHaveLength(7);
   });
 
-  test("a living holder of the email makes the newcomer wait, naming it, and never yields /2", async () => {
+  test("a living holder of the email makes the new user wait, naming it, and never yields /2", async () => {
     const holder = await bound();
     for (const state of [{}, DONE, { state: "failed" }, { state: "deleting", deleting: deleting(false) }]) {
       await set(holder, state);
-      const binding = await bind(pool, applicant({ name: "other", email: "ada@example.com" }), nobody);
+      const binding = await bind(pool, bindRequest({ name: "other", email: "ada@example.com" }), nobody);
       expect(binding).toMatchObject({
         kind: "waiting",
         reason: "EmailInUse",
@@ -463,19 +502,19 @@ describe("the uuid of a person", () => {
     const asked: string[] = [];
     const ask = (pin: string) => {
       asked.push(pin);
-      return Promise.resolve(undefined);
+      return undefined;
     };
-    await bind(pool, applicant(), ask);
-    await bind(pool, applicant({ name: "fresh", pin: randomUUID() }), ask);
+    await bind(pool, bindRequest(), ask);
+    await bind(pool, bindRequest({ name: "fresh", pin: randomUUID() }), ask);
     expect(asked).toEqual([]);
     const pin = candidateUUID("acme", "before@example.com");
-    expect(await bind(pool, applicant({ name: "grace", pin }), ask)).toMatchObject({ kind: "refused" });
+    expect(await bind(pool, bindRequest({ name: "grace", pin }), ask)).toMatchObject({ kind: "refused" });
     expect(asked).toEqual([pin]);
   });
 
   test("a pin that a user of this tenant carries upstream is the tenant's own, though the database was lost", async () => {
     const pin = candidateUUID("acme", "before@example.com");
-    expect(rowOf(await bind(pool, applicant({ pin }), (asked) => Promise.resolve(asked))).uuid).toBe(pin);
+    expect(rowOf(await bind(pool, bindRequest({ pin }), (asked) => asked)).uuid).toBe(pin);
   });
 
   describe("that is pinned", () => {
@@ -503,11 +542,49 @@ describe("the uuid of a person", () => {
     });
 
     test.each([
+      ["retained", { ...DONE, state: "retained", object_uid: null }],
+      ["orphaned", { ...DONE, state: "orphaned" }],
+      ["in its grace", { ...DONE, state: "deleting", deleting: deleting(true, ["secret"]) }],
+    ])("passes one that is %s to another person without what opened it", async (_what, columns) => {
+      const old = await set(await bound(), { ...columns, invited_kc_user_id: "kc-1", key_generation: 3 });
+      const row = await bound({ name: "grace", pin: old.uuid });
+      expect(row).toMatchObject({ uuid: old.uuid, email: "grace@example.com", keycloakUserID: "kc-1" });
+      expect(row).toMatchObject({ toReset: ["keycloak", "newapi"], rotation: { toGeneration: 3 } });
+      expect(row.invitedKeycloakUserID).toBeUndefined();
+      // Whoever goes before it was done, and comes back, still has another person's accounts.
+      await set(row, { state: "deleting", deleting: deleting(true, ["secret"]), rotation: null });
+      expect(await bound({ name: "grace-again", email: "grace@example.com" })).toMatchObject({
+        uuid: old.uuid,
+        toReset: ["keycloak", "newapi"],
+      });
+    });
+
+    test("keeps what opens the accounts of one who comes back under the same email", async () => {
+      const old = await set(await bound(), {
+        ...DONE,
+        state: "retained",
+        object_uid: null,
+        invited_kc_user_id: "kc-1",
+      });
+      const row = await bound({ pin: old.uuid });
+      expect(row).toMatchObject({ uuid: old.uuid, invitedKeycloakUserID: "kc-1" });
+      expect([row.toReset, row.rotation]).toEqual([undefined, undefined]);
+    });
+
+    test("is not one of an adopted account for another email, which that account never gets", async () => {
+      const old = await set(await bound(), { ...DONE, state: "retained", object_uid: null, adopted: true });
+      expect(await bind(pool, bindRequest({ name: "grace", pin: old.uuid }), nobody)).toMatchObject({
+        kind: "refused",
+        reason: "UUIDNotYours",
+      });
+    });
+
+    test.each([
       ["living", {}],
       ["deleted", { state: "deleted", object_uid: null }],
     ])("is never another tenant's %s one", async (_what, columns) => {
       const theirs = await set(await bound({ tenantID: "umbrella" }), columns);
-      expect(await bind(pool, applicant({ pin: theirs.uuid }), nobody)).toMatchObject({
+      expect(await bind(pool, bindRequest({ pin: theirs.uuid }), nobody)).toMatchObject({
         kind: "refused",
         reason: "UUIDNotYours",
       });
@@ -516,20 +593,20 @@ describe("the uuid of a person", () => {
 
     test("is not another tenant's before that one exists either: it would take its place", async () => {
       const pin = candidateUUID("umbrella", "ada@example.com");
-      expect(await bind(pool, applicant({ pin }), nobody)).toMatchObject({ kind: "refused", reason: "UUIDNotYours" });
+      expect(await bind(pool, bindRequest({ pin }), nobody)).toMatchObject({ kind: "refused", reason: "UUIDNotYours" });
       expect((await bound({ tenantID: "umbrella" })).uuid).toBe(pin);
     });
 
     test("is not a colleague's", async () => {
       const colleague = await bound({ name: "grace" });
-      expect(await bind(pool, applicant({ pin: colleague.uuid }), nobody)).toMatchObject({
+      expect(await bind(pool, bindRequest({ pin: colleague.uuid }), nobody)).toMatchObject({
         kind: "refused",
         reason: "UUIDNotYours",
       });
     });
 
     test("cannot be added to one who has another", async () => {
-      const ada = applicant();
+      const ada = bindRequest();
       await bind(pool, ada, nobody);
       expect(await bind(pool, { ...ada, pin: randomUUID() }, nobody)).toMatchObject({
         kind: "refused",
@@ -538,21 +615,30 @@ describe("the uuid of a person", () => {
     });
   });
 
+  test("an orphan whose object wants another email by now gets that as any other, and not before its holder gives it up", async () => {
+    const ada = bindRequest();
+    const orphan = await set(rowOf(await bind(pool, ada, nobody)), { ...DONE, state: "orphaned" });
+    const grace = await bound({ name: "grace" });
+    const row = rowOf(await bind(pool, { ...ada, email: grace.email }, nobody));
+    expect(row).toMatchObject({ uuid: orphan.uuid, email: "ada@example.com", state: "done" });
+    expect(await moveEmail(pool, row, grace.email)).toMatchObject({ kind: "waiting", reason: "EmailInUse" });
+  });
+
   describe("that comes back", () => {
     test.each([
       ["retained", { ...DONE, state: "retained", object_uid: null }],
       ["an orphan", { ...DONE, state: "orphaned" }],
-      ["a debt", { ...DONE, state: "deleting", deleting: deleting(true, ["secret"]) }],
+      ["a cleanup", { ...DONE, state: "deleting", deleting: deleting(true, ["secret"]) }],
     ])("%s: is the same person with the same ids", async (_what, columns) => {
       const old = await set(await bound(), columns);
-      const newcomer = applicant({ name: "ada-again", email: "ada@example.com" });
-      const binding = await bind(pool, newcomer, nobody);
+      const newUser = bindRequest({ name: "ada-again", email: "ada@example.com" });
+      const binding = await bind(pool, newUser, nobody);
       expect(binding).toMatchObject({
         kind: "bound",
         returned: true,
         row: {
           uuid: old.uuid,
-          objectUID: newcomer.uid,
+          objectUID: newUser.uid,
           name: "ada-again",
           keycloakUserID: "kc-1",
           newapiUserID: "na-1",
@@ -566,7 +652,7 @@ describe("the uuid of a person", () => {
       });
     });
 
-    test("deleted: is the same uuid, a new Keycloak user, and another key than the one let go of", async () => {
+    test("deleted: is the same uuid, a new Keycloak user, and another key than the one given up", async () => {
       const old = await set(await bound(), {
         ...DONE,
         state: "deleted",
@@ -585,7 +671,7 @@ describe("the uuid of a person", () => {
       });
     });
 
-    test("a debt whose Keycloak user is gone already: makes a new one", async () => {
+    test("a cleanup whose Keycloak user is gone already: makes a new one", async () => {
       await set(await bound(), {
         ...DONE,
         state: "deleting",
@@ -607,7 +693,7 @@ describe("the uuid of a person", () => {
     });
 
     test("an orphan under the very uid it had", async () => {
-      const ada = applicant();
+      const ada = bindRequest();
       const old = rowOf(await bind(pool, ada, nobody));
       await set(old, { ...DONE, state: "orphaned" });
       expect(rowOf(await bind(pool, ada, nobody))).toMatchObject({ uuid: old.uuid, state: "done" });
@@ -615,7 +701,7 @@ describe("the uuid of a person", () => {
   });
 
   describe("that admission proposed", () => {
-    const propose = (of: Applicant, uuid: string, email = of.email) =>
+    const propose = (of: BindRequest, uuid: string, email = of.email) =>
       recordCandidates(pool, [
         {
           uuid,
@@ -630,7 +716,7 @@ describe("the uuid of a person", () => {
       ]);
 
     test("is confirmed by the same object", async () => {
-      const ada = applicant();
+      const ada = bindRequest();
       const uuid = candidateUUID("acme", ada.email);
       await propose(ada, uuid);
       expect(await loadSaga(pool, uuid)).toMatchObject({ confirmed: false, dueAt: undefined });
@@ -643,11 +729,11 @@ describe("the uuid of a person", () => {
     });
 
     test("holds nothing: another object takes it, also after it was voided", async () => {
-      const never = applicant({ name: "never", email: "ada@example.com" });
+      const never = bindRequest({ name: "never", email: "ada@example.com" });
       const uuid = candidateUUID("acme", "ada@example.com");
       await propose(never, uuid);
       await pool.query("update user_provision_state set voided_at = now()");
-      const ada = applicant();
+      const ada = bindRequest();
       expect(rowOf(await bind(pool, ada, nobody))).toMatchObject({
         uuid,
         objectUID: ada.uid,
@@ -657,7 +743,7 @@ describe("the uuid of a person", () => {
     });
 
     test("is voided when the object gets another one", async () => {
-      const ada = applicant();
+      const ada = bindRequest();
       const proposed = randomUUID();
       await propose(ada, proposed);
       expect(rowOf(await bind(pool, ada, nobody)).uuid).not.toBe(proposed);
@@ -665,7 +751,7 @@ describe("the uuid of a person", () => {
     });
 
     test("is voided two minutes after nobody saw its object, not before", async () => {
-      await propose(applicant(), candidateUUID("acme", "ada@example.com"));
+      await propose(bindRequest(), candidateUUID("acme", "ada@example.com"));
       await bound({ name: "seen" });
       expect(await voidUnconfirmed(pool)).toBe(0);
       await pool.query("update user_provision_state set created_at = now() - interval '121 seconds'");
@@ -674,21 +760,29 @@ describe("the uuid of a person", () => {
     });
 
     test("is voided when its object goes", async () => {
-      const ada = applicant();
+      const ada = bindRequest();
       await propose(ada, candidateUUID("acme", ada.email));
-      await forgetApplicant(pool, ada.uid);
+      await forgetBindRequest(pool, ada.uid);
       expect(await loadSaga(pool, candidateUUID("acme", ada.email))).toMatchObject({ voided: true });
     });
   });
 });
 
 describe("the quota", () => {
+  const inGrace = JSON.stringify({ ...JSON.parse(deleting(true)), purgeAt: "2999-01-01T00:00:00.000Z" });
+  const newUser = () => ({
+    ...bindRequest({ name: "new-user", maxUsers: 1 }),
+    uuid: randomUUID(),
+    objectUID: randomUUID(),
+    isNew: true,
+  });
+
   const at = (minute: number) => new Date(Date.UTC(2026, 4, 1, 10, minute));
 
   test("lets so many live, the others wait, and the oldest comes first", async () => {
     const first = await bound({ name: "a", maxUsers: 1, createdAt: at(0) });
-    const young = applicant({ name: "young", maxUsers: 1, createdAt: at(9) });
-    const old = applicant({ name: "old", maxUsers: 1, createdAt: at(5) });
+    const young = bindRequest({ name: "young", maxUsers: 1, createdAt: at(9) });
+    const old = bindRequest({ name: "old", maxUsers: 1, createdAt: at(5) });
     expect(await bind(pool, young, nobody)).toMatchObject({ kind: "waiting", reason: "QuotaFull" });
     expect(await bind(pool, old, nobody)).toMatchObject({ kind: "waiting", reason: "QuotaFull" });
     expect((await listWaiting(pool, "acme")).map((each) => each.name)).toEqual(["old", "young"]);
@@ -698,22 +792,47 @@ describe("the quota", () => {
     expect(await listWaiting(pool, "acme")).toMatchObject([{ name: "young" }]);
   });
 
-  test("counts living ones only: not graces, debts, retained ones, orphans or candidates", async () => {
+  test("does not count accounts that are locked or undone, nor candidates", async () => {
     for (const [name, columns] of Object.entries({
-      debt: { state: "deleting", deleting: deleting(true) },
-      retained: { state: "retained" },
-      orphan: { state: "orphaned" },
+      grace: { state: "deleting", deleting: inGrace },
+      cleanup: { state: "deleting", deleting: deleting(true) },
+      gone: { state: "deleted", object_uid: null },
       candidate: { confirmed_at: null },
     })) {
       await set(await bound({ name }), columns);
     }
-    expect(await bind(pool, applicant({ maxUsers: 1 }), nobody)).toMatchObject({ kind: "bound" });
+    expect(await recordCandidates(pool, [newUser()])).toMatchObject([{ full: false }]);
+    expect(await bind(pool, bindRequest({ maxUsers: 1 }), nobody)).toMatchObject({ kind: "bound" });
   });
+
+  test.each([
+    ["retained", { ...DONE, state: "retained", object_uid: null }],
+    ["orphaned", { ...DONE, state: "orphaned" }],
+    ["failed", { state: "failed" }],
+  ])(
+    "counts accounts that are alive though %s: their tenant cannot have others beside them",
+    async (_what, columns) => {
+      const old = await set(await bound({ name: "before", maxUsers: 1 }), columns);
+      const another = bindRequest({ name: "another", maxUsers: 1 });
+      expect(await recordCandidates(pool, [newUser()])).toMatchObject([{ full: true }]);
+      expect(await bind(pool, another, nobody)).toMatchObject({ kind: "waiting", reason: "QuotaFull" });
+      if (columns.state === "failed") return;
+      // Whoever comes back takes no second place, nor does the one who gets the uuid by a pin.
+      const back = bindRequest({ name: "again", email: "before@example.com", maxUsers: 1 });
+      expect(await bind(pool, back, nobody)).toMatchObject({ kind: "bound", row: { uuid: old.uuid } });
+      await set(old, { ...DONE, state: "retained", object_uid: null });
+      const pinned = bindRequest({ name: "pinned", pin: old.uuid, maxUsers: 1 });
+      expect(await bind(pool, pinned, nobody)).toMatchObject({ kind: "bound", row: { uuid: old.uuid } });
+      expect(await bind(pool, another, nobody)).toMatchObject({ kind: "waiting", reason: "QuotaFull" });
+      await set(old, { state: "deleted", object_uid: null });
+      expect(await bind(pool, another, nobody)).toMatchObject({ kind: "bound" });
+    },
+  );
 
   test("holds when many come at once", async () => {
     const bindings = await Promise.all(
       Array.from({ length: 8 }, (_, n) =>
-        bind(pool, applicant({ name: `u${n}`, maxUsers: 3, createdAt: at(n) }), nobody),
+        bind(pool, bindRequest({ name: `u${n}`, maxUsers: 3, createdAt: at(n) }), nobody),
       ),
     );
     expect(bindings.filter((binding) => binding.kind === "bound").length).toBeLessThanOrEqual(3);
@@ -736,7 +855,7 @@ describe("an email that changes", () => {
     const grace = await bound({ name: "grace" });
     expect(await moveEmail(pool, ada, "grace@example.com")).toMatchObject({ kind: "waiting", reason: "EmailInUse" });
     expect(await listWaiting(pool, "acme")).toMatchObject([{ uid: ada.objectUID }]);
-    expect(await firstWaiter(pool, "acme", "grace@example.com")).toBeUndefined();
+    expect(await firstPendingUser(pool, "acme", "grace@example.com")).toBeUndefined();
     await set(grace, { state: "deleted" });
     expect(await moveEmail(pool, ada, "grace@example.com")).toMatchObject({ kind: "bound" });
     expect(await listWaiting(pool, "acme")).toEqual([]);
@@ -837,7 +956,7 @@ describe("an email that changes", () => {
 describe("taking over the uuid that the account carries", () => {
   const carried = candidateUUID("acme", "before@example.com");
 
-  test("the row goes on under it, with nothing else changed", async () => {
+  test("the row continues under it, with nothing else changed", async () => {
     const { owner } = await worker();
     const row = await bound();
     expect(await takeOver(pool, await claimOne(owner), carried)).toBe(true);
@@ -856,6 +975,7 @@ describe("taking over the uuid that the account carries", () => {
     const { owner } = await worker();
     const ended = await set(await bound({ name: "before" }), { state: "deleted", object_uid: null, due_at: null });
     const row = await bound();
+    await set(ended, { email: row.email });
     expect(await takeOver(pool, await claimOne(owner), ended.uuid)).toBe(true);
     expect(await again(ended)).toMatchObject({ objectUID: row.objectUID, email: row.email, state: "pending" });
     expect(await again(row)).toMatchObject({ objectUID: undefined, confirmed: false, voided: true, dueAt: undefined });
@@ -879,6 +999,7 @@ describe("taking over the uuid that the account carries", () => {
       secret_uid: randomUUID(),
     });
     const row = await bound();
+    await set(retained, { email: row.email });
     expect(await takeOver(pool, await claimOne(owner), retained.uuid)).toBe(true);
     expect(await again(retained)).toMatchObject({
       objectUID: row.objectUID,
@@ -908,6 +1029,30 @@ describe("taking over the uuid that the account carries", () => {
     expect(await again(row)).toMatchObject({ objectUID: row.objectUID });
   });
 
+  const inGrace = JSON.stringify({
+    since: "2026-05-01T12:00:00.000Z",
+    objectUID: randomUUID(),
+    undone: [],
+    locked: ["secret", "newapi", "keycloak"],
+    released: true,
+    purgeAt: "2999-01-01T00:00:00.000Z",
+  });
+
+  test.each([
+    ["in grace", { ...DONE, state: "deleting", deleting: inGrace }],
+    ["of whom undoing is pending", { ...DONE, state: "deleting", deleting: deleting(true, ["secret"]) }],
+    ["retained", { ...DONE, state: "retained", object_uid: null }],
+    ["orphaned", { ...DONE, state: "orphaned" }],
+    ["deleted", { state: "deleted", object_uid: null }],
+  ])("is not the one of somebody %s whom this database knows under another email", async (_what, columns) => {
+    const { owner } = await worker();
+    const theirs = await set(await bound({ name: "mallory" }), { ...columns, due_at: null });
+    const row = await bound();
+    expect(await takeOver(pool, await claimOne(owner), theirs.uuid)).toBe(false);
+    expect(await again(theirs)).toEqual(theirs);
+    expect(await again(row)).toMatchObject({ objectUID: row.objectUID, confirmed: true });
+  });
+
   test("is fenced, never for one who has accounts, and undone as a whole", async () => {
     const { owner } = await worker();
     const ended = await set(await bound({ name: "before" }), { state: "deleted", object_uid: null, due_at: null });
@@ -921,6 +1066,112 @@ describe("taking over the uuid that the account carries", () => {
   });
 });
 
+describe("a uuid that comes from a tenant's own id and address", () => {
+  const own = candidateUUID("acme", "ada@example.com");
+  /** Their Keycloak says that somebody of theirs carries it. */
+  const squatted = (email: string, columns: Parameters<typeof set>[1] = {}) =>
+    bind(
+      pool,
+      bindRequest({ tenantID: "umbrella", namespace: "tenant-u", name: "mallory", email, pin: own }),
+      (pin) => pin,
+    ).then((binding) => set(rowOf(binding), columns));
+
+  test.each([
+    ["lives", "mallory@example.com", {}],
+    [
+      "was retained under the same address",
+      "ada@example.com",
+      { ...DONE, state: "retained", object_uid: null, due_at: null },
+    ],
+    [
+      "is in grace under the same address",
+      "ada@example.com",
+      { ...DONE, state: "deleting", deleting: deleting(true, []), due_at: null },
+    ],
+  ])("is that tenant's, also where somebody of another tenant %s who claims it", async (_what, email, columns) => {
+    const theirs = await squatted(email, columns);
+    expect(theirs).toMatchObject({ uuid: own, tenantID: "umbrella" });
+    const row = await bound();
+    expect(row).toMatchObject({
+      uuid: own,
+      tenantID: "acme",
+      secretNamespace: undefined,
+      newapiUserID: undefined,
+      run: undefined,
+    });
+    const { rows } = await pool.query(
+      "select sme_user_uuid, object_uid, kc_user_id from user_provision_state where sme_tenant_id = 'umbrella'",
+    );
+    expect(rows).toEqual([
+      {
+        sme_user_uuid: expect.not.stringContaining(own) as string,
+        object_uid: theirs.objectUID ?? null,
+        kc_user_id: null,
+      },
+    ]);
+  });
+
+  test("can be pinned by that tenant, and taken over after a lost database", async () => {
+    await squatted("mallory@example.com");
+    expect(await bound({ pin: own })).toMatchObject({ uuid: own, tenantID: "acme" });
+    await pool.query("truncate user_provision_state, waiting");
+    const { owner } = await worker();
+    await set(await squatted("mallory@example.com"), { due_at: null });
+    const row = await bound({ pin: randomUUID() });
+    expect(await takeOver(pool, await claimOne(owner), own)).toBe(true);
+    expect(await loadSaga(pool, own)).toMatchObject({ tenantID: "acme", objectUID: row.objectUID });
+  });
+});
+
+describe("a place that somebody gives up who is still going", () => {
+  const grace = { name: "grace", email: "grace@example.com" };
+  /** Ada goes, and an upstream holds it up. */
+  async function going(columns: Parameters<typeof set>[1] = {}) {
+    return set(await bound({ maxUsers: 1 }), {
+      ...DONE,
+      state: "deleting",
+      deleting: deleting(false, ["secret"]),
+      due_at: null,
+      ...columns,
+    });
+  }
+  const successor = () => bindRequest({ name: "ada-new", email: "ada@example.com", maxUsers: 1 });
+  const other = () => bindRequest({ ...grace, maxUsers: 1 });
+
+  test("is not taken twice: whoever comes for the leaver's account after another took the place waits for one", async () => {
+    await going();
+    expect(await bind(pool, other(), nobody)).toMatchObject({ kind: "bound" });
+    expect(await bind(pool, successor(), nobody)).toMatchObject({ kind: "waiting", reason: "QuotaFull" });
+    expect(await firstPendingUser(pool, "acme", "ada@example.com")).toBeUndefined();
+  });
+
+  test("is kept for one who waits for the leaver's account, whatever comes meanwhile", async () => {
+    const ada = await bound({ maxUsers: 1 });
+    const next = successor();
+    expect(await bind(pool, next, nobody)).toMatchObject({ kind: "waiting", reason: "EmailInUse" });
+    await set(ada, { ...DONE, state: "deleting", deleting: deleting(false, ["secret"]), due_at: null });
+    expect(await bind(pool, other(), nobody)).toMatchObject({ kind: "waiting", reason: "QuotaFull" });
+    // Looked at again, also behind those who wait for a place.
+    expect(await bind(pool, next, nobody)).toMatchObject({ kind: "waiting", reason: "EmailInUse" });
+    expect(await firstPendingUser(pool, "acme", "ada@example.com")).toMatchObject({ uid: next.uid });
+    await set(ada, { deleting: deleting(true, ["secret"]), created_at: new Date(0) });
+    await pool.query("delete from waiting where why = 'QuotaFull'");
+    expect(await bind(pool, next, nobody)).toMatchObject({ kind: "bound", row: { uuid: ada.uuid } });
+  });
+
+  test("is not kept by one who lives already and wants to move to that address", async () => {
+    await going();
+    const grown = await bound({ ...grace });
+    expect(await moveEmail(pool, grown, "ada@example.com")).toMatchObject({ kind: "waiting" });
+    expect(await bind(pool, successor(), nobody)).toMatchObject({ kind: "waiting", reason: "QuotaFull" });
+  });
+
+  test("is none while the account is to stay", async () => {
+    await going({ deletion_policy: "Retain" });
+    expect(await bind(pool, other(), nobody)).toMatchObject({ kind: "waiting", reason: "QuotaFull" });
+  });
+});
+
 describe("handing over", () => {
   async function goingWithWaiter() {
     const { owner } = await worker();
@@ -930,18 +1181,18 @@ describe("handing over", () => {
       deleting: deleting(false, ["secret"]),
       due_at: new Date(0),
     });
-    const heir = applicant({ name: "ada-new", email: "ada@example.com", namespace: "tenant-b" });
-    await bind(pool, heir, nobody);
-    return { owner, holder, heir };
+    const successor = bindRequest({ name: "ada-new", email: "ada@example.com", namespace: "tenant-b" });
+    await bind(pool, successor, nobody);
+    return { owner, holder, successor };
   }
 
-  test("gives the saga to the waiter: same uuid, ids and key", async () => {
-    const { owner, holder, heir } = await goingWithWaiter();
-    const to = await firstWaiter(pool, "acme", "ada@example.com");
-    expect(to).toMatchObject({ uid: heir.uid, namespace: "tenant-b", name: "ada-new" });
+  test("gives the saga to the pending user: same uuid, ids and key", async () => {
+    const { owner, holder, successor } = await goingWithWaiter();
+    const to = await firstPendingUser(pool, "acme", "ada@example.com");
+    expect(to).toMatchObject({ uid: successor.uid, namespace: "tenant-b", name: "ada-new" });
     expect(await handOver(pool, await claimOne(owner), to as NonNullable<typeof to>)).toBe(true);
     expect(await again(holder)).toMatchObject({
-      objectUID: heir.uid,
+      objectUID: successor.uid,
       namespace: "tenant-b",
       name: "ada-new",
       state: "done",
@@ -950,29 +1201,29 @@ describe("handing over", () => {
       newapiUserID: "na-1",
       run: { reason: "handover" },
     });
-    // The object that went is still to be let go; it is nobody's heir.
+    // The object that went is still to be released; it is nobody's successor.
     expect(await listWaiting(pool, "acme")).toMatchObject([{ uid: holder.objectUID }]);
-    expect(await firstWaiter(pool, "acme", "ada@example.com")).toBeUndefined();
+    expect(await firstPendingUser(pool, "acme", "ada@example.com")).toBeUndefined();
     expect(await claimDue(pool, owner, 1)).toHaveLength(1);
   });
 
   test("makes a new Keycloak user when the old one is gone already", async () => {
     const { owner, holder } = await goingWithWaiter();
     await set(holder, { deleting: deleting(false, ["secret", "newapi", "keycloak"]) });
-    const to = await firstWaiter(pool, "acme", "ada@example.com");
+    const to = await firstPendingUser(pool, "acme", "ada@example.com");
     await handOver(pool, await claimOne(owner), to as NonNullable<typeof to>);
     expect(await again(holder)).toMatchObject({ state: "pending", reached: "pending", keycloakUserID: undefined });
   });
 
-  test("is fenced, and the waiter goes on waiting when the lease is lost", async () => {
-    const { owner, holder, heir } = await goingWithWaiter();
+  test("is fenced, and the pending user continues waiting when the lease is lost", async () => {
+    const { owner, holder, successor } = await goingWithWaiter();
     const stale = await claimOne(owner);
     await set(holder, { lease_until: new Date(0) });
     await claimOne(owner);
-    const to = await firstWaiter(pool, "acme", "ada@example.com");
+    const to = await firstPendingUser(pool, "acme", "ada@example.com");
     expect(await handOver(pool, stale, to as NonNullable<typeof to>)).toBe(false);
     expect(await again(holder)).toMatchObject({ objectUID: holder.objectUID });
-    expect(await firstWaiter(pool, "acme", "ada@example.com")).toMatchObject({ uid: heir.uid });
+    expect(await firstPendingUser(pool, "acme", "ada@example.com")).toMatchObject({ uid: successor.uid });
   });
 
   test("goes to the oldest, then to the lowest uid", async () => {
@@ -980,7 +1231,7 @@ describe("handing over", () => {
     const wait = (uid: string, minute: number) =>
       bind(
         pool,
-        applicant({
+        bindRequest({
           uid,
           name: uid.slice(0, 8),
           email: "ada@example.com",
@@ -991,21 +1242,21 @@ describe("handing over", () => {
     await wait("cccccccc-0000-4000-8000-000000000000", 5);
     await wait("bbbbbbbb-0000-4000-8000-000000000000", 5);
     await wait("aaaaaaaa-0000-4000-8000-000000000000", 9);
-    expect(await firstWaiter(pool, "acme", "ada@example.com")).toMatchObject({ name: "bbbbbbbb" });
-    expect(await firstWaiter(pool, "umbrella", "ada@example.com")).toBeUndefined();
+    expect(await firstPendingUser(pool, "acme", "ada@example.com")).toMatchObject({ name: "bbbbbbbb" });
+    expect(await firstPendingUser(pool, "umbrella", "ada@example.com")).toBeUndefined();
   });
 
   test("an object in a namespace without a Tenant waits for nobody's email", async () => {
     const uid = randomUUID();
     await waitForTenant(pool, { uid, namespace: "wild", name: "ada", createdAt: new Date(), email: "ada@example.com" });
-    expect(await firstWaiter(pool, "acme", "ada@example.com")).toBeUndefined();
+    expect(await firstPendingUser(pool, "acme", "ada@example.com")).toBeUndefined();
     expect(await listWaiting(pool, "acme")).toMatchObject([{ uid }]);
     expect(await listWaiting(pool, undefined)).toMatchObject([{ uid }]);
   });
 });
 
 describe("what the watch saw", () => {
-  const sighting = (row: SagaRow, given: Partial<Sighting> = {}): Sighting => ({
+  const observed = (row: SagaRow, given: Partial<ObservedObject> = {}): ObservedObject => ({
     uid: row.objectUID as string,
     namespace: "tenant-a",
     name: "ada",
@@ -1030,8 +1281,8 @@ describe("what the watch saw", () => {
   test("a list touches nobody for whom nothing has moved", async () => {
     const row = await rested();
     const orphaned = await rested("orphan", { state: "orphaned" });
-    const outcome = await compareList(pool, CLUSTER, [sighting(row), sighting(orphaned)]);
-    expect(outcome.strangers).toMatchObject([{ uid: orphaned.objectUID }]);
+    const outcome = await compareList(pool, CLUSTER, [observed(row), observed(orphaned)]);
+    expect(outcome.unbound).toMatchObject([{ uid: orphaned.objectUID }]);
     expect(outcome.missing).toEqual([]);
     expect((await again(row)).dueAt).toBeUndefined();
   });
@@ -1043,15 +1294,15 @@ describe("what the watch saw", () => {
     ["a deletion", { deleting: true }],
   ])("%s that nobody watched makes the row due", async (_what, given) => {
     const row = await rested();
-    await compareList(pool, CLUSTER, [sighting(row, given)]);
+    await compareList(pool, CLUSTER, [observed(row, given)]);
     expect((await again(row)).dueAt).toBeDefined();
   });
 
   test("a blocked row is due only when something could lift its block", async () => {
     const row = await rested("ada", { state: "failed", blocked_on: "3|r1||" });
-    await compareList(pool, CLUSTER, [sighting(row, { generation: 3 })]);
+    await compareList(pool, CLUSTER, [observed(row, { generation: 3 })]);
     expect((await again(row)).dueAt).toBeUndefined();
-    await compareList(pool, CLUSTER, [sighting(row, { generation: 3, requestedAt: "t1" })]);
+    await compareList(pool, CLUSTER, [observed(row, { generation: 3, requestedAt: "t1" })]);
     expect((await again(row)).dueAt).toBeDefined();
   });
 
@@ -1061,9 +1312,9 @@ describe("what the watch saw", () => {
     await rested("gone", { state: "deleted" });
     await rested("going", { state: "deleting", deleting: deleting(false) });
     await rested("elsewhere", { cluster_id: "another" });
-    const stranger = sighting(there, { uid: randomUUID() });
-    const outcome = await compareList(pool, CLUSTER, [sighting(there), stranger]);
-    expect(outcome.strangers).toEqual([stranger]);
+    const unbound = observed(there, { uid: randomUUID() });
+    const outcome = await compareList(pool, CLUSTER, [observed(there), unbound]);
+    expect(outcome.unbound).toEqual([unbound]);
     expect(outcome.missing.map((row) => row.uuid)).toEqual([missing.uuid]);
     expect(await again(missing)).toMatchObject({ state: "done" });
   });
@@ -1075,19 +1326,41 @@ describe("what the watch saw", () => {
     expect(await again(row)).toMatchObject({ state: "done", deleting: undefined });
   });
 
-  test("rows of another cluster become orphans, those going down stay what they are", async () => {
+  test("rows of another cluster become orphans, those that have ended stay what they are", async () => {
     const theirs = await rested("theirs", { cluster_id: "another" });
-    const going = await rested("going", { cluster_id: "another", state: "deleting", deleting: deleting(true) });
+    const gone = await rested("gone", { cluster_id: "another", state: "deleted" });
+    const kept = await rested("kept", { cluster_id: "another", state: "retained" });
     const ours = await rested();
+    const going = await rested("going", { state: "deleting", deleting: deleting(false) });
     expect(await orphanForeignRows(pool, CLUSTER)).toBe(1);
     expect(await again(theirs)).toMatchObject({ state: "orphaned" });
-    expect(await again(going)).toMatchObject({ state: "deleting" });
-    expect(await again(ours)).toMatchObject({ state: "done" });
+    const others = await Promise.all([gone, kept, ours, going].map(again));
+    expect(others.map(({ state }) => state)).toEqual(["deleted", "retained", "done", "deleting"]);
+    expect(await orphanForeignRows(pool, CLUSTER)).toBe(0);
+  });
+
+  test.each([
+    ["begun", deleting(false)],
+    ["with the Secret undone", deleting(false, ["secret"])],
+    ["as a pending cleanup", deleting(true, ["secret"])],
+    ["within its grace", graced],
+  ])("a deletion that its cluster's loss stopped (%s) is an orphan, whose address is free", async (_what, columns) => {
+    const going = await rested("going", { cluster_id: "another", state: "deleting", deleting: columns });
+    const due = await set(going, { due_at: new Date() });
+    expect(await orphanForeignRows(pool, CLUSTER)).toBe(1);
+    expect(await again(going)).toMatchObject({ state: "orphaned", dueAt: undefined, deleting: due.deleting });
+    expect(await ownerlessSagas(pool, undefined, 10)).toMatchObject([{ uuid: going.uuid }]);
+    const back = await bound({ name: "back", email: going.email });
+    expect(back).toMatchObject({ uuid: going.uuid, state: "done", clusterID: CLUSTER, deleting: undefined });
   });
 
   test("a deletion that was seen of an object nobody held is undone, with its grace", async () => {
     const row = await rested();
-    expect(await markSeenDeleted(pool, row.objectUID as string, CLUSTER, 3_600_000)).toBe(true);
+    expect(await markSeenDeleted(pool, row.objectUID as string, CLUSTER, 3_600_000)).toEqual({
+      uuid: row.uuid,
+      tenantID: row.tenantID,
+      email: row.email,
+    });
     const marked = await again(row);
     expect(marked).toMatchObject({
       state: "deleting",
@@ -1095,7 +1368,16 @@ describe("what the watch saw", () => {
     });
     const { since, purgeAt } = marked.deleting as NonNullable<SagaRow["deleting"]>;
     expect(new Date(purgeAt as string).getTime() - new Date(since).getTime()).toBe(3_600_000);
-    expect(await markSeenDeleted(pool, row.objectUID as string, CLUSTER, 0)).toBe(false);
+    expect(await markSeenDeleted(pool, row.objectUID as string, CLUSTER, 0)).toBeUndefined();
+  });
+
+  test("one whose accounts were to stay, which its Tenant does not allow, is locked for as long as that takes", async () => {
+    const row = await set(await rested(), { deletion_policy: "Retain" });
+    await markSeenDeleted(pool, row.objectUID as string, CLUSTER, 3_600_000, 7_200_000);
+    const marked = await again(row);
+    const { since, purgeAt } = marked.deleting as NonNullable<SagaRow["deleting"]>;
+    expect(new Date(purgeAt as string).getTime() - new Date(since).getTime()).toBe(7_200_000);
+    expect(marked.deletionPolicy).toBe("Delete");
   });
 
   test("without grace there is none", async () => {
@@ -1110,7 +1392,7 @@ describe("what the watch saw", () => {
     ["an unconfirmed row", { confirmed_at: null }],
   ])("%s is not marked as deleted", async (_what, columns) => {
     const row = await rested("ada", columns);
-    expect(await markSeenDeleted(pool, row.objectUID as string, CLUSTER, 0)).toBe(false);
+    expect(await markSeenDeleted(pool, row.objectUID as string, CLUSTER, 0)).toBeUndefined();
     expect((await again(row)).deleting).toBeUndefined();
   });
 
@@ -1137,7 +1419,7 @@ describe("what the watch saw", () => {
     ["goes", undefined, true],
     ["is changed", "8", true],
     ["is written by the run itself", "7", false],
-  ])("a Secret that %s while a run goes on is looked at when the run ends", async (_what, version, looksAgain) => {
+  ])("a Secret that %s while a run continues is looked at when the run ends", async (_what, version, looksAgain) => {
     const { owner } = await worker();
     const row = await rested("ada", {
       secret_namespace: "tenant-a",
@@ -1187,7 +1469,7 @@ describe("what the watch saw", () => {
     expect(await compareSecrets(pool, "tenant-b", [])).toBe(0);
   });
 
-  test("when a neighbour is back, those who are not settled are due; the settled and the stalled are not", async () => {
+  test("when an upstream is back, those who are not settled are due; the settled and the stalled are not", async () => {
     const settled = await rested();
     const stalled = await rested("stalled", { state: "failed", blocked_on: "1|r1||" });
     const waiting = await rested("waiting", { state: "failed", backoff_until: new Date(Date.now() + 300_000) });
@@ -1204,13 +1486,62 @@ describe("what the watch saw", () => {
     }
   });
 
-  test("when a credential is let in again, those whom its refusal had stopped go on too", async () => {
+  test("when an upstream is back, those who were held because of it are due, and no other's pause ends", async () => {
+    const error = (step: string, upstreamStatus?: number) =>
+      JSON.stringify({ step, class: "transient", code: "UpstreamUnavailable", upstreamStatus });
+    const pausing = (name: string, last_error: string) =>
+      rested(name, { state: "failed", last_error, backoff_until: new Date(Date.now() + 300_000) });
+    const held = [
+      await pausing("silent", error("keycloak")),
+      await pausing("bad-gateway", error("keycloak", 502)),
+      await pausing("too-many", error("keycloak", 429)),
+      // It was told to wait for the breaker, and has no pause of its own.
+      await rested("waiting", { state: "pending", due_at: new Date(Date.now() + 45_000) }),
+      await rested("waiting-again", {
+        state: "pending",
+        due_at: new Date(Date.now() + 45_000),
+        last_error: error("keycloak", 500),
+        backoff_until: new Date(Date.now() - 1_000),
+      }),
+    ];
+    const others = [
+      await pausing("mail", error("keycloak", 500)),
+      await pausing("gateway", error("newapi")),
+      await pausing("quota", JSON.stringify({ step: "newapi", class: "waiting", code: "GatewayLimited" })),
+    ];
+    expect(await resumeHeld(pool, "acme", { steps: ["keycloak"], spreadMs: 1000 })).toBe(held.length);
+    for (const row of held) {
+      const { dueAt, backoffUntil } = await again(row);
+      expect(backoffUntil).toBeUndefined();
+      expect((dueAt as Date).getTime()).toBeLessThan(Date.now() + 2000);
+    }
+    for (const row of others) {
+      const { backoffUntil } = await again(row);
+      expect((backoffUntil as Date).getTime()).toBeGreaterThan(Date.now() + 200_000);
+    }
+  });
+
+  test("when a credential is let in again, those whom its refusal had stopped continue too", async () => {
     const stopped = (code: string) => ({ state: "failed", blocked_on: "1|r1||", last_error: JSON.stringify({ code }) });
     const refused = await rested("refused", stopped("CredentialsRefused"));
     const claimed = await rested("claimed", stopped("UserClaimed"));
-    expect(await touchUnsettled(pool, "acme", 1000, ["CredentialsRefused"])).toBe(1);
+    const resumption = { steps: ["keycloak"], spreadMs: 1000, resumed: ["CredentialsRefused"] };
+    expect(await resumeHeld(pool, "acme", resumption)).toBe(1);
     expect(await again(refused)).toMatchObject({ blockedOn: undefined, dueAt: expect.any(Date) });
     expect(await again(claimed)).toMatchObject({ blockedOn: "1|r1||", dueAt: undefined });
+  });
+
+  test("when a gateway lets more logins through, those of its tenants who wait for that are called, and nobody else", async () => {
+    const later = new Date(Date.now() + 1_200_000);
+    const waits = (code: string) => ({ due_at: later, backoff_until: later, last_error: JSON.stringify({ code }) });
+    const limited = await rested("limited", waits("GatewayLimited"));
+    const other = await rested("other", waits("TenantNotReady"));
+    expect(await touchWaiting(pool, ["elsewhere"], "GatewayLimited", 0)).toBe(0);
+    expect(await touchWaiting(pool, ["acme", "elsewhere"], "GatewayLimited", 1_000)).toBe(1);
+    const called = await again(limited);
+    expect(called.backoffUntil).toBeUndefined();
+    expect(called.dueAt?.getTime()).toBeLessThan(Date.now() + 2_000);
+    expect((await again(other)).dueAt?.getTime()).toBe(later.getTime());
   });
 
   test("who is done and waits for a moment is called too: the edit of a Ready person has no run yet", async () => {
@@ -1238,69 +1569,111 @@ function anEvent(row: { uuid: string }, n: string): UserEvent {
 }
 
 describe("the outbox", () => {
-  const put = async (count: number) => {
-    const events = Array.from({ length: count }, (_, n) => anEvent({ uuid: randomUUID() }, String(n)));
+  const put = async (count: number, of: { uuid?: string } = {}) => {
+    const events = Array.from({ length: count }, (_, n) => anEvent({ uuid: of.uuid ?? randomUUID() }, String(n)));
     await enqueueEvents(pool, events);
     return events;
   };
-  const collect = (into: UserEvent[]) => (event: UserEvent) => {
-    into.push(event);
-    return Promise.resolve();
-  };
+  const payloads = async () => (await unsentEvents(pool, 100, 100)).map(({ payload }) => payload);
 
-  test("sends in order, whole, and once", async () => {
+  test("gives what is unsent in order, whole, and not again once it is marked", async () => {
     const events = await put(5);
-    const sent: UserEvent[] = [];
-    expect(await drainOutbox(pool, 3, collect(sent))).toBe(3);
-    expect(await drainOutbox(pool, 3, collect(sent))).toBe(2);
-    expect(await drainOutbox(pool, 3, collect(sent))).toBe(0);
-    expect(sent).toEqual(events);
+    const first = await unsentEvents(pool, 3, 100);
+    expect(first.map(({ payload }) => payload)).toEqual(events.slice(0, 3));
+    await markSent(
+      pool,
+      first.map(({ seq }) => seq),
+    );
+    expect(await payloads()).toEqual(events.slice(3));
   });
 
-  test("keeps an event once, however often it is told", async () => {
+  test("keeps an event once, however often it is told, also after it was sent", async () => {
     const event = anEvent({ uuid: randomUUID() }, "");
     await enqueueEvents(pool, [event]);
     await enqueueEvents(pool, [event]);
-    const sent: UserEvent[] = [];
-    await drainOutbox(pool, 10, collect(sent));
+    const [only, ...more] = await unsentEvents(pool, 100, 100);
+    expect(more).toEqual([]);
+    await markSent(pool, [only?.seq ?? ""]);
     await enqueueEvents(pool, [event]);
-    expect(await drainOutbox(pool, 10, collect(sent))).toBe(0);
-    expect(sent).toEqual([event]);
+    expect(await payloads()).toEqual([]);
   });
 
-  test("a failure keeps the rest, in order, for the next time", async () => {
-    const events = await put(4);
-    const sent: UserEvent[] = [];
-    const failing = drainOutbox(pool, 10, (event) => {
-      if (event.id === events[2]?.id) return Promise.reject(new Error("NATS is away"));
-      return collect(sent)(event);
+  test("gives no tenant more than its share of a batch, and each its oldest first", async () => {
+    const crowd = await put(30);
+    const one = { ...anEvent({ uuid: randomUUID() }, "late"), tenant_id: "zeta" };
+    await enqueueEvents(pool, [one]);
+    const batch = await unsentEvents(pool, 10, 5);
+    expect(batch.map(({ payload }) => payload)).toEqual([crowd[0], one, ...crowd.slice(1, 5)]);
+  });
+
+  test("an event that waits for its next attempt holds back those of its person, and nobody else's", async () => {
+    const uuid = randomUUID();
+    const own = await put(2, { uuid });
+    const [other] = await put(1);
+    const [first] = await unsentEvents(pool, 100, 100);
+    await deferEvent(pool, first?.seq ?? "", 60);
+    expect(await payloads()).toEqual([other]);
+    await pool.query("update outbox set retry_at = now() - interval '1 second' where retry_at is not null");
+    expect(await payloads()).toEqual([...own, other]);
+  });
+
+  test("a parked event holds back nothing, is listed, and can be sent again", async () => {
+    const uuid = randomUUID();
+    const [poisoned, next] = await put(2, { uuid });
+    const [entry] = await unsentEvents(pool, 100, 100);
+    await parkEvent(pool, entry?.seq ?? "", "It has 2000000 bytes.");
+    expect(await payloads()).toEqual([next]);
+    expect(await parkedEvents(pool, "acme", 10)).toMatchObject([
+      { id: poisoned?.id, type: "sme.user.created", tenantID: "acme", uuid, reason: "It has 2000000 bytes." },
+    ]);
+    expect(await parkedEvents(pool, "zeta", 10)).toEqual([]);
+    expect(await unparkEvents(pool, "zeta")).toBe(0);
+    expect(await unparkEvents(pool, "acme")).toBe(1);
+    expect(await payloads()).toEqual([poisoned, next]);
+  });
+
+  test("is held by one at a time", async () => {
+    const inside = Promise.withResolvers<void>();
+    const leave = Promise.withResolvers<void>();
+    const holder = withOutbox(pool, async () => {
+      inside.resolve();
+      await leave.promise;
+      return "sent";
     });
-    await expect(failing).rejects.toThrow("NATS is away");
-    expect(sent).toEqual(events.slice(0, 2));
-    await drainOutbox(pool, 10, collect(sent));
-    expect(sent).toEqual(events);
+    await inside.promise;
+    expect(await withOutbox(pool, () => Promise.resolve("sent"))).toBeUndefined();
+    leave.resolve();
+    expect(await holder).toBe("sent");
+    expect(await withOutbox(pool, () => Promise.resolve("sent"))).toBe("sent");
   });
 
-  test("several that drain at once send nothing twice", async () => {
-    const events = await put(40);
-    const sent: UserEvent[] = [];
-    const slowly = async (event: UserEvent) => {
-      await new Promise((resolve) => setTimeout(resolve, 1));
-      sent.push(event);
-    };
-    for (let round = 0; round < 4; round += 1) {
-      await Promise.all([drainOutbox(pool, 10, slowly), drainOutbox(pool, 10, slowly), drainOutbox(pool, 10, slowly)]);
-    }
-    expect(sent.map((event) => event.id).toSorted()).toEqual(events.map((event) => event.id).toSorted());
+  test("is taken from one whose process stands still", async () => {
+    const inside = Promise.withResolvers<void>();
+    const leave = Promise.withResolvers<void>();
+    const holder = withOutbox(pool, async (db) => {
+      // As long as it takes Postgres to lose patience, only shorter.
+      await db.query("select set_config('idle_session_timeout', '300ms', false)");
+      inside.resolve();
+      await leave.promise;
+      return "sent";
+    });
+    await inside.promise;
+    await expect.poll(() => withOutbox(pool, () => Promise.resolve("sent"))).toBe("sent");
+    leave.resolve();
+    await expect(holder).rejects.toBeInstanceOf(Error);
+    // Its connection is closed, and a session that has given the outbox back may be idle for as long as it likes.
+    const { rows } = await pool.query<{ idle: string }>("select current_setting('idle_session_timeout') as idle");
+    expect(rows).toEqual([{ idle: "0" }]);
   });
 
   test("forgets what was sent long ago, and nothing that was not sent", async () => {
     await put(2);
-    await drainOutbox(pool, 1, () => Promise.resolve());
+    const [first] = await unsentEvents(pool, 1, 1);
+    await markSent(pool, [first?.seq ?? ""]);
     await pool.query(
       "update outbox set sent_at = sent_at - interval '8 days', created_at = created_at - interval '8 days'",
     );
-    await forgetSentEvents(pool, 7);
+    expect(await forgetSentEvents(pool, 7)).toBe(1);
     expect((await pool.query("select from outbox")).rowCount).toBe(1);
   });
 });
@@ -1351,20 +1724,20 @@ test("the standing counts what metrics show", async () => {
     last_error: JSON.stringify({ code: "UserClaimed" }),
     due_at: null,
   });
-  await set(await bound({ name: "debt" }), {
+  await set(await bound({ name: "cleanup" }), {
     state: "deleting",
     deleting: deleting(true),
     due_at: new Date(Date.now() - 5000),
   });
-  await bind(pool, applicant({ name: "x", email: "done@example.com" }), nobody);
+  await bind(pool, bindRequest({ name: "x", email: "done@example.com" }), nobody);
   await enqueueEvents(pool, [anEvent({ uuid: randomUUID() }, "")]);
-  const standing = await readStanding(pool);
+  const standing = await readStats(pool);
   expect(standing).toMatchObject({
     users: { done: 1, failed: 1, deleting: 1 },
     errors: { UserClaimed: 1 },
     waiting: { EmailInUse: 1 },
     due: 1,
-    debts: 1,
+    cleanups: 1,
     outbox: 1,
   });
   expect(standing.oldestDueSeconds).toBeGreaterThan(4);

@@ -1,7 +1,8 @@
 import { randomUUID } from "node:crypto";
 import { Client } from "pg";
-import { afterAll, afterEach, beforeAll, describe, expect, test } from "vitest";
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from "vitest";
 import { makePool, type Pool } from "../../src/store/pool.ts";
+import { claimRealm } from "../../src/store/realmClaims.ts";
 import {
   grantNamespaces,
   loadTenants,
@@ -80,7 +81,7 @@ describe("the mirror", () => {
   test("gives back what was written", async () => {
     const acme = record("acme");
     expect(await mirrorTenant(pool, acme)).toBe(true);
-    expect(await loadTenants(pool)).toEqual([{ ...acme, namespaces: [] }]);
+    expect(await loadTenants(pool)).toEqual([{ ...acme, namespaces: [], isRealmShared: false }]);
   });
 
   test("is not written, and tells nobody, when it says already what it should", async () => {
@@ -120,7 +121,7 @@ describe("the mirror", () => {
     const acme = record("acme");
     await Promise.all(Array.from({ length: 24 }, () => mirrorTenant(pool, acme)));
     await Promise.all(Array.from({ length: 8 }, () => grantNamespaces(pool, "acme", ["one", "two"])));
-    expect(await loadTenants(pool)).toEqual([{ ...acme, namespaces: ["one", "two"] }]);
+    expect(await loadTenants(pool)).toEqual([{ ...acme, namespaces: ["one", "two"], isRealmShared: false }]);
   });
 });
 
@@ -144,7 +145,7 @@ describe("the use of a tenant", () => {
     await row({ state: "pending", confirmed_at: null });
     await row({ state: "pending", confirmed_at: null, voided_at: new Date() });
     await row({ state: "deleting", deleting: JSON.stringify({ released: false }) });
-    await row({ state: "deleting", deleting: JSON.stringify({ released: true }), object_namespace: "debt" });
+    await row({ state: "deleting", deleting: JSON.stringify({ released: true }), object_namespace: "cleanup" });
     await row({ state: "retained", object_namespace: null });
     await row({ state: "orphaned" });
     await row({ state: "deleted", object_namespace: "gone" });
@@ -159,10 +160,10 @@ describe("the use of a tenant", () => {
     const usage = await tenantUsage(pool);
     expect([...usage.keys()].toSorted()).toEqual(["acme", "globex"]);
     expect(usage.get("acme")).toEqual({
-      rows: 7,
+      rows: 6,
       total: 4,
-      byState: { done: 2, pending: 1, deleting: 2, retained: 1, orphaned: 1, waiting: 1 },
-      namespaces: ["acme", "debt", "two"],
+      byState: { done: 2, deleting: 2, retained: 1, orphaned: 1, waiting: 1 },
+      namespaces: ["acme", "cleanup", "two"],
     });
     expect(usage.get("globex")).toEqual({ rows: 0, total: 1, byState: { waiting: 1 }, namespaces: [] });
     expect(await tenantUsage(pool, "acme")).toEqual(new Map([["acme", usage.get("acme")]]));
@@ -213,5 +214,56 @@ describe("rows look again", () => {
     expect(await free()).toEqual([]);
     await touchTenantRows(pool, "acme");
     expect(await free()).toEqual([refused, homeless].toSorted());
+  });
+});
+
+describe("the claim of a realm", () => {
+  const claim = (id: string, realmID: string, ...emailDomains: string[]) =>
+    claimRealm(pool, id, { realmID, emailDomains });
+  const held = (isShared = false) => ({ kind: "held", isShared });
+  const refused = (holder: string) => ({ kind: "refused", holder });
+
+  beforeEach(async () => {
+    for (const id of ["acme", "globex", "initech"]) await mirrorTenant(pool, record(id));
+  });
+
+  test("is the first one's, again and again, until it goes", async () => {
+    expect(await claim("acme", "r")).toEqual(held());
+    expect(await claim("globex", "r")).toEqual(refused("acme"));
+    expect(await claim("globex", "r", "globex.example")).toEqual(refused("acme"));
+    expect(await claim("globex", "other")).toEqual(held());
+    expect(await claim("acme", "r")).toEqual(held());
+    await pool.query("delete from tenants where tenant_id = 'acme'");
+    expect(await claim("globex", "r")).toEqual(held());
+  });
+
+  test("is shared where the domains are disjoint, in any letters; a wider one is refused and leaves the old as it was", async () => {
+    expect(await claim("acme", "r", "A.example")).toEqual(held());
+    expect(await claim("globex", "r", "b.example")).toEqual(held(true));
+    expect(await claim("initech", "r", "c.example", "a.example")).toEqual(refused("acme"));
+    expect(await claim("acme", "r", "a.example", "b.example")).toEqual(refused("globex"));
+    expect(await claim("acme", "r")).toEqual(refused("globex"));
+    expect(await claim("acme", "r", "a.example", "d.example")).toEqual(held());
+    expect(await claim("globex", "r", "b.example")).toEqual(held(true));
+    const shared = (await loadTenants(pool)).filter(({ isRealmShared }) => isRealmShared);
+    expect(shared.map(({ tenantID }) => tenantID)).toEqual(["globex"]);
+  });
+
+  test("whoever says to be another realm later takes it from nobody", async () => {
+    expect(await claim("globex", "mine")).toEqual(held());
+    expect(await claim("acme", "r")).toEqual(held());
+    expect(await claim("globex", "r")).toEqual(refused("acme"));
+    expect(await claim("acme", "r")).toEqual(held());
+  });
+
+  test("is one Tenant's of many that ask at once", async () => {
+    const ids = Array.from({ length: 12 }, (_, index) => `t${index}`);
+    for (const id of ids) await mirrorTenant(pool, record(id));
+    const claims = await Promise.all(ids.map((id) => claim(id, "crowded")));
+    expect(claims.filter(({ kind }) => kind === "held")).toHaveLength(1);
+  });
+
+  test("fails for a Tenant without a record", async () => {
+    await expect(claim("nobody", "r")).rejects.toThrow("has no record yet");
   });
 });

@@ -2,7 +2,7 @@
 import { randomUUID } from "node:crypto";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { candidateUUID } from "../../src/api/names.ts";
-import { type Candidate, recordCandidates } from "../../src/store/admissions.ts";
+import { type AdmissionCandidate, recordCandidates } from "../../src/store/admissions.ts";
 import { bind } from "../../src/store/bindings.ts";
 import { migrate } from "../../src/store/migrate.ts";
 import { makePool, type Pool } from "../../src/store/pool.ts";
@@ -21,7 +21,7 @@ afterAll(async () => {
   await server.stop();
 });
 
-function candidate(name: string, isNew = true): Candidate {
+function candidate(name: string, isNew = true): AdmissionCandidate {
   const email = `${name}@example.com`;
   const [uuid, objectUID] = [candidateUUID("acme", email), randomUUID()];
   return { uuid, tenantID: "acme", email, objectUID, namespace: "tenant-a", name, isNew, maxUsers: undefined };
@@ -65,7 +65,7 @@ test("whoever a crash makes Postgres forget is bound when the watch sees them, o
   await server.resume();
   for (const { objectUID: uid, namespace, name, tenantID, email } of crowd) {
     const object = { uid, namespace, name, tenantID, email, pin: undefined, maxUsers: undefined, clusterID: "c1" };
-    const binding = await bind(pool, { ...object, createdAt: new Date() }, () => Promise.resolve(undefined));
+    const binding = await bind(pool, { ...object, createdAt: new Date() }, () => undefined);
     expect(binding).toMatchObject({ kind: "bound", returned: false, row: { objectUID: uid, state: "pending" } });
   }
   const { rows } = await pool.query<{ n: number }>(

@@ -1,17 +1,18 @@
 /** One case: a scenario, cut at one point or with one answer lost, and what must hold in the end. */
 import type { Happening, Point } from "./effects.ts";
-import { neighbourOf } from "./effects.ts";
-import type { Ground } from "./ground.ts";
-import { type GatewayKind, makePlace, type Place } from "./place.ts";
-import { inTheEnd, type Person } from "./promise.ts";
+import { upstreamOf } from "./effects.ts";
+import type { Environment } from "./environment.ts";
+import { type GatewayKind, makeSandbox, type Sandbox } from "./sandbox.ts";
+import { inTheEnd } from "./invariants.ts";
+import type { Person } from "../support/tenant.ts";
 import type { Scenario } from "./scenarios.ts";
-import type { Trouble } from "./trouble.ts";
+import type { Fault } from "./faults.ts";
 
 export type Cut =
   | { readonly kind: "none" }
   /** `again`: started again, it is killed there as well, when it comes there. */
   | { readonly kind: "kill"; readonly at: Point; readonly nth: number; readonly again?: Point | undefined }
-  | { readonly kind: "lost"; readonly on: Happening; readonly nth: number; readonly trouble: Trouble };
+  | { readonly kind: "lost"; readonly on: Happening; readonly nth: number; readonly fault: Fault };
 
 export interface Case {
   readonly scenario: Scenario;
@@ -49,14 +50,14 @@ export function describe({ scenario, gateway, cut }: Case): string {
     case "kill":
       return `${what}, killed ${[cut.at, ...(cut.again === undefined ? [] : [cut.again])].join(" and ").replaceAll(":", " ")}${times}`;
     case "lost":
-      return `${what}, ${cut.trouble} at ${cut.on}${times}`;
+      return `${what}, ${cut.fault} at ${cut.on}${times}`;
     default:
       return cut satisfies never;
   }
 }
 
-export async function runCase(ground: Ground, id: string, one: Case): Promise<Outcome> {
-  let place: Place | undefined;
+export async function runCase(environment: Environment, id: string, one: Case): Promise<Outcome> {
+  let sandbox: Sandbox | undefined;
   let settledMs = 0;
   let failure: string | undefined;
   let hasMissed = false;
@@ -64,22 +65,22 @@ export async function runCase(ground: Ground, id: string, one: Case): Promise<Ou
   const passed = new Map<Point, number>();
   try {
     const { holds, wishes = {} } = one.scenario;
-    place = await makePlace(ground, id, wishes, { doors: one.cut.kind === "lost", gateway: one.gateway });
-    const acted = await act(place, one);
+    sandbox = await makeSandbox(environment, id, wishes, { doors: one.cut.kind === "lost", gateway: one.gateway });
+    const acted = await act(sandbox, one);
     const { began, before, watch } = acted;
     unreached = acted.unreached;
     // Also where the moment never came: a process that hangs does not come there either.
-    await inTheEnd(() => holds(requirePlace(place), before), PATIENCE_MS);
+    await inTheEnd(() => holds(requireSandbox(sandbox), before), PATIENCE_MS);
     await watch.end();
     settledMs = Date.now() - began;
-    failure = acted.neverCame ?? (one.cut.kind === "lost" && place.lost() === 0 ? "no answer was lost" : undefined);
+    failure = acted.neverCame ?? (one.cut.kind === "lost" && sandbox.lost() === 0 ? "no answer was lost" : undefined);
     hasMissed = failure !== undefined;
   } catch (error) {
     failure = error instanceof Error ? error.message.replaceAll(/\s+/g, " ").slice(0, 300) : String(error);
   }
-  for (const [point, count] of place?.passed() ?? []) passed.set(point, count);
-  const unnamed = place?.unnamed() ?? [];
-  await place?.close().catch((error: unknown) => (failure ??= `closing: ${String(error)}`));
+  for (const [point, count] of sandbox?.passed() ?? []) passed.set(point, count);
+  const unnamed = sandbox?.unnamed() ?? [];
+  await sandbox?.close().catch((error: unknown) => (failure ??= `closing: ${String(error)}`));
   return { case: one, failure, hasMissed, settledMs, passed, unreached, unnamed };
 }
 
@@ -92,46 +93,46 @@ interface Acted {
   readonly unreached?: Point | undefined;
 }
 
-async function act(place: Place, { scenario, cut }: Case): Promise<Acted> {
+async function act(sandbox: Sandbox, { scenario, cut }: Case): Promise<Acted> {
   const order =
     cut.kind === "kill"
       ? ({ kind: "die", at: cut.at, nth: cut.nth } as const)
       : cut.kind === "lost"
-        ? ({ kind: "trouble", on: cut.on, nth: cut.nth } as const)
+        ? ({ kind: "fault", on: cut.on, nth: cut.nth } as const)
         : ({ kind: "count" } as const);
-  if (cut.kind === "lost") place.trouble(neighbourOf(cut.on), cut.trouble);
+  if (cut.kind === "lost") sandbox.fault(upstreamOf(cut.on), cut.fault);
   let before = NOBODY;
   if (scenario.before === undefined) {
-    place.start(order);
+    sandbox.start(order);
   } else {
-    place.start();
-    before = await scenario.before(place);
-    place.order(order);
+    sandbox.start();
+    before = await scenario.before(sandbox);
+    sandbox.order(order);
   }
   let began = Date.now();
-  const watch = keepWatch(place, scenario, before);
-  await scenario.act(place);
+  const watch = keepWatch(sandbox, scenario, before);
+  await scenario.act(sandbox, before);
   if (cut.kind === "kill") {
-    if (!(await inTime(place.ended()))) {
-      place.order({ kind: "count" });
+    if (!(await inTime(sandbox.ended()))) {
+      sandbox.order({ kind: "count" });
       return { began, before, watch, neverCame: `the process never came ${cut.at.replace(":", " ")}` };
     }
     if (cut.again !== undefined) {
       began = Date.now();
-      place.start({ kind: "die", at: cut.again, nth: 1 });
-      const killed = place.ended().then(() => true);
+      sandbox.start({ kind: "die", at: cut.again, nth: 1 });
+      const killed = sandbox.ended().then(() => true);
       // What is not done a second time (an Event that had been sent) is no fault, if all is well without it.
-      const well = inTheEnd(() => scenario.holds(place, before), COMES_THERE_MS).then(
+      const well = inTheEnd(() => scenario.holds(sandbox, before), COMES_THERE_MS).then(
         () => false,
         () => false,
       );
-      if (!(await Promise.race([killed, well])) && place.running()) {
-        place.order({ kind: "count" });
+      if (!(await Promise.race([killed, well])) && sandbox.running()) {
+        sandbox.order({ kind: "count" });
         return { began, before, watch, unreached: cut.again };
       }
     }
     began = Date.now();
-    place.start();
+    sandbox.start();
   }
   return { began, before, watch };
 }
@@ -141,14 +142,14 @@ interface Watch {
   end(): Promise<void>;
 }
 
-/** What must hold at every moment, asked again and again while the case goes on. */
-function keepWatch(place: Place, { always }: Scenario, before: Person): Watch {
+/** What must hold at every moment, asked again and again while the case continues. */
+function keepWatch(sandbox: Sandbox, { always }: Scenario, before: Person): Watch {
   if (always === undefined) return { end: () => Promise.resolve() };
   let over = false;
   const watching = (async (): Promise<unknown> => {
     while (!over) {
       try {
-        await always(place, before);
+        await always(sandbox, before);
       } catch (error) {
         return error;
       }
@@ -178,7 +179,7 @@ async function inTime(happening: Promise<unknown>): Promise<boolean> {
   }
 }
 
-function requirePlace(place: Place | undefined): Place {
-  if (place === undefined) throw new Error("there is no place");
-  return place;
+function requireSandbox(sandbox: Sandbox | undefined): Sandbox {
+  if (sandbox === undefined) throw new Error("there is no sandbox");
+  return sandbox;
 }

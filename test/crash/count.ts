@@ -37,7 +37,7 @@ export interface RowSeen {
   readonly busy: boolean;
 }
 
-export interface Census {
+export interface Inventory {
   readonly tenant: string;
   readonly objects: readonly LiveTenantUser[];
   readonly keycloakUsers: readonly KeycloakUserSeen[];
@@ -64,9 +64,9 @@ const DEFAULT_GROUP = "/sme-users";
 
 export const sha256 = (text: string): string => createHash("sha256").update(text).digest("hex");
 
-/** One sentence for each promise that is broken; empty: all hold. `expected`: who shall be there, by name. */
-export function broken(census: Census, expected: ReadonlyMap<string, ExpectedPerson>): string[] {
-  const { objects, keycloakUsers, accounts, secrets, rows, opens } = census;
+/** One sentence for each invariant that is broken; empty: all hold. `expected`: who shall be there, by name. */
+export function broken(inventory: Inventory, expected: ReadonlyMap<string, ExpectedPerson>): string[] {
+  const { objects, keycloakUsers, accounts, secrets, rows, opens } = inventory;
   const wrong: string[] = [];
   const uuids = new Set<string>();
   const keys = new Set<string>();
@@ -95,11 +95,11 @@ export function broken(census: Census, expected: ReadonlyMap<string, ExpectedPer
     for (const user of mine) {
       if (user.email !== want.email) say(`its Keycloak user has email ${user.email} instead of ${want.email}`);
       if (user.enabled !== want.enabled) say(`its Keycloak user is ${user.enabled ? "enabled" : "disabled"}`);
-      if (user.tenantMark !== census.tenant) say(`its Keycloak user bears the tenant mark ${user.tenantMark}`);
+      if (user.tenantMark !== inventory.tenant) say(`its Keycloak user bears the tenant mark ${user.tenantMark}`);
       if (user.id !== object.status?.keycloak?.userID) say("its status names another Keycloak user");
       const groups = [DEFAULT_GROUP, ...(want.groups ?? user.groups.filter((group) => group !== DEFAULT_GROUP))];
       if (user.groups.toSorted().join() !== groups.toSorted().join()) say(`is in the groups ${user.groups.join()}`);
-      const told = new Set(createdEvents(census, user.id));
+      const told = new Set(createdEvents(inventory, user.id));
       if (told.size !== 1) say(`there are ${told.size} ids of sme.user.created for its Keycloak user`);
     }
 
@@ -122,7 +122,7 @@ export function broken(census: Census, expected: ReadonlyMap<string, ExpectedPer
   for (const name of expected.keys()) {
     if (!objects.some(({ metadata }) => metadata.name === name)) wrong.push(`${name} is not in the cluster`);
   }
-  return [...wrong, ...leftovers(census, uuids, keys)];
+  return [...wrong, ...leftovers(inventory, uuids, keys)];
 }
 
 function statusWrong({ metadata, status }: LiveTenantUser): string[] {
@@ -136,11 +136,12 @@ function statusWrong({ metadata, status }: LiveTenantUser): string[] {
 }
 
 /** What is there and belongs to nobody who shall be there. */
-function leftovers(census: Census, uuids: ReadonlySet<string>, keys: ReadonlySet<string>): string[] {
-  const { keycloakUsers, accounts, secrets, rows, opens } = census;
+function leftovers(inventory: Inventory, uuids: ReadonlySet<string>, keys: ReadonlySet<string>): string[] {
+  const { keycloakUsers, accounts, secrets, rows, opens } = inventory;
   const wrong: string[] = [];
   for (const user of keycloakUsers) {
-    if (user.uuidMark === undefined || !uuids.has(user.uuidMark)) wrong.push(`Keycloak has a stranger, ${user.email}`);
+    if (user.uuidMark === undefined || !uuids.has(user.uuidMark))
+      wrong.push(`Keycloak has an unmanaged user, ${user.email}`);
   }
   for (const account of accounts) {
     if (!uuids.has(account.uuid) && !account.disabled) wrong.push(`the gateway has an open account of ${account.uuid}`);
@@ -158,9 +159,9 @@ function leftovers(census: Census, uuids: ReadonlySet<string>, keys: ReadonlySet
     const isEnded = row.state === "deleted" || (row.state === "orphaned" && row.madeNothing);
     if (!isEnded || row.busy) wrong.push(`the row of ${row.uuid}, who is gone, is ${row.state}`);
   }
-  if (census.waiting > 0) wrong.push(`${census.waiting} wait for a row`);
-  if (census.unsent > 0) wrong.push(`${census.unsent} events are unsent`);
-  const byUser = Map.groupBy(census.events, (event) => `${event.data.sme_user_uuid}/${event.data.kc_user_id}`);
+  if (inventory.waiting > 0) wrong.push(`${inventory.waiting} wait for a row`);
+  if (inventory.unsent > 0) wrong.push(`${inventory.unsent} events are unsent`);
+  const byUser = Map.groupBy(inventory.events, (event) => `${event.data.sme_user_uuid}/${event.data.kc_user_id}`);
   for (const [who, events] of byUser) {
     const ids = new Set(events.filter(({ type }) => type === "sme.user.created").map(({ id }) => id));
     if (ids.size > 1) wrong.push(`there are ${ids.size} ids of sme.user.created for ${who}`);
@@ -168,14 +169,14 @@ function leftovers(census: Census, uuids: ReadonlySet<string>, keys: ReadonlySet
   return wrong;
 }
 
-function createdEvents({ events }: Census, keycloakID: string): string[] {
+function createdEvents({ events }: Inventory, keycloakID: string): string[] {
   return events
     .filter((event) => event.type === "sme.user.created" && event.data.kc_user_id === keycloakID)
     .map(({ id }) => id);
 }
 
 /** How many things are there beyond one of each for each person. */
-export function doubled({ objects, keycloakUsers, accounts, secrets }: Census): number {
+export function doubled({ objects, keycloakUsers, accounts, secrets }: Inventory): number {
   const beyondOne = (ids: readonly (string | undefined)[]): number => ids.length - new Set(ids).size;
   return (
     beyondOne(keycloakUsers.map(({ uuidMark }) => uuidMark)) +
@@ -186,7 +187,7 @@ export function doubled({ objects, keycloakUsers, accounts, secrets }: Census): 
 }
 
 /** How many people wait for somebody to act. */
-export function stalled({ objects }: Census): number {
+export function stalled({ objects }: Inventory): number {
   return objects.filter(({ status }) =>
     status?.conditions?.some(({ type, status: said }) => type === "Stalled" && said === "True"),
   ).length;

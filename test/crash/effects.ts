@@ -1,5 +1,5 @@
 /**
- * The registry of kill points: every effect that a reconciler has on the world, by the neighbour that it happens at.
+ * The registry of kill points: every effect that a reconciler has on the world, by the upstream that it happens at.
  * Each has a point before and after it. An effect that is not named here cannot hide: a new method of the cluster or the
  * bus does not compile, and a write that no pattern below knows is reported by the process and fails the run.
  */
@@ -25,6 +25,10 @@ export const EFFECTS = [
   "keycloak.removeRoles",
   "keycloak.invite",
   "keycloak.disableUser",
+  "keycloak.removeCredential",
+  "keycloak.unlinkProvider",
+  "keycloak.revokeConsent",
+  "keycloak.endSessions",
   "keycloak.releaseUser",
   "keycloak.deleteUser",
   "newapi.create",
@@ -73,11 +77,11 @@ export type Look = (typeof LOOKS)[number];
 export type Happening = Effect | Look;
 export type Point = `${"before" | "after"}:${Happening}`;
 
-export const NEIGHBOURS = ["kubernetes", "keycloak", "newapi", "postgres", "nats"] as const;
-export type Neighbour = (typeof NEIGHBOURS)[number];
+export const UPSTREAM_NAMES = ["kubernetes", "keycloak", "newapi", "postgres", "nats"] as const;
+export type Upstream = (typeof UPSTREAM_NAMES)[number];
 
-export function neighbourOf(happening: Happening): Neighbour {
-  const found = NEIGHBOURS.find((name) => happening.startsWith(`${name}.`));
+export function upstreamOf(happening: Happening): Upstream {
+  const found = UPSTREAM_NAMES.find((name) => happening.startsWith(`${name}.`));
   if (found === undefined) throw new Error(`${happening} happens nowhere`);
   return found;
 }
@@ -99,6 +103,8 @@ export const CLUSTER: { readonly [Method in keyof Cluster]: Happening } = {
   listOwnSecrets: "kubernetes.look",
   createSecret: "kubernetes.createSecret",
   replaceSecret: "kubernetes.replaceSecret",
+  tryCreateSecret: "kubernetes.look",
+  tryReplaceSecret: "kubernetes.look",
   deleteSecret: "kubernetes.deleteSecret",
   namespaceActive: "kubernetes.look",
   recordEvent: "kubernetes.recordEvent",
@@ -144,7 +150,7 @@ function adminV1Write(method: string, path: string): Effect | undefined {
 
 /** Two paths of dialect new-api do several things; which one stands in the body. */
 function newApiWrite(method: string, path: string, body: string): Effect | undefined {
-  switch (`${method} ${path.replace(/\/\d+(?=\/|$)/, "/:id")}`) {
+  switch (`${method} ${path.replace(/\/sessions\/[^/]+$/, "/sessions/:sid").replace(/\/\d+(?=\/|$)/, "/:id")}`) {
     case "POST /api/user/":
       return "newapi.createAccount";
     case "PUT /api/user/":
@@ -156,6 +162,7 @@ function newApiWrite(method: string, path: string, body: string): Effect | undef
     case "POST /api/user/login":
       return "newapi.login";
     case "POST /api/user/auth/logout":
+    case "DELETE /api/user/sessions/:sid":
       return "newapi.logout";
     case "POST /api/token/":
       return "newapi.createToken";
@@ -185,6 +192,10 @@ function keycloakWrite(method: string, path: string, body: string): Effect | und
   if (/^\/[^/]+\/role-mappings\/realm$/.test(rest))
     return method === "POST" ? "keycloak.addRoles" : "keycloak.removeRoles";
   if (/^\/[^/]+\/execute-actions-email$/.test(rest)) return "keycloak.invite";
+  if (method === "DELETE" && /^\/[^/]+\/credentials\/[^/]+$/.test(rest)) return "keycloak.removeCredential";
+  if (method === "DELETE" && /^\/[^/]+\/federated-identity\/[^/]+$/.test(rest)) return "keycloak.unlinkProvider";
+  if (method === "DELETE" && /^\/[^/]+\/consents\/[^/]+$/.test(rest)) return "keycloak.revokeConsent";
+  if (method === "POST" && /^\/[^/]+\/logout$/.test(rest)) return "keycloak.endSessions";
   if (!/^\/[^/]+$/.test(rest)) return undefined;
   if (method === "DELETE") return "keycloak.deleteUser";
   if (method !== "PUT") return undefined;
@@ -194,10 +205,10 @@ function keycloakWrite(method: string, path: string, body: string): Effect | und
   return released ? "keycloak.releaseUser" : "keycloak.updateUser";
 }
 
-/** Statements by their names; those without one by their beginnings. */
+/** Statements by their names; those without one by their beginnings, which may be a comment that names them. */
 const STATEMENTS: readonly (readonly [RegExp, Happening | "background"])[] = [
   [/^claim-due$/, "postgres.claim"],
-  [/^(bind-newcomer|insert-bound)$/, "postgres.bind"],
+  [/^(bind-new-user|insert-bound)$/, "postgres.bind"],
   [/^bind-row$/, "postgres.rebind"],
   [/^(put-waiting|wait-for-email|wait-for-tenant)$/, "postgres.wait"],
   [/^(touch-object|touch-secret)$/, "postgres.touch"],
@@ -206,16 +217,24 @@ const STATEMENTS: readonly (readonly [RegExp, Happening | "background"])[] = [
   [/^take-over/, "postgres.takeOver"],
   [/^mirror-tenant$/, "postgres.mirrorTenant"],
   [/^grant-namespaces$/, "postgres.grantNamespaces"],
-  [/^update outbox set sent_at/, "postgres.sent"],
+  [/^events-sent$/, "postgres.sent"],
   // Part of a record or of a choice, never alone; or housekeeping that the next period repeats.
-  [/^(append-audit|enqueue-events|forget-applicant|delete from waiting)/, "background"],
-  [/^(void-unconfirmed|touch-unsettled|compare-secrets|touch-tenant-rows|touch-drifted)$/, "background"],
+  [/^(append-audit|enqueue-events|forget-bind-request|evict-row|delete from waiting)/, "background"],
+  [/^(void-unconfirmed|touch-(unsettled|moved|waiting|for-status|tenant-rows|drifted)|compare-secrets)$/, "background"],
+  [/^(resume-held|wake-for-secret|wake-long-obstructed|note-pending-told)$/, "background"],
   [/^(tell-ring|leave-ring)$/, "background"],
-  [/^(take-drift-check|give-back-lost|remove-tenant|mark-seen-deleted|delete from outbox)/, "background"],
-  [/^(recheck|undo)-after-late$/, "background"],
-  [/^update user_provision_state (s )?set (due_at = now\(\), touches|state = 'orphaned', due_at)/, "background"],
+  [/^(event-deferred|event-parked|unpark-events|forget-sent-events|coalesce-events)$/, "background"],
+  [/^delete-(unseen|ended|audit)$/, "background"],
+  [
+    /^(take-drift-check|give-back-lost|remove-tenant|mark-seen-deleted|end-waiting|end-saga|claim-realm)$/,
+    "background",
+  ],
+  [/^(recheck-late|orphan-foreign)$/, "background"],
   // Whatever begins so and is none of the above looks.
-  [/^(lock-tenant|known-rows|one-for-update|fence-row|rows-of-email|email-wishes|my-wish|quota)$/, "background"],
+  [
+    /^(lock-tenant|known-rows|one-for-update|claimed-for-update|fence-row|rows-of-email|email-wishes|my-wish|quota)$/,
+    "background",
+  ],
 ];
 
 const WRITES = /\b(insert into|update|delete from)\s/i;
@@ -227,7 +246,8 @@ export function happeningOfStatement(
 ): Happening | "background" | undefined {
   const text = statement.text.trim();
   if (statement.name?.startsWith("record-") === true) return recordOf(text, values);
-  const known = STATEMENTS.find(([pattern]) => pattern.test(statement.name ?? text));
+  const name = statement.name ?? /^\/\* (\S+) \*\//.exec(text)?.[1] ?? text;
+  const known = STATEMENTS.find(([pattern]) => pattern.test(name));
   if (known !== undefined) return known[1];
   return WRITES.test(text.replaceAll("for update", "")) ? undefined : "postgres.look";
 }

@@ -1,15 +1,15 @@
-/** What a neighbour that hangs, or is dead, costs those who have nothing to do with it. */
+/** What an upstream that hangs, or is dead, costs those who have nothing to do with it. */
 import { setTimeout as sleep } from "node:timers/promises";
 import pLimit from "p-limit";
 
-import type { Ground } from "./ground.ts";
-import { foundTown, isReady, type Quarter, type Town } from "./town.ts";
-import { type Door, makeDoor } from "./trouble.ts";
+import type { Environment } from "./environment.ts";
+import { makeFixture, isReady, type Quarter, type Fixture } from "./fixture.ts";
+import { type Door, makeDoor } from "./faults.ts";
 
 export interface Isolation {
   readonly waiting: number;
   readonly hungMs: number;
-  /** People of the other tenant, one after the other: before and after, and while the neighbour hung. */
+  /** People of the other tenant, one after the other: before and after, and while the upstream hung. */
   readonly quiet: readonly number[];
   readonly meanwhile: readonly number[];
   /** Of the medians. */
@@ -33,9 +33,9 @@ const GOAL = 1.5;
 const PATIENCE_MS = 180_000;
 const LOOK_MS = 20;
 
-/** One tenant's Keycloak takes every call and answers none; the other tenant's people go on as on a quiet day. */
+/** One tenant's Keycloak takes every call and answers none; the other tenant's people continue as on a quiet day. */
 export async function runIsolation(
-  ground: Ground,
+  environment: Environment,
   id: string,
   {
     waiting,
@@ -44,13 +44,13 @@ export async function runIsolation(
     isJudged,
   }: { readonly waiting: number; readonly hungMs: number; readonly samples: number; readonly isJudged: boolean },
 ): Promise<Isolation> {
-  const door = await keycloakDoor(ground);
-  const town = await foundTown(ground, id);
+  const door = await keycloakDoor(environment);
+  const fixture = await makeFixture(environment, id);
   try {
-    const hung = await town.quarter("hung", { keycloakURL: door.url });
-    const calm = await town.quarter("calm");
-    await town.start("isolation", ["reconciler"]);
-    await Promise.all([town.ready(hung), town.ready(calm)]);
+    const hung = await fixture.quarter("hung", { keycloakURL: door.url });
+    const calm = await fixture.quarter("calm");
+    await fixture.start("isolation", ["reconciler"]);
+    await Promise.all([fixture.ready(hung), fixture.ready(calm)]);
     let number = 0;
     const measure = async (): Promise<number> => {
       const name = `calm-${(number += 1)}`;
@@ -59,9 +59,9 @@ export async function runIsolation(
       await untilReady(calm, name);
       return performance.now() - began;
     };
-    const series = async (goOn: (count: number) => boolean): Promise<number[]> => {
+    const series = async (carryOn: (count: number) => boolean): Promise<number[]> => {
       const times: number[] = [];
-      while (goOn(times.length)) times.push(await measure());
+      while (carryOn(times.length)) times.push(await measure());
       return times;
     };
 
@@ -70,7 +70,7 @@ export async function runIsolation(
     const before = await series((count) => count < samples);
     door.mute(true);
     const people = await commitAll(hung, waiting);
-    await untilKnown(town, hung, waiting);
+    await untilKnown(fixture, hung, waiting);
     const until = Date.now() + hungMs;
     const meanwhile = await series((count) => Date.now() < until || count < samples);
     door.mute(false);
@@ -79,27 +79,27 @@ export async function runIsolation(
     const quiet = [...before, ...after];
     return { waiting, hungMs, quiet, meanwhile, ratio: median(meanwhile) / median(quiet), isJudged, failure };
   } finally {
-    await town.close();
+    await fixture.close();
     await door.close();
   }
 }
 
 /** Many sagas of several tenants behind one origin where nobody is: how often one process goes there. */
 export async function runDeadOrigin(
-  ground: Ground,
+  environment: Environment,
   id: string,
   size: { readonly waiting: number; readonly tenants: number; readonly watchedMs: number },
 ): Promise<DeadOrigin> {
-  const door = await keycloakDoor(ground);
-  const town = await foundTown(ground, id);
+  const door = await keycloakDoor(environment);
+  const fixture = await makeFixture(environment, id);
   try {
-    const realm = await ground.takeRealm();
+    const realm = await environment.takeRealm();
     const quarters: Quarter[] = [];
     for (let n = 1; n <= size.tenants; n += 1) {
-      quarters.push(await town.quarter(`dead-${n}`, { keycloakURL: door.url, realm }));
+      quarters.push(await fixture.quarter(`dead-${n}`, { keycloakURL: door.url, realm }));
     }
-    await town.start("isolation", ["reconciler"]);
-    await Promise.all(quarters.map((quarter) => town.ready(quarter)));
+    await fixture.start("isolation", ["reconciler"]);
+    await Promise.all(quarters.map((quarter) => fixture.ready(quarter)));
     door.slam(true);
     const share = Math.ceil(size.waiting / size.tenants);
     await Promise.all(quarters.map((quarter) => commitAll(quarter, share)));
@@ -109,7 +109,7 @@ export async function runDeadOrigin(
     await sleep(size.watchedMs);
     return { ...size, waiting, knocks: door.knocks() - before, failure };
   } finally {
-    await town.close();
+    await fixture.close();
     await door.close();
   }
 }
@@ -129,7 +129,7 @@ export function deadOriginBroken({ knocks, watchedMs, failure }: DeadOrigin): st
   return knocks <= most ? undefined : `there were ${knocks} calls in ${watchedMs / 1000} s, not ${most}`;
 }
 
-async function keycloakDoor({ env }: Ground): Promise<Door & { readonly url: string }> {
+async function keycloakDoor({ env }: Environment): Promise<Door & { readonly url: string }> {
   const url = new URL(env.KEYCLOAK_URL);
   const door = await makeDoor({ host: url.hostname, port: Number(url.port) });
   url.port = String(door.port);
@@ -152,7 +152,7 @@ async function untilReady(quarter: Quarter, name: string): Promise<void> {
 }
 
 /** Until each has a row: from then on it waits for Keycloak alone. */
-async function untilKnown({ db }: Town, { id }: Quarter, count: number): Promise<void> {
+async function untilKnown({ db }: Fixture, { id }: Quarter, count: number): Promise<void> {
   const text = "select 1 from user_provision_state where sme_tenant_id = $1 and confirmed_at is not null";
   for (const until = Date.now() + PATIENCE_MS; Date.now() < until; await sleep(250)) {
     if (((await db.query(text, [id])).rowCount ?? 0) >= count) return;
@@ -170,18 +170,18 @@ async function allReady(quarter: Quarter, names: readonly string[]): Promise<str
   return `${names.length - ready} of ${names.length} who waited did not become ready`;
 }
 
-/** Each says that its neighbour does not answer. */
+/** Each says that its upstream does not answer. */
 async function allWaiting(quarters: readonly Quarter[], each: number): Promise<string | undefined> {
   let said = 0;
   const wanted = each * quarters.length;
   for (const until = Date.now() + PATIENCE_MS; Date.now() < until; await sleep(1000)) {
     const users = (await Promise.all(quarters.map((quarter) => quarter.users()))).flat();
     said = users.filter(({ status }) =>
-      status?.conditions?.some(({ type, reason }) => type === "Ready" && reason === "NeighbourUnavailable"),
+      status?.conditions?.some(({ type, reason }) => type === "Ready" && reason === "UpstreamUnavailable"),
     ).length;
     if (said === wanted) return undefined;
   }
-  return `${wanted - said} of ${wanted} do not say that their neighbour is unavailable`;
+  return `${wanted - said} of ${wanted} do not say that their upstream is unavailable`;
 }
 
 export function median(values: readonly number[]): number {

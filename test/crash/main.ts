@@ -1,8 +1,8 @@
 /**
- * `make crash`: every kill point and every lost answer, stopped workers, outages, isolation and a storm, on the real
+ * `make crash`: every kill point and every lost answer, stopped workers, outages, isolation and chaos, on the real
  * stack. Ends with `N passed, N failed`, and writes its tables into docs/reliability.md.
  *
- * Usage: node test/crash/main.ts [--short | --everywhere] [--seed=N] [--part=storm,outages] [--only=words] [--lanes=8] [--no-doc]
+ * Usage: node test/crash/main.ts [--short | --everywhere] [--seed=N] [--part=chaos,outages] [--only=words] [--lanes=8] [--no-doc]
  *   [--tally=file] (where to leave how many passed and failed, and what broke, as JSON)
  */
 import { mkdirSync, writeFileSync } from "node:fs";
@@ -13,14 +13,14 @@ import pLimit from "p-limit";
 import { obtain, readStackEnv, startStack, stopStack, stopStackWhenInterrupted } from "../../stack/index.ts";
 import { stopProducts } from "../../stack/product/index.ts";
 import { type Case, describe, type Outcome, runCase } from "./cases.ts";
-import { NEIGHBOURS } from "./effects.ts";
-import { type Ground, openGround } from "./ground.ts";
+import { UPSTREAM_NAMES } from "./effects.ts";
+import { type Environment, openEnvironment } from "./environment.ts";
 import { deadOriginBroken, isolationBroken, runDeadOrigin, runIsolation } from "./isolation.ts";
 import { type Outage, runOutage, runWebhookOutage } from "./outages.ts";
 import { aloneCase, elsewhere, killCases, lostCases, missed, placeOf, surveyCases } from "./plan.ts";
-import { brokenPromises, commandOf, PARTS, type PartOfProof, report, type Results, tallyOf } from "./report.ts";
+import { brokenInvariants, commandOf, PARTS, type PartOfProof, report, type Results, tallyOf } from "./report.ts";
 import { describeStalled, runStalled, stalledCases, type StalledOutcome } from "./stalled.ts";
-import { runStorm, type StormResult } from "./storm.ts";
+import { runChaos, type ChaosResult } from "./chaos.ts";
 
 const { values } = parseArgs({
   options: {
@@ -42,13 +42,13 @@ const lanes = Number(values.lanes);
 const chosen: readonly string[] = values.part?.split(",") ?? (only === undefined ? PARTS : ["points", "stalled"]);
 const SIZE = short
   ? {
-      storm: { seed, people: 200, seconds: 60 },
+      chaos: { seed, people: 200, seconds: 60 },
       outage: { people: 50, downMs: 15_000 },
       isolation: { waiting: 200, hungMs: 15_000, samples: 15, isJudged: false },
       deadOrigin: { waiting: 300, tenants: 3, watchedMs: 15_000 },
     }
   : {
-      storm: { seed, people: 200, seconds: 180 },
+      chaos: { seed, people: 200, seconds: 180 },
       outage: { people: 50, downMs: 60_000 },
       isolation: { waiting: 200, hungMs: 60_000, samples: 40, isJudged: true },
       deadOrigin: { waiting: 1000, tenants: 4, watchedMs: 60_000 },
@@ -97,38 +97,38 @@ async function all<Task, Done extends { readonly failure: string | undefined; re
   );
 }
 
-async function theStorm(ground: Ground) {
-  say(`Storm: ${SIZE.storm.people} people, ${SIZE.storm.seconds} s`);
-  const storm = await runStorm(ground, nextID(), SIZE.storm);
-  for (const failure of storm.failures) fail("the storm", failure);
-  return storm;
+async function theChaos(environment: Environment) {
+  say(`Chaos: ${SIZE.chaos.people} people, ${SIZE.chaos.seconds} s`);
+  const chaos = await runChaos(environment, nextID(), SIZE.chaos);
+  for (const failure of chaos.failures) fail("chaos", failure);
+  return chaos;
 }
 
-async function theIsolation(ground: Ground): Promise<Pick<Results, "isolation" | "deadOrigin">> {
+async function theIsolation(environment: Environment): Promise<Pick<Results, "isolation" | "deadOrigin">> {
   say(`Isolation: ${SIZE.isolation.waiting} wait for a Keycloak that hangs`);
-  const isolation = await runIsolation(ground, nextID(), SIZE.isolation);
+  const isolation = await runIsolation(environment, nextID(), SIZE.isolation);
   fail("isolation", isolationBroken(isolation));
   say(`Dead origin: ${SIZE.deadOrigin.waiting} wait`);
-  const deadOrigin = await runDeadOrigin(ground, nextID(), SIZE.deadOrigin);
+  const deadOrigin = await runDeadOrigin(environment, nextID(), SIZE.deadOrigin);
   fail("dead origin", deadOriginBroken(deadOrigin));
   return { isolation, deadOrigin };
 }
 
-async function theOutages(ground: Ground): Promise<Outage[]> {
-  say(`Outages: ${NEIGHBOURS.length + 1}, ${SIZE.outage.downMs / 1000} s each`);
+async function theOutages(environment: Environment): Promise<Outage[]> {
+  say(`Outages: ${UPSTREAM_NAMES.length + 1}, ${SIZE.outage.downMs / 1000} s each`);
   // A whole product serves every tenant of the cluster: before there are others.
-  const webhook = await runWebhookOutage(ground, nextID(), SIZE.outage);
+  const webhook = await runWebhookOutage(environment, nextID(), SIZE.outage);
   const inTurn = pLimit(1);
   const others = await Promise.all(
-    NEIGHBOURS.map((neighbour) => runOutage(ground, nextID(), neighbour, SIZE.outage, inTurn)),
+    UPSTREAM_NAMES.map((upstream) => runOutage(environment, nextID(), upstream, SIZE.outage, inTurn)),
   );
-  for (const { neighbour, failure } of [webhook, ...others]) fail(`outage of ${neighbour}`, failure);
+  for (const { upstream, failure } of [webhook, ...others]) fail(`outage of ${upstream}`, failure);
   return [webhook, ...others];
 }
 
-async function thePoints(ground: Ground) {
+async function thePoints(environment: Environment) {
   const cases = (title: string, some: readonly Case[]): Promise<Outcome[]> =>
-    all(title, some, (one) => runCase(ground, nextID(), one), describe);
+    all(title, some, (one) => runCase(environment, nextID(), one), describe);
   const wanted = (one: Case): boolean => only === undefined || describe(one).includes(only);
   const survey = await cases("Undisturbed", surveyCases(choice));
   /** A moment that never came in the scenario that was drawn is waited for in others that pass it. */
@@ -159,18 +159,22 @@ async function thePoints(ground: Ground) {
   return { survey, gaps, kills, losses };
 }
 
-function theStalled(ground: Ground): Promise<StalledOutcome[]> {
+function theStalled(environment: Environment): Promise<StalledOutcome[]> {
   const wanted = stalledCases(choice).filter((one) => only === undefined || describeStalled(one).includes(only));
-  return all("Stopped and woken", wanted, (one) => runStalled(ground, nextID(), one), describeStalled);
+  return all("Stopped and woken", wanted, (one) => runStalled(environment, nextID(), one), describeStalled);
 }
 
-async function theProof(ground: Ground): Promise<Results> {
+async function theProof(environment: Environment): Promise<Results> {
   const errors: string[] = [];
-  /** A part that breaks off is one failure, and the others go on. */
-  const part = async <T>(name: PartOfProof, otherwise: T, work: (ground: Ground) => Promise<T>): Promise<T> => {
+  /** A part that breaks off is one failure, and the others continue. */
+  const part = async <T>(
+    name: PartOfProof,
+    otherwise: T,
+    work: (environment: Environment) => Promise<T>,
+  ): Promise<T> => {
     if (!chosen.includes(name)) return otherwise;
     try {
-      return await work(ground);
+      return await work(environment);
     } catch (error) {
       errors.push(`${name} came to no end: ${error instanceof Error ? error.message : String(error)}`);
       fail(name, errors.at(-1));
@@ -178,7 +182,7 @@ async function theProof(ground: Ground): Promise<Results> {
     }
   };
   // First those that run the whole product: it serves every tenant of the cluster.
-  const storm = await part<StormResult | undefined>("storm", undefined, theStorm);
+  const chaos = await part<ChaosResult | undefined>("chaos", undefined, theChaos);
   const apart = await part("isolation", {}, theIsolation);
   const outages = await part("outages", [], theOutages);
   // Those who are stopped do nothing but wait for most of their time.
@@ -187,7 +191,7 @@ async function theProof(ground: Ground): Promise<Results> {
     part("stalled", [], theStalled),
   ]);
   const minutes = (Date.now() - began) / 60_000;
-  return { storm, ...apart, outages, ...points, stalled, errors, parts: chosen, ...choice, lanes, minutes };
+  return { chaos, ...apart, outages, ...points, stalled, errors, parts: chosen, ...choice, lanes, minutes };
 }
 
 async function main(): Promise<number> {
@@ -201,21 +205,21 @@ async function main(): Promise<number> {
   const logs = join(env.STACK_DIR, "logs", "crash");
   mkdirSync(logs, { recursive: true });
   try {
-    const ground = await openGround(env, logs, run);
+    const environment = await openEnvironment(env, logs, run);
     try {
-      const results = await theProof(ground);
+      const results = await theProof(environment);
       const text = report(results);
       if (only === undefined && !values["no-doc"]) await text.write();
       console.log(text.tables);
       const { passed, failed } = tallyOf(results);
-      const broken = brokenPromises(results);
+      const broken = brokenInvariants(results);
       if (values.tally !== undefined) writeFileSync(values.tally, JSON.stringify({ passed, failed, broken }));
-      for (const promise of broken) console.log(`FAILED ${promise}`);
+      for (const invariant of broken) console.log(`FAILED ${invariant}`);
       console.log(`seed ${seed}: again with ${commandOf(choice)}`);
       console.log(`${passed} passed, ${failed} failed`);
       return failed === 0 ? 0 : 1;
     } finally {
-      await ground.close();
+      await environment.close();
     }
   } finally {
     if (!keepStack) await stopStack(stackName);

@@ -6,18 +6,18 @@ export type Order =
   | { readonly kind: "die"; readonly at: Point; readonly nth: number }
   /** Stop (SIGSTOP) the first time you come here. */
   | { readonly kind: "stop"; readonly at: Point }
-  /** The `nth` time this is about to happen, ask for the trouble, and say when it is over. */
-  | { readonly kind: "trouble"; readonly on: Happening; readonly nth: number }
+  /** The `nth` time this is about to happen, ask for the fault, and say when it is over. */
+  | { readonly kind: "fault"; readonly on: Happening; readonly nth: number }
   /** Count from zero. */
   | { readonly kind: "count" }
-  /** The trouble is there. */
+  /** The fault is there. */
   | { readonly kind: "go" };
 
 export type Report =
   | { readonly kind: "at"; readonly point: Point }
   | { readonly kind: "unnamed"; readonly what: string }
-  | { readonly kind: "troubleWanted" }
-  | { readonly kind: "troubleOver" };
+  | { readonly kind: "faultWanted" }
+  | { readonly kind: "faultOver" };
 
 /** Environment variables that only the entry of the crash tests reads. */
 export const FIRST_ORDER = "CRASH_FIRST_ORDER";

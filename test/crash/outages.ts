@@ -1,21 +1,21 @@
-/** A neighbour is gone while many people are committed: nobody is lost or doubled, and how soon they are Ready after it is back. */
+/** An upstream is gone while many people are committed: nobody is lost or doubled, and how soon they are Ready after it is back. */
 import { setTimeout as sleep } from "node:timers/promises";
 
-import { type Sources, takeCensus } from "./census.ts";
-import { broken, type Census, doubled, type ExpectedPerson, stalled } from "./count.ts";
-import type { Neighbour } from "./effects.ts";
-import type { Ground } from "./ground.ts";
-import { makePlace, type Place } from "./place.ts";
-import { inTheEnd, isWhole } from "./promise.ts";
-import { foundTown } from "./town.ts";
+import { type Sources, takeInventory } from "./inventory.ts";
+import { broken, type Inventory, doubled, type ExpectedPerson, stalled } from "./count.ts";
+import type { Upstream } from "./effects.ts";
+import type { Environment } from "./environment.ts";
+import { makeSandbox, type Sandbox } from "./sandbox.ts";
+import { inTheEnd, isWhole } from "./invariants.ts";
+import { makeFixture } from "./fixture.ts";
 
 export interface Outage {
-  readonly neighbour: Neighbour | "webhook";
+  readonly upstream: Upstream | "webhook";
   readonly people: number;
   readonly downMs: number;
-  /** Ready already when the neighbour came back: those who did not need it. */
+  /** Ready already when the upstream came back: those who did not need it. */
   readonly readyBefore: number;
-  /** From the moment when the neighbour was back; undefined when all were Ready by then. */
+  /** From the moment when the upstream was back; undefined when all were Ready by then. */
   readonly firstMs: number | undefined;
   readonly lastMs: number | undefined;
   /** People who did not become Ready. */
@@ -29,7 +29,7 @@ export interface Outage {
 
 export interface Measure {
   readonly people: number;
-  /** At least: what is measured afterwards is measured for one neighbour at a time. */
+  /** At least: what is measured afterwards is measured for one upstream at a time. */
   readonly downMs: number;
 }
 
@@ -45,7 +45,7 @@ interface Site {
   readonly ready: () => Promise<ReadonlySet<string>>;
   readonly down: () => Promise<void>;
   readonly up: () => Promise<void>;
-  readonly census: () => Promise<Census>;
+  readonly inventory: () => Promise<Inventory>;
   /** Who shall be there in the end, with these. */
   readonly expected: (names: readonly string[]) => ReadonlyMap<string, ExpectedPerson>;
 }
@@ -54,37 +54,37 @@ export type InTurn = <T>(work: () => Promise<T>) => Promise<T>;
 
 /** `inTurn`: commits and recoveries of several outages, never two at once; what is down may be down together. */
 export async function runOutage(
-  ground: Ground,
+  environment: Environment,
   id: string,
-  neighbour: Neighbour,
+  upstream: Upstream,
   measure: Measure,
   inTurn: InTurn,
 ): Promise<Outage> {
-  const place = await inTurn(() => openPlace(ground, id));
+  const sandbox = await inTurn(() => openSandbox(environment, id));
   try {
     const site: Site = {
-      apply: (name) => place.apply(name),
-      ready: async () => new Set(await place.readyUsers()),
-      down: () => place.down(neighbour),
-      up: () => place.up(neighbour),
-      census: () => takeCensus(sourcesOf(place)),
-      expected: (names) => expectedOf(["first", ...names], (name) => place.email(name)),
+      apply: (name) => sandbox.apply(name),
+      ready: async () => new Set(await sandbox.readyUsers()),
+      down: () => sandbox.down(upstream),
+      up: () => sandbox.up(upstream),
+      inventory: () => takeInventory(sourcesOf(sandbox)),
+      expected: (names) => expectedOf(["first", ...names], (name) => sandbox.email(name)),
     };
-    return { neighbour, ...(await outage(site, measure, inTurn)) };
+    return { upstream, ...(await outage(site, measure, inTurn)) };
   } catch (error) {
-    return { neighbour, ...failedOutage(measure, error) };
+    return { upstream, ...failedOutage(measure, error) };
   } finally {
-    await place.close();
+    await sandbox.close();
   }
 }
 
-/** Both webhooks are gone, and the API server goes on without them, as failurePolicy says. */
-export async function runWebhookOutage(ground: Ground, id: string, measure: Measure): Promise<Outage> {
-  const town = await foundTown(ground, id);
+/** Both webhooks are gone, and the API server continues without them, as failurePolicy says. */
+export async function runWebhookOutage(environment: Environment, id: string, measure: Measure): Promise<Outage> {
+  const fixture = await makeFixture(environment, id);
   try {
-    const quarter = await town.quarter("plain");
-    const pairs = [await town.start("a"), await town.start("b", ["webhook"])];
-    await town.ready(quarter);
+    const quarter = await fixture.quarter("plain");
+    const pairs = [await fixture.start("a"), await fixture.start("b", ["webhook"])];
+    await fixture.ready(quarter);
     const site: Site = {
       apply: (name) => quarter.apply(name),
       ready: () => quarter.ready(),
@@ -94,26 +94,26 @@ export async function runWebhookOutage(ground: Ground, id: string, measure: Meas
       up: async () => {
         await Promise.all(pairs.map((pair) => pair.start("webhook")));
       },
-      census: () => takeCensus(town.sources(quarter)),
+      inventory: () => takeInventory(fixture.sources(quarter)),
       expected: (names) => expectedOf(names, (name) => quarter.email(name)),
     };
-    return { neighbour: "webhook", ...(await outage(site, measure, (work) => work())) };
+    return { upstream: "webhook", ...(await outage(site, measure, (work) => work())) };
   } catch (error) {
-    return { neighbour: "webhook", ...failedOutage(measure, error) };
+    return { upstream: "webhook", ...failedOutage(measure, error) };
   } finally {
-    await town.close();
+    await fixture.close();
   }
 }
 
-async function openPlace(ground: Ground, id: string): Promise<Place> {
-  const place = await makePlace(ground, id, {}, { doors: true });
-  place.start();
-  await place.apply("first");
-  await inTheEnd(() => isWhole(place, "first"), PATIENCE_MS);
-  return place;
+async function openSandbox(environment: Environment, id: string): Promise<Sandbox> {
+  const sandbox = await makeSandbox(environment, id, {}, { doors: true });
+  sandbox.start();
+  await sandbox.apply("first");
+  await inTheEnd(() => isWhole(sandbox, "first"), PATIENCE_MS);
+  return sandbox;
 }
 
-async function outage(site: Site, { people, downMs }: Measure, inTurn: InTurn): Promise<Omit<Outage, "neighbour">> {
+async function outage(site: Site, { people, downMs }: Measure, inTurn: InTurn): Promise<Omit<Outage, "upstream">> {
   const names = Array.from({ length: people }, (_, index) => `person-${index + 1}`);
   await inTurn(async () => {
     await site.down();
@@ -147,7 +147,7 @@ async function outage(site: Site, { people, downMs }: Measure, inTurn: InTurn): 
   });
 }
 
-function failedOutage({ people, downMs }: Measure, error: unknown): Omit<Outage, "neighbour"> {
+function failedOutage({ people, downMs }: Measure, error: unknown): Omit<Outage, "upstream"> {
   const failure = error instanceof Error ? error.message.replaceAll(/\s+/g, " ").slice(0, 300) : String(error);
   return {
     people,
@@ -168,11 +168,11 @@ async function readyAmong(site: Site, names: readonly string[]): Promise<number>
 }
 
 async function countedInTheEnd(
-  { census, expected }: Site,
+  { inventory, expected }: Site,
   names: readonly string[],
 ): Promise<Pick<Outage, "doubled" | "stalled" | "failure">> {
   for (const until = Date.now() + WHOLE_MS; ; await sleep(500)) {
-    const counted = await census().catch((error: unknown) => String(error));
+    const counted = await inventory().catch((error: unknown) => String(error));
     const wrong = typeof counted === "string" ? [counted] : broken(counted, expected(names));
     if (wrong.length > 0 && Date.now() < until) continue;
     const counts =
@@ -193,17 +193,17 @@ function expectedOf(names: readonly string[], email: (name: string) => string): 
   return new Map(names.map((name) => [name, person(name)]));
 }
 
-function sourcesOf(place: Place): Sources {
-  const { id, namespace, ground, db, realm, gateway } = place;
+function sourcesOf(sandbox: Sandbox): Sources {
+  const { id, namespace, environment, db, realm, gateway } = sandbox;
   return {
     tenant: id,
     namespace,
     dialect: "admin-v1",
-    api: ground.api,
+    api: environment.api,
     db,
     realm,
     gateway,
-    opens: (apiKey) => place.opens(apiKey),
-    events: (uuids) => Promise.resolve(uuids.flatMap((uuid) => ground.events(uuid))),
+    opens: (apiKey) => sandbox.opens(apiKey),
+    events: (uuids) => Promise.resolve(uuids.flatMap((uuid) => environment.events(uuid))),
   };
 }

@@ -1,12 +1,12 @@
 /** Which cases there are: found by what the scenarios pass when nothing disturbs them, so that none can be forgotten. */
 import type { Case, Outcome } from "./cases.ts";
-import { EFFECTS, type Happening, LOOKS, neighbourOf, type Point } from "./effects.ts";
-import type { GatewayKind } from "./place.ts";
+import { EFFECTS, type Happening, LOOKS, upstreamOf, type Point } from "./effects.ts";
+import type { GatewayKind } from "./sandbox.ts";
 import { SCENARIOS } from "./scenarios.ts";
-import { type Trouble, TROUBLES } from "./trouble.ts";
+import { type Fault, FAULTS } from "./faults.ts";
 
 export interface Choice {
-  /** Both points of an effect in one case where that will do, one trouble for each answer, one gateway for each scenario. */
+  /** Both points of an effect in one case where that will do, one fault for each answer, one gateway for each scenario. */
   readonly short: boolean;
   /** Each point in every scenario that passes it; else in one, by the seed's choice. */
   readonly everywhere: boolean;
@@ -80,7 +80,7 @@ export function elsewhere(
 export const placeOf = ({ scenario, gateway }: Pick<Case, "scenario" | "gateway">): string =>
   `${scenario.name} at ${gateway}`;
 
-/** The first three looks at a neighbour ask different questions. */
+/** The first three looks at an upstream ask different questions. */
 const LOOKED = [1, 2, 3];
 
 export function lostCases(survey: readonly Outcome[], choice: Choice): Case[] {
@@ -88,23 +88,23 @@ export function lostCases(survey: readonly Outcome[], choice: Choice): Case[] {
   const cases: Case[] = [];
   for (const on of [...EFFECTS, ...LOOKS] as readonly Happening[]) {
     const looks = (LOOKS as readonly Happening[]).includes(on) ? LOOKED : [1];
-    for (const trouble of troublesOf(on)) {
+    for (const fault of faultsOf(on)) {
       for (const nth of looks) {
-        // One scenario for each trouble: what differs is the answer, not who waits for it.
+        // One scenario for each fault: what differs is the answer, not who waits for it.
         const [one] = pick(passing(survey, `before:${on}`, nth), random);
-        if (one !== undefined) cases.push({ ...one, cut: { kind: "lost", on, nth, trouble } });
+        if (one !== undefined) cases.push({ ...one, cut: { kind: "lost", on, nth, fault } });
       }
     }
   }
   if (!choice.short) return cases;
-  // One trouble for each, by the seed's choice.
+  // One fault for each, by the seed's choice.
   const byHappening = Map.groupBy(cases, ({ cut }) => (cut.kind === "lost" ? cut.on : ""));
   return [...byHappening.values()].flatMap((group) => pick(group, random));
 }
 
-function troublesOf(on: Happening): readonly Trouble[] {
-  const neighbour = neighbourOf(on);
-  return neighbour === "keycloak" || neighbour === "newapi" ? TROUBLES : ["drop", "hang", "truncate"];
+function faultsOf(on: Happening): readonly Fault[] {
+  const upstream = upstreamOf(on);
+  return upstream === "keycloak" || upstream === "newapi" ? FAULTS : ["drop", "hang", "truncate"];
 }
 
 /** Who comes there so often. */

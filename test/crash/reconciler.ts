@@ -1,25 +1,25 @@
 /**
- * The reconciler as src/main.ts runs it, with points between it and its neighbours: it dies where it is told to, and asks
- * for trouble where it is told to. Started by the crash tests with a channel to them; it is no part of what is shipped.
+ * The reconciler as src/main.ts runs it, with points between it and its upstreams: it dies where it is told to, and asks
+ * for fault where it is told to. Started by the crash tests with a channel to them; it is no part of what is shipped.
  */
 import { parseConfig } from "../../src/lib/config.ts";
 import { makeLifecycle } from "../../src/lib/lifecycle.ts";
 import { makeLog } from "../../src/lib/log.ts";
 import { runReconciler } from "../../src/roles/reconciler.ts";
-import { aroundFetch, makeBetween, type Points } from "./between.ts";
+import { aroundFetch, makeInterceptors, type Points } from "./interceptors.ts";
 import type { Happening, Point } from "./effects.ts";
 import { FIRST_ORDER, ONLY_NAMESPACE, ONLY_TENANT, type Order, type Report } from "./orders.ts";
 
 const counts = new Map<string, number>();
 let order: Order = { kind: "count" };
-let troubled: PromiseWithResolvers<void> | undefined;
+let faulty: PromiseWithResolvers<void> | undefined;
 
 function report(said: Report): void {
   process.send?.(said);
 }
 
 function take(next: Order): void {
-  if (next.kind === "go") return troubled?.resolve();
+  if (next.kind === "go") return faulty?.resolve();
   counts.clear();
   order = next;
 }
@@ -38,24 +38,24 @@ function pass(point: Point): void {
 }
 
 /** True: it is there, and must be reported over when the call has ended. */
-async function trouble(happening: Happening): Promise<boolean> {
-  if (order.kind !== "trouble" || order.on !== happening || !isTheTime(happening, order.nth)) return false;
-  troubled = Promise.withResolvers<void>();
-  report({ kind: "troubleWanted" });
-  await troubled.promise;
+async function fault(happening: Happening): Promise<boolean> {
+  if (order.kind !== "fault" || order.on !== happening || !isTheTime(happening, order.nth)) return false;
+  faulty = Promise.withResolvers<void>();
+  report({ kind: "faultWanted" });
+  await faulty.promise;
   return true;
 }
 
 const points: Points = {
   async around(happening, act) {
     pass(`before:${happening}`);
-    const inTrouble = await trouble(happening);
+    const inFault = await fault(happening);
     try {
       const result = await act();
       pass(`after:${happening}`);
       return result;
     } finally {
-      if (inTrouble) report({ kind: "troubleOver" });
+      if (inFault) report({ kind: "faultOver" });
     }
   },
   unnamed: (what) => report({ kind: "unnamed", what }),
@@ -71,4 +71,4 @@ const log = makeLog({ level: config.logLevel, role: "reconciler" });
 const lifecycle = makeLifecycle({ log, deadlineMs: 5_000, signals: process, exit: (code) => process.exit(code) });
 aroundFetch(points);
 const lens = { tenant: process.env[ONLY_TENANT] ?? "", namespace: process.env[ONLY_NAMESPACE] ?? "" };
-process.exit(await runReconciler(config, log, lifecycle, makeBetween(points, lens)));
+process.exit(await runReconciler(config, log, lifecycle, makeInterceptors(points, lens)));

@@ -4,19 +4,19 @@ import { join } from "node:path";
 import { format, resolveConfig } from "prettier";
 import { projectRoot } from "../../stack/paths.ts";
 import { describe, type Outcome } from "./cases.ts";
-import { EFFECTS, type Happening, NEIGHBOURS, neighbourOf } from "./effects.ts";
+import { EFFECTS, type Happening, UPSTREAM_NAMES, upstreamOf } from "./effects.ts";
 import { type DeadOrigin, deadOriginBroken, type Isolation, isolationBroken, median } from "./isolation.ts";
 import type { Outage } from "./outages.ts";
 import { SCENARIOS } from "./scenarios.ts";
 import { describeStalled, type StalledOutcome } from "./stalled.ts";
-import type { StormResult } from "./storm.ts";
+import type { ChaosResult } from "./chaos.ts";
 
 /** In the order in which they run. */
-export const PARTS = ["storm", "isolation", "outages", "points", "stalled"] as const;
+export const PARTS = ["chaos", "isolation", "outages", "points", "stalled"] as const;
 export type PartOfProof = (typeof PARTS)[number];
 
 export interface Results {
-  readonly storm: StormResult | undefined;
+  readonly chaos: ChaosResult | undefined;
   readonly isolation?: Isolation;
   readonly deadOrigin?: DeadOrigin;
   readonly outages: readonly Outage[];
@@ -44,28 +44,28 @@ const RUNS = 4;
 
 const seconds = (ms: number | undefined): string => (ms === undefined ? "-" : `${(ms / 1000).toFixed(1)} s`);
 
-/** Every promise that was not kept, one sentence each. */
-export function brokenPromises(results: Results): string[] {
-  const { storm, isolation, deadOrigin, outages, survey, gaps, kills, losses, stalled, errors } = results;
+/** Every invariant that was not kept, one sentence each. */
+export function brokenInvariants(results: Results): string[] {
+  const { chaos, isolation, deadOrigin, outages, survey, gaps, kills, losses, stalled, errors } = results;
   const said = (what: string, failure: string | undefined): string[] =>
     failure === undefined ? [] : [`${what}: ${failure}`];
   return [
     ...errors,
-    ...(storm?.failures ?? []).map((failure) => `storm: ${failure}`),
+    ...(chaos?.failures ?? []).map((failure) => `chaos: ${failure}`),
     ...said("isolation", isolation && isolationBroken(isolation)),
     ...said("dead origin", deadOrigin && deadOriginBroken(deadOrigin)),
-    ...outages.flatMap(({ neighbour, failure }) => said(`outage of ${neighbour}`, failure)),
+    ...outages.flatMap(({ upstream, failure }) => said(`outage of ${upstream}`, failure)),
     ...[...survey, ...kills, ...losses].flatMap((outcome) => said(describe(outcome.case), outcome.failure)),
     ...gaps,
     ...stalled.flatMap((outcome) => said(describeStalled(outcome.case), outcome.failure)),
   ];
 }
 
-/** Each storm, outage and case counts once, whatever it broke. */
+/** Each chaos, outage and case counts once, whatever it broke. */
 export function tallyOf(results: Results): { readonly passed: number; readonly failed: number } {
-  const { storm, isolation, deadOrigin, outages, survey, gaps, kills, losses, stalled, errors } = results;
+  const { chaos, isolation, deadOrigin, outages, survey, gaps, kills, losses, stalled, errors } = results;
   const verdicts = [
-    ...(storm === undefined ? [] : [storm.failures.length === 0]),
+    ...(chaos === undefined ? [] : [chaos.failures.length === 0]),
     ...(isolation === undefined ? [] : [isolationBroken(isolation) === undefined]),
     ...(deadOrigin === undefined ? [] : [deadOriginBroken(deadOrigin) === undefined]),
     ...[...outages, ...survey, ...kills, ...losses, ...stalled].map(({ failure }) => failure === undefined),
@@ -86,11 +86,11 @@ export function report(results: Results): { readonly tables: string; write(): Pr
   const isWhole = parts.length === PARTS.length;
   const tables = [
     ...caseTable(results),
-    ...stormTable(results.storm),
+    ...chaosTable(results.chaos),
     ...outageTable(results.outages),
     ...isolationTable(results),
   ].join("\n");
-  const failures = brokenPromises(results);
+  const failures = brokenInvariants(results);
   const section = [
     `${RUN}${seed}`,
     "",
@@ -126,15 +126,15 @@ export function report(results: Results): { readonly tables: string; write(): Pr
 function caseTable({ survey, kills, losses, stalled }: Results): string[] {
   if (survey.length + stalled.length === 0) return [];
   const rows = [row("Undisturbed, every scenario", survey)];
-  for (const neighbour of NEIGHBOURS) {
+  for (const upstream of UPSTREAM_NAMES) {
     const here = (outcome: Outcome): boolean => {
       const { cut } = outcome.case;
       if (cut.kind === "none") return false;
       const happening = cut.kind === "kill" ? (cut.at.replace(/^(before|after):/, "") as Happening) : cut.on;
-      return neighbourOf(happening) === neighbour;
+      return upstreamOf(happening) === upstream;
     };
-    rows.push(row(`Killed (SIGKILL) before and after each effect: ${neighbour}`, kills.filter(here)));
-    rows.push(row(`Answer lost, late, cut or false: ${neighbour}`, losses.filter(here)));
+    rows.push(row(`Killed (SIGKILL) before and after each effect: ${upstream}`, kills.filter(here)));
+    rows.push(row(`Answer lost, late, cut or false: ${upstream}`, losses.filter(here)));
   }
   for (const [loses, words] of [
     ["lease", "until its lease was over"],
@@ -144,7 +144,7 @@ function caseTable({ survey, kills, losses, stalled }: Results): string[] {
     rows.push(row(`Stopped (SIGSTOP) inside a step ${words}; another finished; then woken`, here));
   }
   return [
-    "| what was tried | cases | broken promises | slowest to be right again |",
+    "| what was tried | cases | broken invariants | slowest to be right again |",
     "| --- | ---: | ---: | ---: |",
     ...rows,
     "",
@@ -160,12 +160,12 @@ function row(
   return `| ${what} | ${outcomes.length} | ${broken} | ${seconds(slowest)} |`;
 }
 
-function stormTable(storm: StormResult | undefined): string[] {
-  if (storm === undefined) return [];
+function chaosTable(chaos: ChaosResult | undefined): string[] {
+  if (chaos === undefined) return [];
   return [
-    "| storm | people | commits | removed | processes killed | Postgres, NATS, Keycloak restarted | left in the end | wrong | all right after |",
+    "| chaos | people | commits | removed | processes killed | Postgres, NATS, Keycloak restarted | left in the end | wrong | all right after |",
     "| --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: |",
-    `| ${storm.seconds} s, seed ${storm.seed} | ${storm.people} | ${storm.commits} | ${storm.removals} | ${storm.kills} | ${storm.restarts} | ${storm.living} | ${storm.failures.length} | ${seconds(storm.settledMs)} |`,
+    `| ${chaos.seconds} s, seed ${chaos.seed} | ${chaos.people} | ${chaos.commits} | ${chaos.removals} | ${chaos.kills} | ${chaos.restarts} | ${chaos.living} | ${chaos.failures.length} | ${seconds(chaos.settledMs)} |`,
     "",
   ];
 }
@@ -176,8 +176,8 @@ function outageTable(outages: readonly Outage[]): string[] {
     "| gone for the reconciler | for | committed meanwhile | Ready without it | lost | doubled | failed for good | first Ready after it was back (goal 2 s) | last |",
     "| --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: |",
     ...outages.map(
-      ({ neighbour, downMs, people, readyBefore, lost, firstMs, lastMs, ...counts }) =>
-        `| ${neighbour} | ${seconds(downMs)} | ${people} | ${readyBefore} | ${lost} | ${counts.doubled ?? "-"} | ${counts.stalled ?? "-"} | ${seconds(firstMs)} | ${seconds(lastMs)} |`,
+      ({ upstream, downMs, people, readyBefore, lost, firstMs, lastMs, ...counts }) =>
+        `| ${upstream} | ${seconds(downMs)} | ${people} | ${readyBefore} | ${lost} | ${counts.doubled ?? "-"} | ${counts.stalled ?? "-"} | ${seconds(firstMs)} | ${seconds(lastMs)} |`,
     ),
     "",
   ];

@@ -1,20 +1,21 @@
 /**
  * A reconciler that stands still (SIGSTOP) in the middle of a step, while another one takes over and finishes; then it
- * goes on (SIGCONT). What it does late changes nothing in the row, and what it changes outside is found and mended.
+ * continues (SIGCONT). What it does late changes nothing in the row, and what it changes outside is found and fixed.
  */
 import assert from "node:assert/strict";
 import { setTimeout as sleep } from "node:timers/promises";
 
 import type { Effect, Point } from "./effects.ts";
-import type { Ground } from "./ground.ts";
-import { makePlace, type Place } from "./place.ts";
+import type { Environment } from "./environment.ts";
+import { makeSandbox, type Sandbox } from "./sandbox.ts";
 import { makeRandom } from "./plan.ts";
-import { inTheEnd, isWhole, type Person } from "./promise.ts";
+import { inTheEnd, isWhole } from "./invariants.ts";
+import type { Person } from "../support/tenant.ts";
 import { type Scenario, SCENARIOS } from "./scenarios.ts";
 
 interface StalledScenario extends Scenario {
   /** What people do while the process stands still. */
-  readonly meanwhile?: (place: Place) => Promise<void>;
+  readonly meanwhile?: (sandbox: Sandbox) => Promise<void>;
 }
 
 export interface StalledCase {
@@ -27,7 +28,7 @@ export interface StalledCase {
 export interface StalledOutcome {
   readonly case: StalledCase;
   readonly failure: string | undefined;
-  /** From going on to the moment when all was as promised. */
+  /** From in progress to the moment when all was as promised. */
   readonly settledMs: number;
 }
 
@@ -41,15 +42,15 @@ const LATE_MS = 1_500;
 /** The other one undoes what the stopped one was about to make. */
 const GOES_MEANWHILE: StalledScenario = {
   name: "create and go",
-  act: (place) => place.apply("ada"),
-  meanwhile: (place) => place.remove("ada"),
-  holds: async (place) => {
-    assert.equal(await place.user("ada"), undefined, "the object is still there");
-    assert.equal((await place.realm.admin.users.find({ max: 100 })).length, 0, "Keycloak has a user");
-    const open = (await place.gateway.users()).filter(({ disabled }) => !disabled);
+  act: (sandbox) => sandbox.apply("ada"),
+  meanwhile: (sandbox) => sandbox.remove("ada"),
+  holds: async (sandbox) => {
+    assert.equal(await sandbox.user("ada"), undefined, "the object is still there");
+    assert.equal((await sandbox.realm.admin.users.find({ max: 100 })).length, 0, "Keycloak has a user");
+    const open = (await sandbox.gateway.users()).filter(({ disabled }) => !disabled);
     assert.equal(open.length, 0, "the gateway has an open account");
-    assert.equal((await place.secrets()).length, 0, "there is a Secret");
-    const { rows: people } = await place.db.query(
+    assert.equal((await sandbox.secrets()).length, 0, "there is a Secret");
+    const { rows: people } = await sandbox.db.query(
       "select state, due_at, lease_owner, run from user_provision_state where confirmed_at is not null",
     );
     assert.deepEqual(people, [{ state: "deleted", due_at: null, lease_owner: null, run: null }]);
@@ -59,16 +60,16 @@ const GOES_MEANWHILE: StalledScenario = {
 /** The other one follows a newer wish than the stopped one knows. */
 const CHANGES_MEANWHILE: StalledScenario = {
   name: "disable and enable",
-  before: async (place) => {
-    await place.apply("ada");
-    return inTheEnd(() => isWhole(place, "ada"), COMES_THERE_MS);
+  before: async (sandbox) => {
+    await sandbox.apply("ada");
+    return inTheEnd(() => isWhole(sandbox, "ada"), COMES_THERE_MS);
   },
-  act: (place) => place.apply("ada", { enabled: false }),
-  meanwhile: (place) => place.apply("ada"),
-  holds: (place, same) => isWhole(place, "ada", { same }),
+  act: (sandbox) => sandbox.apply("ada", { enabled: false }),
+  meanwhile: (sandbox) => sandbox.apply("ada"),
+  holds: (sandbox, same) => isWhole(sandbox, "ada", { same }),
 };
 
-/** What each does at its neighbours. */
+/** What each does at its upstreams. */
 const STOPS: Readonly<Record<string, readonly Effect[]>> = {
   create: ["keycloak.createUser", "newapi.create", "kubernetes.createSecret", "kubernetes.applyStatus"],
   rotate: ["newapi.rotate", "kubernetes.replaceSecret"],
@@ -97,58 +98,58 @@ export function describeStalled({ scenario, at, loses }: StalledCase): string {
   return `${scenario.name}, stopped ${at.replace(":", " ")}, ${loses} lost`;
 }
 
-export async function runStalled(ground: Ground, id: string, one: StalledCase): Promise<StalledOutcome> {
-  let place: Place | undefined;
+export async function runStalled(environment: Environment, id: string, one: StalledCase): Promise<StalledOutcome> {
+  let sandbox: Sandbox | undefined;
   let failure: string | undefined;
   let settledMs = 0;
   try {
-    place = await makePlace(ground, id, one.scenario.wishes ?? {}, { doors: false });
-    settledMs = await stall(place, one);
+    sandbox = await makeSandbox(environment, id, one.scenario.wishes ?? {}, { doors: false });
+    settledMs = await stall(sandbox, one);
   } catch (error) {
     failure = error instanceof Error ? error.message.replaceAll(/\s+/g, " ").slice(0, 300) : String(error);
   }
-  await place?.close().catch((error: unknown) => (failure ??= `closing: ${String(error)}`));
+  await sandbox?.close().catch((error: unknown) => (failure ??= `closing: ${String(error)}`));
   return { case: one, failure, settledMs };
 }
 
-async function stall(place: Place, { scenario, at, loses }: StalledCase): Promise<number> {
-  const before = await begin(place, scenario, at);
-  await scenario.act(place);
+async function stall(sandbox: Sandbox, { scenario, at, loses }: StalledCase): Promise<number> {
+  const before = await begin(sandbox, scenario, at);
+  await scenario.act(sandbox, before);
   await inTheEnd(() => {
-    assert(place.isStopped(), `the process never came ${at.replace(":", " ")}`);
+    assert(sandbox.isStopped(), `the process never came ${at.replace(":", " ")}`);
     return Promise.resolve();
   }, COMES_THERE_MS);
-  await scenario.meanwhile?.(place);
-  if (loses === "connection") await place.cutPostgres();
-  place.startBeside();
-  await inTheEnd(() => scenario.holds(place, before), TAKES_OVER_MS);
-  const recorded = await rows(place);
+  await scenario.meanwhile?.(sandbox);
+  if (loses === "connection") await sandbox.cutPostgres();
+  sandbox.startBeside();
+  await inTheEnd(() => scenario.holds(sandbox, before), TAKES_OVER_MS);
+  const recorded = await rows(sandbox);
 
   const began = Date.now();
-  place.signal("SIGCONT");
+  sandbox.signal("SIGCONT");
   await sleep(LATE_MS);
   // While it is looked at once more, the row says so; in the end it is what it was.
   await inTheEnd(async () => {
-    await scenario.holds(place, before);
-    assert.deepEqual(await rows(place), recorded, "the late worker changed the row");
+    await scenario.holds(sandbox, before);
+    assert.deepEqual(await rows(sandbox), recorded, "the late worker changed the row");
   }, MENDS_MS);
   return Date.now() - began;
 }
 
-async function begin(place: Place, scenario: Scenario, at: Point): Promise<Person> {
+async function begin(sandbox: Sandbox, scenario: Scenario, at: Point): Promise<Person> {
   if (scenario.before === undefined) {
-    place.start({ kind: "stop", at });
+    sandbox.start({ kind: "stop", at });
     return { uuid: "", keycloakID: "", accountID: "", secretName: "", apiKey: "" };
   }
-  place.start();
-  const before = await scenario.before(place);
-  place.order({ kind: "stop", at });
+  sandbox.start();
+  const before = await scenario.before(sandbox);
+  sandbox.order({ kind: "stop", at });
   return before;
 }
 
 /** What a row says of the person; not how often it was looked at, nor which traces of somebody gone were found. */
-async function rows(place: Place): Promise<unknown[]> {
-  const found = await place.db.query(
+async function rows(sandbox: Sandbox): Promise<unknown[]> {
+  const found = await sandbox.db.query(
     `select sme_user_uuid, state, reached, object_uid, key_generation, deleting,
             case when state <> 'deleted' then kc_user_id end as kc_user_id,
             case when state <> 'deleted' then newapi_user_id end as newapi_user_id,

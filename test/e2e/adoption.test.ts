@@ -13,7 +13,10 @@ let tenant: TestTenant;
 
 beforeAll(async () => {
   platform = await openPlatform();
-  tenant = await platform.tenant("adopting", { patch: { adoption: "Unclaimed", allow: { groups: ["/team"] } } });
+  tenant = await platform.tenant("adopting", {
+    ownDomain: true,
+    patch: { adoption: "Unclaimed", allow: { groups: ["/team"] } },
+  });
   const { admin } = tenant.realm;
   await admin.roles.create({ name: "auditor" });
   await admin.groups.create({ name: "strangers" });
@@ -89,6 +92,18 @@ describe("with adoption: Unclaimed", () => {
     expect(await tenant.secret(person.secretName)).toBeUndefined();
   });
 
+  it("an account with the marks of another tenant is left as it is, and waited for", async () => {
+    const id = await account("marked", { attributes: { sme_tenant_id: ["another"], sme_user_uuid: [randomUUID()] } });
+    const before = await whole(id);
+    await tenant.apply("marked");
+    const { message } = await tenant.says("marked", "Ready", "False", "EmailInUse");
+    expect(message).toContain("A Keycloak user of another tenant in this realm has ");
+    expect(await whole(id)).toEqual(before);
+    await tenant.remove("marked");
+    await tenant.gone("marked");
+    expect(await whole(id)).toEqual(before);
+  });
+
   it.each<[why: string, before: Before, sentence: RegExp]>([
     ["whose address is not proven", { emailVerified: false }, /its email is not verified/],
     ["in a group that is not allowed", { groups: ["/strangers"] }, /it is a member of group \/strangers/],
@@ -96,11 +111,6 @@ describe("with adoption: Unclaimed", () => {
     ["of a realm administrator", { also: (id) => admin(id) }, /it holds the administrator's role view-realm/],
     ["of an administrator by group", { groups: ["/bosses"] }, /it holds the administrator's role manage-users/],
     ["linked to an identity provider", { also: (id) => link(id) }, /it is linked to the identity provider elsewhere/],
-    [
-      "with the marks of another tenant",
-      { attributes: { sme_tenant_id: ["another"], sme_user_uuid: [randomUUID()] } },
-      /it belongs to another tenant/,
-    ],
     ["with one mark alone", { attributes: { sme_user_uuid: [randomUUID()] } }, /it carries only one of our two marks/],
     ["whose user name only is the address", { email: "else@elsewhere.example" }, /its email is another one/],
   ])("never an account %s", async (why, existing, sentence) => {
@@ -133,19 +143,18 @@ describe("with adoption: Unclaimed", () => {
     expect(early.keycloakID).toBe(adopted);
 
     const { realm } = tenant.realm;
-    const second = await platform.tenant("second", {
+    await platform.tenant("second", {
+      ownDomain: true,
       patch: { adoption: "Unclaimed" },
       realm: { realm },
       values: { KEYCLOAK_REALM: realm },
     });
     const id = await account("late");
     const before = await whole(id);
-    for (const each of [tenant, second]) {
-      await each.apply("late", { email: tenant.email("late") });
-      expect((await each.says("late", "Stalled", "True", "UserClaimed")).message).toContain(
-        "it carries no marks, and the Tenant's adoption is Never",
-      );
-    }
+    await tenant.apply("late", { email: tenant.email("late") });
+    expect((await tenant.says("late", "Stalled", "True", "UserClaimed")).message).toContain(
+      "it carries no marks, and the Tenant's adoption is Never",
+    );
     expect(await whole(id)).toEqual(before);
     expect(await tenant.person("early")).toEqual(early);
   });

@@ -1,12 +1,13 @@
-/** What a tenant can get wrong, and the very sentence that they read. Nothing here may reach a neighbour. */
+/** What a tenant can get wrong, and the very sentence that they read. Nothing here may reach an upstream. */
 import { afterAll, assert, beforeAll, describe, expect, it } from "vitest";
 import * as z from "zod";
 
 import { collectionPath, objectPath } from "../../src/kube/objects.ts";
-import { reviewOf, type WebhookClient, webhookClient } from "../support/admission.ts";
+import { reviewOf, type WebhookClient } from "../support/admission.ts";
 import type { Answer } from "../support/apiServer.ts";
 import { openPlatform, type Platform } from "../support/platform.ts";
 import { soon } from "../support/soon.ts";
+import { connectWebhook } from "../support/stackWebhook.ts";
 import type { TestTenant } from "../support/tenant.ts";
 
 let platform: Platform;
@@ -115,8 +116,9 @@ describe("admitted with a warning, and waiting", () => {
     const first = await tenant.person("first");
     const answer = await tenant.apply("second", { email: "Shared@Allowed.example" });
     expect(answer.status).toBe(201);
+    // In the tenant's own namespace its name is enough.
     expect(answer.warnings).toEqual([
-      `shared@allowed.example still belongs to TenantUser ${tenant.namespace}/first: this user waits until it is free`,
+      "shared@allowed.example still belongs to TenantUser first: this user waits until it is free",
     ]);
     const { message } = await tenant.says("second", "Ready", "False", "EmailInUse");
     expect(message).toBe(
@@ -156,7 +158,7 @@ describe("admitted with a warning, and waiting", () => {
     expect(answer.status).toBe(201);
     expect(answer.warnings).toEqual([sentence]);
     const { message } = await late.says("early", "Ready", "False", "NoTenant");
-    expect(message).toBe(`No Tenant claims namespace "${late.namespace}"; the platform must add it to one.`);
+    expect(message).toBe(`No Tenant claims namespace "${late.namespace}". Ask the platform to add it to one.`);
     await late.says("early", "Reconciling", "True", "NoTenant");
 
     const again = { apiVersion, kind, metadata: { name: metadata.name }, spec };
@@ -169,16 +171,7 @@ describe("the webhook's own door", () => {
   let webhook: WebhookClient;
 
   beforeAll(async () => {
-    const path = "/apis/admissionregistration.k8s.io/v1/validatingwebhookconfigurations/unified-rbac";
-    const { body } = await platform.api.send("GET", path);
-    const client = z.object({ clientConfig: z.object({ url: z.string(), caBundle: z.string() }) });
-    const { webhooks } = z.object({ webhooks: z.tuple([client]) }).parse(body);
-    const [{ clientConfig }] = webhooks;
-    webhook = webhookClient({
-      port: Number(new URL(clientConfig.url).port),
-      ca: Buffer.from(clientConfig.caBundle, "base64").toString("utf8"),
-      servername: "unified-rbac-webhook.unified-rbac-system.svc",
-    });
+    webhook = await connectWebhook(platform, "admission");
   });
   afterAll(() => webhook?.close());
 

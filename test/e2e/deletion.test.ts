@@ -4,7 +4,7 @@ import { afterAll, assert, beforeAll, describe, expect, it } from "vitest";
 import { FINALIZER } from "../../src/api/meta.ts";
 import { candidateUUID } from "../../src/api/names.ts";
 import { collectionPath, objectPath } from "../../src/kube/objects.ts";
-import { type Door, makeDoor } from "../crash/trouble.ts";
+import { type Door, makeDoor } from "../crash/faults.ts";
 import { aged } from "../support/aged.ts";
 import { openPlatform, type Platform } from "../support/platform.ts";
 import { soon } from "../support/soon.ts";
@@ -18,10 +18,11 @@ let beside: (label: string, wishes?: TenantWishes) => Promise<TestTenant>;
 
 beforeAll(async () => {
   platform = await openPlatform();
-  tenant = await platform.tenant("leaving");
+  tenant = await platform.tenant("leaving", { ownDomain: true, patch: { allow: { retain: true } } });
   const { realm } = tenant.realm;
   beside = (label, wishes = {}) =>
     platform.tenant(label, {
+      ownDomain: true,
       ...wishes,
       realm: { realm },
       values: { KEYCLOAK_REALM: realm, ...wishes.values },
@@ -219,7 +220,7 @@ describe.concurrent("a person is deleted", () => {
   });
 });
 
-describe.concurrent("a neighbour", () => {
+describe.concurrent("an upstream", () => {
   let keycloak: Door;
   let gateway: Door;
   let owing: TestTenant;
@@ -237,8 +238,8 @@ describe.concurrent("a neighbour", () => {
     await Promise.all([keycloak, gateway].map((door) => door?.open().catch(() => undefined)));
   });
 
-  /** Ten minutes later it is let go, and an Event says what is owed. */
-  async function letGo(name: string, person: Person, owed: string): Promise<void> {
+  /** Ten minutes later it is released, and an Event says what is pending. */
+  async function released(name: string, person: Person, pending: string): Promise<void> {
     await owing.says(name, "Ready", "False", "Deleting");
     const uid = (await owing.user(name))?.metadata.uid;
     await aged(platform, person, "since", 10);
@@ -248,12 +249,15 @@ describe.concurrent("a neighbour", () => {
       const path = `/apis/events.k8s.io/v1/namespaces/${owing.namespace}/events`;
       const said = JSON.stringify((await platform.api.send("GET", path)).body);
       assert(
-        said.includes(uid ?? "") && said.includes(`Let go after 10 minutes. Still owed, and paid later: ${owed}.`),
+        said.includes(uid ?? "") &&
+          said.includes(
+            `The reconciler released the object after 10 minutes and completes its cleanup later: ${pending}.`,
+          ),
       );
     });
   }
 
-  it("that is down holds nobody for longer than ten minutes; the rest is a debt, paid when it is back", async () => {
+  it("that is down holds nobody for longer than ten minutes; the rest is a cleanup, done when it is back", async () => {
     const { ada, bob, cleo } = await people(owing, "ada", "bob", "cleo");
 
     await keycloak.shut();
@@ -262,7 +266,7 @@ describe.concurrent("a neighbour", () => {
     // Keycloak being away, the key is dead all the same.
     expect(await platform.opens(ada.apiKey)).toBe(403);
     expect(await owing.secret(ada.secretName)).toBeUndefined();
-    await letGo("ada", ada, "keycloak");
+    await released("ada", ada, "keycloak");
     expect(await owing.keycloakUsers(ada.uuid)).toHaveLength(1);
     await keycloak.open();
     await nothingLeft(owing, ada);
@@ -270,9 +274,9 @@ describe.concurrent("a neighbour", () => {
     await gateway.shut();
     await Promise.all([owing.remove("bob"), owing.remove("cleo")]);
     await Promise.all([undone(owing, bob, ["secret"]), undone(owing, cleo, ["secret"])]);
-    await letGo("bob", bob, "newapi, keycloak");
-    await letGo("cleo", cleo, "newapi, keycloak");
-    // Who comes back owes nothing any more.
+    await released("bob", bob, "newapi, keycloak");
+    await released("cleo", cleo, "newapi, keycloak");
+    // Who comes back has pending nothing any more.
     await owing.apply("cleo");
     await gateway.open();
     expect({ ...(await owing.person("cleo")), apiKey: "" }).toEqual({ ...cleo, apiKey: "" });
@@ -280,7 +284,7 @@ describe.concurrent("a neighbour", () => {
     expect((await platform.events(cleo.uuid)).map(({ type }) => type)).not.toContain("sme.user.deleted");
   });
 
-  it("that refuses our credential is owed to until there is a right one", async () => {
+  it("that refuses our credential keeps waiting until there is a right one", async () => {
     const refused = await beside("refused");
     const { ada, bob } = await people(refused, "ada", "bob");
     const credential = (which: "keycloak" | "newapi", stringData: Record<string, string>) =>
@@ -328,7 +332,7 @@ describe.concurrent("a Tenant", () => {
     await soon(async () => assert.equal(await platform.kube.get(path), undefined));
   });
 
-  it("that was torn out by force leaves debts, which are paid when it is there again", async () => {
+  it("that was torn out by force leaves cleanups, which are done when it is there again", async () => {
     const torn = await beside("torn-out");
     const { ada } = await people(torn, "ada");
     const { apiVersion, kind, metadata, spec } = await torn.tenant();
@@ -341,7 +345,7 @@ describe.concurrent("a Tenant", () => {
     await soon(async () =>
       assert.match((await torn.apply("ghost", {}, { dryRun: true })).warnings.join(), /^no Tenant/),
     );
-    // Nobody knows its realm and its gateway any more; the Secret can be removed, the rest is owed.
+    // Nobody knows its realm and its gateway any more; the Secret can be removed, the rest is pending.
     await torn.remove("ada");
     await undone(torn, ada, ["secret"]);
     await aged(platform, ada, "since", 10);

@@ -18,7 +18,7 @@ afterAll(() => platform?.close());
 const secretPath = (name: string): string => `/api/v1/namespaces/${tenant.namespace}/secrets/${name}`;
 
 /** Somebody's change, and how long until the Secret is as it was, in milliseconds. */
-async function mended(name: string, change: () => Promise<unknown>): Promise<number> {
+async function fixed(name: string, change: () => Promise<unknown>): Promise<number> {
   const before = await tenant.secret(name);
   await change();
   const began = performance.now();
@@ -37,7 +37,7 @@ async function mended(name: string, change: () => Promise<unknown>): Promise<num
 async function survives(name: string, change: (secret: string) => Promise<unknown>): Promise<number> {
   await tenant.apply(name);
   const before = await tenant.person(name);
-  const ms = await mended(before.secretName, () => change(before.secretName));
+  const ms = await fixed(before.secretName, () => change(before.secretName));
   console.log(`the Secret of ${name} was back after ${Math.round(ms)} ms`);
   expect(await tenant.person(name)).toEqual(before);
   return ms;

@@ -1,4 +1,4 @@
-/** Every field of a person can be edited: what follows at the neighbours, what cannot, and what stays. */
+/** Every field of a person can be edited: what follows at the upstreams, what cannot, and what stays. */
 import { randomUUID } from "node:crypto";
 import { afterAll, assert, beforeAll, describe, expect, it } from "vitest";
 import * as z from "zod";
@@ -6,7 +6,7 @@ import * as z from "zod";
 import { candidateUUID } from "../../src/api/names.ts";
 import { ANNOTATION_REQUESTED_AT, ANNOTATION_ROTATE_REQUESTED_AT, condition } from "../../src/api/meta.ts";
 import type { TenantUserSpecInput } from "../../src/api/tenantUser.ts";
-import { makePostOffice } from "../crash/ground.ts";
+import { makePostOffice } from "../crash/environment.ts";
 import { openPlatform, type Platform } from "../support/platform.ts";
 import { soon } from "../support/soon.ts";
 import type { Person, TestTenant } from "../support/tenant.ts";
@@ -324,7 +324,7 @@ describe.concurrent("an edit of", () => {
 });
 
 describe.concurrent("an annotation", () => {
-  it("requestedAt: everything is looked at now, what was changed outside is mended, and it is acknowledged", async () => {
+  it("requestedAt: everything is looked at now, what was changed outside is fixed, and it is acknowledged", async () => {
     const person = await made(plain, "requested");
     await plain.realm.admin.users.update({ id: person.keycloakID }, { enabled: false, lastName: "Somebody" });
     await plain.annotate("requested", { [ANNOTATION_REQUESTED_AT]: "now" });

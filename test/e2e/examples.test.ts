@@ -23,7 +23,7 @@ let platform: Platform;
 let tenant: TestTenant;
 beforeAll(async () => {
   platform = await openPlatform();
-  tenant = await platform.tenant("examples");
+  tenant = await platform.tenant("examples", { patch: { allow: { retain: true } } });
 });
 afterAll(() => platform?.close());
 
@@ -72,8 +72,8 @@ it("Retain: the file goes, the person stays whole, and is the same when it is ba
   await tenant.applied(await commit({ "retain.yaml": read("retain.yaml") }));
   expect(await tenant.person("donald")).toEqual(old);
   // A tenant with somebody retained cannot go, and this one must.
-  const letGo = read("retain.yaml").replace("deletionPolicy: Retain", "deletionPolicy: Delete");
-  await tenant.applied(await commit({ "retain.yaml": letGo }));
+  const released = read("retain.yaml").replace("deletionPolicy: Retain", "deletionPolicy: Delete");
+  await tenant.applied(await commit({ "retain.yaml": released }));
 });
 
 /** The same person before the example's change. */

@@ -155,7 +155,7 @@ describe("by a real Flux", () => {
     }, PATIENCE_MS);
 
   it(
-    "the product is installed: definitions first, then the rest, and it goes on working",
+    "the product is installed: definitions first, then the rest, and it continues working",
     async () => {
       const text = substitute(await render("flux/install"), {
         UNIFIED_RBAC_GIT_URL: repository.url,

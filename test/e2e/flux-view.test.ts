@@ -1,4 +1,4 @@
-/** What a tenant sees in Flux, in the words of docs/tenant-guide.md: a good commit, a bad one, somebody who stalls, and the mending. */
+/** What a tenant sees in Flux, in the words of docs/tenant-guide.md: a good commit, a bad one, somebody who stalls, and the fixing. */
 import { afterAll, assert, beforeAll, describe, expect, it } from "vitest";
 
 import { candidateUUID } from "../../src/api/names.ts";
@@ -45,7 +45,7 @@ describe.concurrent("the Kustomization with wait: true", { timeout: 240_000 }, (
     await tenant.person("ada");
   });
 
-  it("says the whole sentence of a manifest that is refused, applies nothing of that commit, and takes the mended one", async () => {
+  it("says the whole sentence of a manifest that is refused, applies nothing of that commit, and takes the fixed one", async () => {
     const tenant = await platform.tenant("view-bad");
     await tenant.applied(await tenant.commit({ "users/ada.yaml": tenant.manifest("ada") }));
     const ada = await tenant.person("ada");
@@ -61,14 +61,14 @@ describe.concurrent("the Kustomization with wait: true", { timeout: 240_000 }, (
     expect(await tenant.user("eve")).toBeUndefined();
     expect(await tenant.person("ada")).toEqual(ada);
 
-    const mended = await tenant.commit({ "users/bad.yaml": tenant.manifest("bad") });
-    expect((await verdict(tenant, mended)).status).toBe("True");
+    const fixed = await tenant.commit({ "users/bad.yaml": tenant.manifest("bad") });
+    expect((await verdict(tenant, fixed)).status).toBe("True");
     await tenant.person("bad");
     await tenant.person("eve");
     await tenant.gone("ada");
   });
 
-  it("fails at once when somebody stalls, serves the others, and is Ready when the file is mended", async () => {
+  it("fails at once when somebody stalls, serves the others, and is Ready when the file is fixed", async () => {
     const tenant = await platform.tenant("view-stalled", { values: { TIMEOUT: "10m" } });
     const commit = await tenant.commit({
       "users/ada.yaml": tenant.manifest("ada"),
@@ -82,8 +82,8 @@ describe.concurrent("the Kustomization with wait: true", { timeout: 240_000 }, (
     expect(stalled.message).toContain('Group "/admins" is not allowed for this tenant');
     await tenant.person("ada");
 
-    const mended = await tenant.commit({ "users/bob.yaml": tenant.manifest("bob") });
-    expect((await verdict(tenant, mended)).status).toBe("True");
+    const fixed = await tenant.commit({ "users/bob.yaml": tenant.manifest("bob") });
+    expect((await verdict(tenant, fixed)).status).toBe("True");
     await tenant.person("bob");
   });
 

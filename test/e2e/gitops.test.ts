@@ -13,7 +13,7 @@ beforeAll(async () => {
 });
 afterAll(() => platform?.close());
 
-/** Every complaint of Flux while the work goes on. */
+/** Every complaint of Flux while the work continues. */
 async function complaintsDuring(tenant: TestTenant, work: () => Promise<void>): Promise<readonly string[]> {
   const looking = new AbortController();
   const complaints: string[] = [];

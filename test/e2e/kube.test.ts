@@ -11,8 +11,8 @@ import type { Tenant } from "../../src/api/tenant.ts";
 import { fromKubeconfig } from "../../src/kube/access.ts";
 import { makeCluster } from "../../src/kube/client.ts";
 import type { Cluster, SecretBody, WatchEvent } from "../../src/kube/cluster.ts";
-import { type ApiRequest, type Connection, makeConnection } from "../../src/kube/connection.ts";
-import { SECRET_VERBS } from "../../src/kube/secrets.ts";
+import { type ApiRequest, type ApiClient, makeApiClient } from "../../src/kube/apiClient.ts";
+import { SECRET_VERBS } from "../../src/api/setupCommands.ts";
 import { makeOpenWatch, type Watches } from "../../src/kube/watch.ts";
 import { makeWebhookConfig } from "../../src/kube/webhookConfig.ts";
 import { systemClock } from "../../src/lib/clock.ts";
@@ -27,7 +27,7 @@ const NOBODY = "00000000-0000-4000-8000-000000000000";
 const run8 = randomUUID().slice(0, 8);
 const namespace = `kube-test-${run8}`;
 
-let connection: Connection;
+let connection: ApiClient;
 let cluster: Cluster;
 let watches: Watches;
 
@@ -35,7 +35,7 @@ beforeAll(async () => {
   const env = readStackEnv(process.env["STACK_NAME"] ?? "test");
   const crds = join(import.meta.dirname, "../../manifests/crd");
   await run(env.KUBECTL, ["--kubeconfig", env.KUBECONFIG, "apply", "--server-side", "--force-conflicts", "-k", crds]);
-  connection = makeConnection(await fromKubeconfig({ clock: systemClock }, env.KUBECONFIG), { clock: systemClock });
+  connection = makeApiClient(await fromKubeconfig({ clock: systemClock }, env.KUBECONFIG), { clock: systemClock });
   cluster = makeCluster(connection, { log: silentLog, random: Math.random, instance: "kube-test" });
   watches = makeOpenWatch(connection, { log: silentLog, clock: systemClock, random: Math.random });
   // The kind is served a moment after it is established.
@@ -251,10 +251,133 @@ describe("a Secret", () => {
     await expect(cluster.replaceSecret(replaced, body({}), signal)).rejects.toMatchObject({ class: "conflict" });
   });
 
-  it("that breaks a rule is terminal, without quoting the key's value", async () => {
+  it("that breaks a rule is refused, without quoting the key's value", async () => {
     const failure = cluster.createSecret(body({ "not allowed": "sehr-geheim" }), signal);
-    await expect(failure).rejects.toMatchObject({ class: "terminal", upstreamStatus: 422 });
+    await expect(failure).rejects.toMatchObject({ class: "waiting", code: "SecretRefused", upstreamStatus: 422 });
     await expect(failure).rejects.not.toThrow(/sehr-geheim/);
+  });
+
+  const named = (name: string, data: Record<string, string> = { "api-key": "sehr-geheim" }): SecretBody => ({
+    ...body(data),
+    name: `newapi-key-${name}`,
+  });
+  const refused = { class: "waiting", code: "SecretRefused" };
+
+  it("that is immutable takes no write, also as a dry run; another one in its place would be let in", async () => {
+    const made = await cluster.createSecret(named("frozen"), signal);
+    const path = `/api/v1/namespaces/${namespace}/secrets/${made.metadata.name}`;
+    await send("PATCH", path, { immutable: true }, "merge");
+    const frozen = await cluster.getSecret(namespace, made.metadata.name, signal);
+    assert(frozen !== undefined);
+    expect(frozen.immutable).toBe(true);
+    const wanted = named("frozen", { "api-key": "neu" });
+    await expect(cluster.tryReplaceSecret(frozen, wanted, signal)).rejects.toMatchObject(refused);
+    await expect(cluster.replaceSecret(frozen, wanted, signal)).rejects.toMatchObject({
+      ...refused,
+      upstreamStatus: 422,
+    });
+    await cluster.tryCreateSecret(wanted, signal);
+    expect(await cluster.getSecret(namespace, made.metadata.name, signal)).toEqual(frozen);
+    await cluster.deleteSecret(namespace, made.metadata.name, made.metadata.uid ?? "", signal);
+    const again = await cluster.createSecret(wanted, signal);
+    expect(again.metadata.uid).not.toBe(made.metadata.uid);
+  });
+
+  it("is tried without being written", async () => {
+    await cluster.tryCreateSecret(named("tried"), signal);
+    expect(await cluster.getSecret(namespace, named("tried").name, signal)).toBeUndefined();
+    const made = await cluster.createSecret(named("tried"), signal);
+    await cluster.tryReplaceSecret(made, named("tried", { "api-key": "neu" }), signal);
+    expect(await cluster.getSecret(namespace, made.metadata.name, signal)).toEqual(made);
+    const large = { ...named("tried"), annotations: { a: "x".repeat(300_000) } };
+    await expect(cluster.tryReplaceSecret(made, large, signal)).rejects.toMatchObject(refused);
+    await expect(cluster.tryCreateSecret({ ...large, name: "newapi-key-large" }, signal)).rejects.toMatchObject(
+      refused,
+    );
+  });
+
+  it("that a quota has no room for waits, and is taken when there is room", async () => {
+    const quotas = `/api/v1/namespaces/${namespace}/resourcequotas`;
+    const quota = {
+      apiVersion: "v1",
+      kind: "ResourceQuota",
+      metadata: { name: "few" },
+      spec: { hard: { "count/secrets": "1" } },
+    };
+    await send("POST", quotas, quota);
+    const told = z.looseObject({ status: z.looseObject({ used: z.record(z.string(), z.string()) }) });
+    await vi.waitFor(async () => {
+      const { text } = await connection.send(get(`${quotas}/few`), signal);
+      assert(told.safeParse(JSON.parse(text)).success);
+    }, SOON);
+    for (const attempt of ["tryCreateSecret", "createSecret"] as const) {
+      const failure = cluster[attempt](named("quota"), signal);
+      await expect(failure).rejects.toMatchObject({ ...refused, upstreamStatus: 403 });
+      await expect(failure).rejects.toThrow(/exceeded quota: few/);
+    }
+    await send("PATCH", `${quotas}/few`, { spec: { hard: { "count/secrets": "100" } } }, "merge");
+    await vi.waitFor(() => cluster.createSecret(named("quota"), signal), SOON);
+    await connection.send({ method: "DELETE", path: `${quotas}/few` }, signal);
+  });
+
+  it("that a policy of somebody denies is refused alike when it is tried", async () => {
+    const policies = "/apis/admissionregistration.k8s.io/v1/validatingadmissionpolicies";
+    const name = `no-${namespace}`;
+    await send("POST", policies, {
+      apiVersion: "admissionregistration.k8s.io/v1",
+      kind: "ValidatingAdmissionPolicy",
+      metadata: { name },
+      spec: {
+        matchConstraints: {
+          resourceRules: [
+            { apiGroups: [""], apiVersions: ["v1"], operations: ["CREATE", "UPDATE"], resources: ["secrets"] },
+          ],
+        },
+        validations: [{ expression: "!object.metadata.name.endsWith('denied')", message: "not here" }],
+      },
+    });
+    const bindings = "/apis/admissionregistration.k8s.io/v1/validatingadmissionpolicybindings";
+    await send("POST", bindings, {
+      apiVersion: "admissionregistration.k8s.io/v1",
+      kind: "ValidatingAdmissionPolicyBinding",
+      metadata: { name },
+      spec: { policyName: name, validationActions: ["Deny"] },
+    });
+    try {
+      await vi.waitFor(
+        async () => {
+          await expect(cluster.tryCreateSecret(named("denied"), signal)).rejects.toMatchObject(refused);
+        },
+        { timeout: 30_000, interval: 200 },
+      );
+      await expect(cluster.createSecret(named("denied"), signal)).rejects.toThrow(/not here/);
+      expect(await cluster.getSecret(namespace, named("denied").name, signal)).toBeUndefined();
+    } finally {
+      for (const path of [`${bindings}/${name}`, `${policies}/${name}`])
+        await connection.send({ method: "DELETE", path }, signal);
+    }
+  });
+
+  it("that a finalizer holds is there until that is gone, and a watch of its name alone tells when", async () => {
+    const made = await cluster.createSecret(named("held"), signal);
+    await cluster.createSecret(named("other"), signal);
+    const path = `/api/v1/namespaces/${namespace}/secrets/${made.metadata.name}`;
+    await send("PATCH", path, { metadata: { finalizers: ["example.com/hold"] } }, "merge");
+    await cluster.deleteSecret(namespace, made.metadata.name, made.metadata.uid ?? "", signal);
+    const said: string[] = [];
+    const watch = watches.open(
+      { path: `/api/v1/namespaces/${namespace}/secrets`, fieldSelector: `metadata.name=${made.metadata.name}` },
+      (event) =>
+        void said.push(event.kind === "listed" ? `listed ${event.items.length}` : `${event.kind} ${event.object.name}`),
+    );
+    await watch.synced;
+    const held = await cluster.getSecret(namespace, made.metadata.name, signal);
+    expect(held?.metadata).toMatchObject({ deletionTimestamp: expect.any(String), finalizers: ["example.com/hold"] });
+    await expect(cluster.createSecret(named("held"), signal)).rejects.toMatchObject({ code: "AlreadyExists" });
+    await send("PATCH", path, { metadata: { finalizers: [] } }, "merge");
+    await vi.waitFor(() => expect(said).toEqual(["listed 1", `deleted ${made.metadata.name}`]), SOON);
+    await watch.stop();
+    await cluster.createSecret(named("held"), signal);
   });
 
   it("in a namespace that is gone or going is transient", async () => {
@@ -265,7 +388,7 @@ describe("a Secret", () => {
 
   it("says which rights are missing to somebody who has none", async () => {
     const asked: string[] = [];
-    const journaled: Connection = {
+    const journaled: ApiClient = {
       ...connection,
       send(request, cut) {
         asked.push(request.path);
@@ -374,7 +497,7 @@ async function readFirstCA(): Promise<string> {
 }
 
 /** The same connection, as somebody else. */
-function impersonating(as: Connection, user: string): Connection {
+function impersonating(as: ApiClient, user: string): ApiClient {
   return {
     ...as,
     send: (request, until) => as.send({ ...request, headers: { "impersonate-user": user } }, until),

@@ -69,4 +69,30 @@ describe("a tenant of each dialect", () => {
     expect([after.uuid, after.accountID]).toEqual([before.uuid, before.accountID]);
     expect([await opens(before.apiKey), await opens(after.apiKey)]).toEqual([401, 200]);
   });
+
+  it("lets in at once whoever waits for the gateway's limit of logins when that is raised", async () => {
+    const { gateway } = platform;
+    const names = ["w1", "w2", "w3", "w4", "w5"];
+    const reasons = async () =>
+      Promise.all(
+        names.map(async (name) => {
+          const user = await real.user(name);
+          return user?.status?.conditions?.find(({ type }) => type === "Ready")?.reason;
+        }),
+      );
+    await gateway.newApi({ generation: "2026-08", criticalLimit: 2, criticalWindowMs: 60_000 });
+    try {
+      for (const name of names) await real.apply(name);
+      await soon(async () => {
+        const waiting = (await reasons()).filter((reason) => reason === "GatewayLimited");
+        assert(waiting.length >= 3, `${waiting.length} wait`);
+      });
+      await gateway.newApi({ criticalLimit: 0 });
+      // One comes within a quarter of the window to try, and the others with it: alone they would come one by one.
+      await soon(async () => assert(!(await reasons()).includes("GatewayLimited"), "somebody waits"), 40_000);
+      for (const name of names) await real.ready(name);
+    } finally {
+      await gateway.newApi({ generation: "2026-07", criticalLimit: 0, criticalWindowMs: 1_200_000 });
+    }
+  });
 });

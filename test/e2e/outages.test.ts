@@ -105,7 +105,7 @@ describe("many people in one commit", () => {
     }
   });
 
-  it("go on where they were when the reconciler is killed in their middle, and nobody is doubled", async () => {
+  it("continue where they were when the reconciler is killed in their middle, and nobody is doubled", async () => {
     const { rows } = await platform.db.query<{ seq: string }>("select coalesce(max(seq), 0) as seq from audit");
     const slow = await platform.gateway.fault({ match: { method: "POST" }, action: { latencyMs: 3_000 } });
     const names = await commitMany("cut", 10);

@@ -172,9 +172,9 @@ describe("a dry-run on the server", () => {
   it("writes nothing anywhere, and completes the object as a real one would be", async () => {
     await tenant.apply("linus");
     const linus = await tenant.person("linus");
-    const newcomer = candidateUUID(tenant.id, tenant.email("ghost"));
+    const newUser = candidateUUID(tenant.id, tenant.email("ghost"));
     const everything = async () => {
-      const rows = (sql: string) => platform.db.query<object>(sql, [linus.uuid, newcomer]).then((found) => found.rows);
+      const rows = (sql: string) => platform.db.query<object>(sql, [linus.uuid, newUser]).then((found) => found.rows);
       return {
         users: await rows("select * from user_provision_state where sme_user_uuid in ($1, $2)"),
         audit: await rows("select * from audit where sme_user_uuid in ($1, $2)"),
@@ -182,12 +182,12 @@ describe("a dry-run on the server", () => {
         waiting: await platform.db
           .query<object>("select * from waiting where email = $1", [tenant.email("ghost")])
           .then((found) => found.rows),
-        keycloak: [...(await tenant.keycloakUsers(linus.uuid)), ...(await tenant.keycloakUsers(newcomer))],
+        keycloak: [...(await tenant.keycloakUsers(linus.uuid)), ...(await tenant.keycloakUsers(newUser))],
         gateway: (await platform.gateway.journal()).filter(
-          ({ externalID }) => externalID === linus.uuid || externalID === newcomer,
+          ({ externalID }) => externalID === linus.uuid || externalID === newUser,
         ),
         secrets: await tenant.secret(linus.secretName),
-        events: [...(await platform.events(linus.uuid)), ...(await platform.events(newcomer))],
+        events: [...(await platform.events(linus.uuid)), ...(await platform.events(newUser))],
         objects: [await tenant.user("linus"), await tenant.user("ghost")],
       };
     };

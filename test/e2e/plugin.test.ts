@@ -70,9 +70,7 @@ describe("somebody on call", () => {
   it("sees who there is and how they are, in this namespace and in all", async () => {
     const rows = (await well("list")).split("\n").map((line) => line.split(/ {3,}/));
     expect(rows[0]).toEqual(["NAME", "EMAIL", "STATE", "STANDING", "REASON", "SINCE", "TRIES"]);
-    expect(
-      rows.slice(1, 4).map(([name, email, state, standing, reason]) => [name, email, state, standing, reason]),
-    ).toEqual([
+    expect(rows.slice(1, 4).map(([name, email, state, phase, reason]) => [name, email, state, phase, reason])).toEqual([
       ["ada", tenant.email("ada"), "done", "ready", "Ready"],
       ["grace", tenant.email("ada"), "waiting", "underway", "EmailInUse"],
       ["linus", tenant.email("linus"), "failed", "stalled", "NotAllowed"],
@@ -227,7 +225,7 @@ describe("somebody who has no object any more", () => {
     expect(row).toMatchObject({ ownerless: "orphaned", thisCluster: true, email: tenant.email("ken") });
     expect(await tenant.keycloakUsers(uuid)).toHaveLength(1);
     expect(flat(await well("why ken"))).toMatch(
-      /has no TenantUser any more.*the platform's turn.*kubectl tenantuser purge ken/,
+      /has no TenantUser any more.*The platform must act.*kubectl tenantuser purge ken/,
     );
 
     const order = `purge ken --yes --reason "left the company" --confirm`;
@@ -248,7 +246,7 @@ describe("somebody who has no object any more", () => {
     );
   });
 
-  it("is a debt while a neighbour does not let us undo it, until it is paid or waived", async () => {
+  it("is a pending cleanup while an upstream does not let us remove the accounts, until it is done or waived", async () => {
     await tenant.apply("edsger");
     const { uuid } = await tenant.person("edsger");
     const fault = await platform.gateway.fault({ match: { path: "/disable$" }, action: { status: 503 } });
@@ -265,17 +263,17 @@ describe("somebody who has no object any more", () => {
         );
         assert.equal(await tenant.user("edsger"), undefined);
       });
-      const debts = await soon(async () => {
-        const text = (await onCall.type(`kubectl tenantuser debts --tenant ${tenant.id}`)).out;
+      const cleanups = await soon(async () => {
+        const text = (await onCall.type(`kubectl tenantuser cleanups --tenant ${tenant.id}`)).out;
         assert.match(text, /edsger/);
         return text;
       });
-      expect(debts).toMatch(/newapi,keycloak/);
-      expect(flat(await well("why edsger"))).toContain("Still owed: newapi, keycloak.");
+      expect(cleanups).toMatch(/newapi,keycloak/);
+      expect(flat(await well("why edsger"))).toContain("Pending cleanup: newapi, keycloak.");
       const waived = await well(
-        `debts waive edsger --yes --confirm ${tenant.email("edsger")} --reason "that gateway was switched off"`,
+        `cleanups waive edsger --yes --confirm ${tenant.email("edsger")} --reason "that gateway was switched off"`,
       );
-      expect(waived).toContain("is off the books; never undone: newapi, keycloak");
+      expect(waived).toContain("is waived; the service never removes: newapi, keycloak");
     } finally {
       await platform.gateway.heal(fault);
     }
@@ -299,9 +297,9 @@ describe("somebody who looks after objects", () => {
     expect(flat(status.out)).toContain(
       `Only what stands on the object is shown. You (${keeper.user}) may not list pods`,
     );
-    expect(flat((await type("why linus", keeper, without)).out)).toContain("It is the tenant's turn.");
+    expect(flat((await type("why linus", keeper, without)).out)).toContain("The tenant must act.");
     expect((await type("retry linus", keeper, without)).exit).toBe(0);
-    for (const command of ["debts", "orphans", "audit ada"]) {
+    for (const command of ["cleanups", "orphans", "audit ada"]) {
       const { exit, out, err } = await type(command, keeper, without);
       expect([exit, out]).toEqual([EXIT.forbidden, ""]);
       expect(err).toMatch(/may not list pods in namespace unified-rbac-system: ask the platform for the rights of/);
@@ -326,7 +324,9 @@ describe("somebody who looks after objects", () => {
       );
     expect(await Promise.all([may(onCall), may(keeper), may(nobody)])).toEqual(["yes", "no", "no"]);
     // On the local stack no Pod runs, and that is said too.
-    expect((await type("debts", onCall, { UNIFIED_RBAC_OPS_URL: "" })).err).toMatch(/^No reconciler runs in namespace/);
+    expect((await type("cleanups", onCall, { UNIFIED_RBAC_OPS_URL: "" })).err).toMatch(
+      /^No reconciler runs in namespace/,
+    );
   });
 });
 

@@ -25,7 +25,7 @@ beforeAll(async () => {
 });
 afterAll(() => platform?.close());
 
-/** At the neighbours: what a refusal moves is its own record alone. */
+/** At the upstreams: what a refusal moves is its own record alone. */
 async function outside(tenant: TestTenant, person: Person): Promise<object> {
   const { row: _row, ...all } = (await tenant.everything(person)) as { row: unknown };
   return all;
@@ -101,7 +101,7 @@ describe("a group that the Tenant allows, and that makes administrators by now,"
     );
     expect(await outside(careless, member)).toEqual(then);
     await admin.groups.del({ id: groups.get("/team") ?? "" });
-    await careless.annotate("member", { [ANNOTATION_REQUESTED_AT]: "mended" });
+    await careless.annotate("member", { [ANNOTATION_REQUESTED_AT]: "fixed" });
     expect(await careless.person("member")).toEqual(member);
   });
 });

@@ -29,14 +29,15 @@ const PEOPLE = (tenant: TestTenant): Record<string, Partial<TenantUserSpecInput>
   locked: { enabled: false },
   // Has another address by now, and somebody new has the one of before.
   moved: { email: tenant.email("moved-away") },
-  newcomer: { email: tenant.email("moved") },
+  "new-user": { email: tenant.email("moved") },
 });
 
 beforeAll(async () => {
   platform = await openPlatform();
-  plain = await platform.tenant("plain");
+  plain = await platform.tenant("plain", { ownDomain: true });
   const { realm } = plain.realm;
   const other = await platform.tenant("other", {
+    ownDomain: true,
     realm: { realm },
     values: { KEYCLOAK_REALM: realm, NEWAPI_DIALECT: "new-api" },
   });
@@ -49,13 +50,13 @@ async function settle(tenant: TestTenant): Promise<ReadonlyMap<string, Person>> 
   const people = PEOPLE(tenant);
   // The other tenant's pin is another uuid: one is one person's everywhere.
   if (tenant !== plain) people["pinned"] = { userUUID: randomUUID() };
-  const { newcomer, ...first } = people;
+  const { "new-user": newUser, ...first } = people;
   const before = { ...first, moved: {}, rotated: {} };
   const files = (of: typeof people): Record<string, string> =>
     Object.fromEntries(Object.entries(of).map(([name, spec]) => [`users/${name}.yaml`, tenant.manifest(name, spec)]));
   await tenant.applied(await tenant.commit(files(before)));
   await tenant.applied(await tenant.commit(files(first)));
-  await tenant.applied(await tenant.commit(files({ newcomer: newcomer ?? {} })));
+  await tenant.applied(await tenant.commit(files({ "new-user": newUser ?? {} })));
   const whole = Object.keys(people).map(async (name) => [name, await tenant.person(name)] as const);
   return new Map(await Promise.all(whole));
 }
@@ -85,7 +86,7 @@ async function sameAsEver(): Promise<void> {
   expect(rows).toEqual([]);
 }
 
-/** All that stands at the neighbours, of both tenants. */
+/** All that stands at the upstreams, of both tenants. */
 async function outside(): Promise<object> {
   const users = await plain.realm.admin.users.find({ max: 100, briefRepresentation: false });
   return {
@@ -188,7 +189,7 @@ describe("the definition of Tenants that goes", () => {
   const away = async (name: string): Promise<boolean> =>
     (await kubectl(platform.env, ["get", "crd", name, "--ignore-not-found", "-o", "name"])).trim() === "";
 
-  it("waits for its Tenants, which people still need; by force, nobody is undone, and all go on when it is back", async () => {
+  it("waits for its Tenants, which people still need; by force, nobody is undone, and all continue when it is back", async () => {
     await kubectl(platform.env, ["delete", "crd", TENANTS, "--wait=false"]);
     for (const tenant of tenants) {
       await soon(async () => {

@@ -1,4 +1,4 @@
-/** No secret is anywhere but where it belongs: not after good days, and not after neighbours that say too much. */
+/** No secret is anywhere but where it belongs: not after good days, and not after upstreams that say too much. */
 import { readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { afterAll, assert, beforeAll, describe, expect, it } from "vitest";

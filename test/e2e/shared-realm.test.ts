@@ -14,14 +14,14 @@ let first: TestTenant;
 /** In the same realm. */
 let second: TestTenant;
 let victim: Person;
-/** All that is the victim's, as it stands at the neighbours and in the records. */
+/** All that is the victim's, as it stands at the upstreams and in the records. */
 let before: object;
 
 beforeAll(async () => {
   platform = await openPlatform();
-  first = await platform.tenant("first", { patch: { limits: { maxUsers: 50 } } });
+  first = await platform.tenant("first", { ownDomain: true, patch: { limits: { maxUsers: 50 } } });
   const { realm } = first.realm;
-  second = await platform.tenant("second", { realm: { realm }, values: { KEYCLOAK_REALM: realm } });
+  second = await platform.tenant("second", { ownDomain: true, realm: { realm }, values: { KEYCLOAK_REALM: realm } });
   await first.apply("victim");
   victim = await first.person("victim");
   before = await first.everything(victim);
@@ -86,7 +86,11 @@ async function lookAgain(of: TestTenant, name: string): Promise<void> {
 
 describe("the second tenant is refused, and changes nothing, with", () => {
   it("an email of the first one's", async () => {
-    expect(await refused({ email: first.email("victim") }, "UserClaimed")).toContain("it belongs to another tenant");
+    expect(await refused({ email: first.email("victim") }, "NotAllowed")).toContain("allow.emailDomains");
+    // The platform cannot give it the domain either.
+    await second.change({ allow: { emailDomains: [`${second.id}.example`, `${first.id}.example`] } });
+    await refused({ email: first.email("victim") }, "NotAllowed");
+    await second.change({ allow: { emailDomains: [`${second.id}.example`] } });
   });
 
   it("a uuid of the first one's, before that exists and after", async () => {
@@ -107,6 +111,7 @@ describe("the second tenant is refused, and changes nothing, with", () => {
 
   it("the email of an administrator of the realm", async () => {
     const email = "admin@platform.example";
+    await second.change({ allow: { emailDomains: [`${second.id}.example`, "platform.example"] } });
     const { id } = await first.realm.admin.users.create({
       username: "admin",
       email,
@@ -210,7 +215,7 @@ describe("marks", () => {
     await second.apply("buyer", { email: first.email("sold"), userUUID: sold.uuid });
     await second.says("buyer", "Stalled", "True", "UUIDNotYours");
     await lookAgain(first, "sold");
-    await first.says("sold", "Stalled", "True", "UserClaimed");
+    await first.says("sold", "Ready", "False", "EmailInUse");
     expect(await users.findOne({ id: sold.keycloakID })).toMatchObject({ email: first.email("sold"), enabled: true });
     expect(await platform.opens(sold.apiKey)).toBe(200);
     await users.update({ id: sold.keycloakID }, { ...user });
@@ -221,7 +226,7 @@ describe("marks", () => {
   it("that a realm begins to let people forge: found, refused, and of no use to the one who forged them", async () => {
     await first.realm.setProfile("ENABLED");
     const id = await mallory("forger");
-    const uuid = candidateUUID(first.id, first.email("heir"));
+    const uuid = candidateUUID(first.id, first.email("successor"));
     expect(await forge("forger", marks(first.id, uuid))).toBe(204);
 
     // A new version of its credential has the Tenant checked at once.
@@ -230,8 +235,8 @@ describe("marks", () => {
       platform.kube.patch(credential, { metadata: { annotations: { touched: randomUUID() } } }, "platform");
     await touch();
     await first.tenantSays("Ready", "False", "MarksForgeable");
-    await first.apply("heir");
-    await first.says("heir", "Ready", "False", "TenantNotReady");
+    await first.apply("successor");
+    await first.says("successor", "Ready", "False", "TenantNotReady");
     await untouchedAfterLook();
 
     await first.realm.setProfile("ADMIN_EDIT");
@@ -239,8 +244,8 @@ describe("marks", () => {
     // What was forged meanwhile still stands there.
     const forger = await first.realm.admin.users.findOne({ id });
     expect(forger?.attributes).toMatchObject(marks(first.id, uuid));
-    const heir = await first.person("heir");
-    expect(heir.keycloakID).not.toBe(id);
+    const successor = await first.person("successor");
+    expect(successor.keycloakID).not.toBe(id);
     expect(await first.realm.admin.users.findOne({ id })).toEqual(forger);
     await untouchedAfterLook();
   });

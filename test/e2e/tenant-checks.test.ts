@@ -1,8 +1,8 @@
-/** What is missing for a tenant is said on the Tenant, before the first person suffers, and heals by being mended. */
+/** What is missing for a tenant is said on the Tenant, before the first person suffers, and heals by being fixed. */
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 
 import type { ConditionType } from "../../src/api/reasons.ts";
-import { SECRET_VERBS } from "../../src/kube/secrets.ts";
+import { SECRET_VERBS } from "../../src/api/setupCommands.ts";
 import { kubectl } from "../../stack/kube.ts";
 import { grantRealmManagement, SERVICE_ACCOUNT_ROLES } from "../../stack/realm.ts";
 import { openPlatform, type Platform } from "../support/platform.ts";
@@ -36,7 +36,7 @@ beforeAll(async () => {
 });
 afterAll(() => platform?.close());
 
-/** What the neighbour's condition and Ready say, which is the same; whoever is committed then waits with it. */
+/** What the upstream's condition and Ready say, which is the same; whoever is committed then waits with it. */
 async function complaint(tenant: TestTenant, type: ConditionType, reason: string): Promise<string> {
   const { message } = await tenant.tenantSays(type, "False", reason);
   expect((await tenant.tenantSays("Ready", "False", reason)).message).toBe(message);
@@ -47,7 +47,7 @@ async function complaint(tenant: TestTenant, type: ConditionType, reason: string
   return message;
 }
 
-/** Once mended, all goes on without a hand. */
+/** Once fixed, all continues without a hand. */
 async function healed(tenant: TestTenant, type: ConditionType): Promise<void> {
   await tenant.tenantSays(type, "True", "Ready");
   await tenant.tenantSays("Ready", "True", "Ready");
@@ -60,8 +60,7 @@ describe("a Tenant says, in one named condition and one sentence,", () => {
     expect(await complaint(tenant, "KeycloakReady", "AttributesDropped")).toBe(
       `The user profile of realm ${tenant.id} drops the attributes sme_tenant_id and sme_user_uuid, by which users are recognised; ` +
         `under Realm settings > General set "Unmanaged attributes" to "Only administrators can write" ` +
-        `(kcadm.sh update users/profile -r ${tenant.id} -s unmanagedAttributePolicy=ADMIN_EDIT), ` +
-        `or declare both in the user profile with edit permission for admin only.`,
+        `(kcadm.sh update users/profile -r ${tenant.id} -s unmanagedAttributePolicy=ADMIN_EDIT).`,
     );
     await tenant.realm.setProfile("ADMIN_EDIT");
     await healed(tenant, "KeycloakReady");
@@ -91,7 +90,8 @@ describe("a Tenant says, in one named condition and one sentence,", () => {
     const { weak: tenant } = tenants;
     expect(await complaint(tenant, "KeycloakReady", "MissingRole")).toBe(
       `The service account of client unified-rbac lacks the role view-clients of realm-management; grant it: kcadm.sh add-roles ` +
-        `-r ${tenant.id} --uusername service-account-unified-rbac --cclientid realm-management --rolename view-clients`,
+        `-r ${tenant.id} --uusername service-account-unified-rbac --cclientid realm-management --rolename view-clients. If it has it already, ` +
+        `switch on "Full scope allowed" of client unified-rbac (Client scopes > unified-rbac-dedicated > Scope).`,
     );
     await grantRealmManagement(tenant.realm.admin, { user: tenant.realm.serviceAccountID }, ["view-clients"]);
     await healed(tenant, "KeycloakReady");

@@ -1,4 +1,4 @@
-/** A platform engineer's day: a tenant is written, committed, checked, broken, mended and ended, with the printed commands. */
+/** A platform engineer's day: a tenant is written, committed, checked, broken, fixed and ended, with the printed commands. */
 import { randomBytes } from "node:crypto";
 import { readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
@@ -141,7 +141,7 @@ describe("a tenant", () => {
   );
 
   it(
-    "that is broken in many ways is told each, and is mended by what was printed",
+    "that is broken in many ways is told each, and is fixed by what was printed",
     async () => {
       const { env } = platform;
       const keycloak = { url: env.KEYCLOAK_URL, admin: env.KEYCLOAK_ADMIN, password: env.KEYCLOAK_ADMIN_PASSWORD };
@@ -178,7 +178,7 @@ describe("a tenant", () => {
   );
 
   it(
-    "whose service account lacks a role, then its Secret, is mended by what was printed",
+    "whose service account lacks a role, then its Secret, is fixed by what was printed",
     async () => {
       const { env } = platform;
       const keycloak = { url: env.KEYCLOAK_URL, admin: env.KEYCLOAK_ADMIN, password: env.KEYCLOAK_ADMIN_PASSWORD };
@@ -292,6 +292,26 @@ it(
     }, 2 * PATIENCE_MS);
     expect((await waiting.row(uuid))?.state).toBe("deleted");
     expect(await waiting.keycloakUsers(uuid)).toEqual([]);
+  },
+  LONG,
+);
+
+it(
+  "somebody who asks to be kept, and may not be, is locked for thirty days, and that is what is said",
+  async () => {
+    const strict = await platform.tenant("withheld");
+    await strict.apply("ada");
+    const person = await strict.person("ada");
+    await strict.apply("ada", { deletionPolicy: "Retain" });
+    await strict.says("ada", "Stalled", "True", "NotAllowed");
+    const plan = await shell.unifiedRBAC(["tenant", "offboard", strict.id]);
+    expect(plan.out).toContain("those accounts are locked for 30d, then undone");
+    const first = await shell.unifiedRBAC(["tenant", "offboard", strict.id, "--yes", "--skip-grace"]);
+    expect(first.code).toBe(1);
+    expect(first.err).toContain("are locked for 30d, in which a commit brings them back");
+    expect(await platform.opens(person.apiKey)).toBe(403);
+    await aged(platform, person, "purgeAt", 30 * 24 * 60);
+    await soon(async () => assert.equal((await strict.row(person.uuid))?.state, "deleted"));
   },
   LONG,
 );

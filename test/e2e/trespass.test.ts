@@ -15,13 +15,14 @@ let owner: TestTenant;
 /** In the same realm as the owner. */
 let trespasser: TestTenant;
 let victim: Person;
-/** All that is the victim's, as it stands at the neighbours and in the records. */
+/** All that is the victim's, as it stands at the upstreams and in the records. */
 let before: object;
 
 beforeAll(async () => {
   platform = await openPlatform();
-  owner = await platform.tenant("owner");
+  owner = await platform.tenant("owner", { ownDomain: true });
   trespasser = await platform.tenant("trespasser", {
+    ownDomain: true,
     realm: { realm: owner.realm.realm },
     values: { KEYCLOAK_REALM: owner.realm.realm },
   });
@@ -61,8 +62,8 @@ describe("somebody else's uuid", () => {
 describe("another tenant's people in a shared realm", () => {
   it("are not taken over by committing their email", async () => {
     await trespasser.apply("impostor", { email: owner.email("victim") });
-    const { message } = await trespasser.says("impostor", "Stalled", "True", "UserClaimed");
-    expect(message).toContain(owner.email("victim"));
+    const { message } = await trespasser.says("impostor", "Stalled", "True", "NotAllowed");
+    expect(message).toContain(`${owner.id}.example`);
     await untouched();
     await trespasser.remove("impostor");
     await trespasser.gone("impostor");
@@ -156,7 +157,7 @@ describe("a repository whose owner tries everything", () => {
 
   it("moves nothing of anybody else by people either: each is refused by us, and says why", async () => {
     const tries: Record<string, [spec: Record<string, unknown>, reason: string]> = {
-      email: [{ email: owner.email("victim") }, "UserClaimed"],
+      email: [{ email: owner.email("victim") }, "NotAllowed"],
       uuid: [{ userUUID: victim.uuid }, "UUIDNotYours"],
       group: [{ groups: ["/realm-admins"] }, "NotAllowed"],
       role: [{ realmRoles: ["foreign"] }, "NotAllowed"],

@@ -92,8 +92,15 @@ export interface WebhookClient {
 }
 
 /** Trusts `ca` alone. A body that is not text or bytes is sent as JSON. */
-export function webhookClient(target: { port: number; ca: string; servername?: string }): WebhookClient {
-  const agent = new Agent({ keepAlive: true, ca: target.ca, servername: target.servername ?? "localhost" });
+export function webhookClient(target: {
+  port: number;
+  ca: string;
+  servername?: string;
+  /** Shown when the webhook asks for one. */
+  certificate?: { cert: string; key: string };
+}): WebhookClient {
+  const { ca, servername = "localhost", certificate } = target;
+  const agent = new Agent({ keepAlive: true, ca, servername, ...certificate });
   return {
     send(path, body, { method = "POST", headers = { "content-type": "application/json" } } = {}) {
       const bytes = typeof body === "string" || Buffer.isBuffer(body) ? Buffer.from(body) : JSON.stringify(body);

@@ -19,6 +19,9 @@ export interface ApiServer {
   close(): void;
 }
 
+/** Lists of thousands of large objects take their time on a busy machine. */
+const DEADLINE_MS = 60_000;
+
 const object = z.record(z.string(), z.unknown());
 
 export async function connectApiServer(kubeconfig: string): Promise<ApiServer> {
@@ -44,8 +47,10 @@ export async function connectApiServer(kubeconfig: string): Promise<ApiServer> {
           ...(body !== undefined && { "content-type": type }),
           ...(as !== undefined && { "impersonate-user": as }),
         },
-        signal: AbortSignal.timeout(10_000),
+        signal: AbortSignal.timeout(DEADLINE_MS),
       });
+      // Told by the answer's body, when its end does not come.
+      sent.on("error", () => {});
       sent.end(body === undefined ? undefined : JSON.stringify(body));
       const [answer] = z.tuple([z.instanceof(IncomingMessage)]).parse(await once(sent, "response"));
       return {

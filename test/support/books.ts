@@ -1,7 +1,7 @@
 /** Any contents that the books may have when an object asks for a row: few people, addresses and uuids, so that they meet. */
 import fc from "fast-check";
 import { candidateUUID } from "../../src/api/names.ts";
-import type { Applicant } from "../../src/store/bindings.ts";
+import type { BindRequest } from "../../src/store/bindings.ts";
 import type { Pool } from "../../src/store/pool.ts";
 
 type Row = Readonly<Record<string, unknown>> & { readonly sme_user_uuid: string };
@@ -9,7 +9,7 @@ type Row = Readonly<Record<string, unknown>> & { readonly sme_user_uuid: string 
 export interface Books {
   readonly rows: readonly Row[];
   readonly waiting: readonly Readonly<Record<string, unknown>>[];
-  readonly applicant: Applicant;
+  readonly bindRequest: BindRequest;
   /** Whether a pin that nobody here knows is a user's of this tenant in Keycloak. */
   readonly carried: boolean;
 }
@@ -69,7 +69,7 @@ const row = (uuid: string): fc.Arbitrary<Row> =>
       updated_at: LONG_AGO,
     }));
 
-const waiter = (uid: string) =>
+const pendingUser = (uid: string) =>
   fc.record({
     object_uid: fc.constant(uid),
     namespace: fc.constant("tenant-b"),
@@ -80,7 +80,7 @@ const waiter = (uid: string) =>
     why: fc.constantFrom("QuotaFull", "QuotaFull", "EmailInUse"),
   });
 
-const applicant: fc.Arbitrary<Applicant> = fc.record({
+const bindRequest: fc.Arbitrary<BindRequest> = fc.record({
   uid: fc.constantFrom(...OBJECTS),
   namespace: fc.constant("tenant-a"),
   name: fc.constant("ada"),
@@ -97,8 +97,8 @@ export const books: fc.Arbitrary<Books> = fc
   .chain(({ uuids, waiting }) =>
     fc.record({
       rows: fc.tuple(...uuids.map(row)).map(oneEach),
-      waiting: fc.tuple(...waiting.map(waiter)),
-      applicant,
+      waiting: fc.tuple(...waiting.map(pendingUser)),
+      bindRequest,
       carried: fc.boolean(),
     }),
   );

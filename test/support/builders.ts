@@ -15,10 +15,11 @@ import {
   type TenantUserSpecInput,
   type TenantUserStatus,
 } from "../../src/api/tenantUser.ts";
-import type { Sight, TenantView, View } from "../../src/saga/decide.ts";
+import type { Observation, TenantView, DecisionInput } from "../../src/saga/decide.ts";
 import { desire, refusal } from "../../src/saga/desired.ts";
-import { type Handled, NOTHING_MANAGED, type SagaRow } from "../../src/saga/row.ts";
-import type { Applicant } from "../../src/store/bindings.ts";
+import type { Handled, SagaRow } from "../../src/saga/row.ts";
+import { unseen } from "../../src/saga/transitions.ts";
+import type { BindRequest } from "../../src/store/bindings.ts";
 
 export const NOW = new Date("2026-05-01T12:00:00.000Z");
 export const CLUSTER = "0c000000-0000-4000-8000-000000000001";
@@ -32,49 +33,15 @@ export function seconds(n: number, from: Date = NOW): Date {
 /** A confirmed row that nothing was done for yet. */
 export function sagaRow(given: Partial<SagaRow> = {}): SagaRow {
   return {
-    uuid: ADA,
-    tenantID: "acme",
-    email: "ada@example.com",
-    state: "pending",
-    reached: "pending",
-    keycloakUserID: undefined,
-    newapiUserID: undefined,
-    newapiUsername: undefined,
-    retryCount: 0,
-    lastError: undefined,
-    createdAt: NOW,
+    ...unseen({ uuid: ADA, tenantID: "acme", email: "ada@example.com" }, NOW),
     clusterID: CLUSTER,
     objectUID: OBJECT_UID,
     namespace: "tenant-a",
     name: "ada",
+    objectCreatedAt: NOW,
     confirmed: true,
-    voided: false,
-    run: undefined,
-    handled: undefined,
-    blockedOn: undefined,
     dueAt: NOW,
-    backoffUntil: undefined,
-    failedSince: undefined,
-    missingSince: undefined,
-    touches: 0,
     version: 1,
-    deletionPolicy: "Delete",
-    adopted: false,
-    secretNamespace: undefined,
-    secretName: undefined,
-    secretUID: undefined,
-    secretVersion: undefined,
-    secretPlaces: [],
-    managed: NOTHING_MANAGED,
-    enabled: true,
-    keyGeneration: 0,
-    keyRotatedAt: undefined,
-    previousKeyUntil: undefined,
-    masterKey: undefined,
-    rotation: undefined,
-    invitedKeycloakUserID: undefined,
-    deleting: undefined,
-    history: [],
     ...given,
   };
 }
@@ -206,7 +173,7 @@ export function tenantView(given: Partial<TenantView> = {}): TenantView {
 }
 
 /** As the reconciler sees this object under this Tenant. */
-export function sightOf(user: LiveTenantUser, spec: TenantSpec = tenant()): Sight {
+export function observationOf(user: LiveTenantUser, spec: TenantSpec = tenant()): Observation {
   const { deletionTimestamp, finalizers = [], uid } = user.metadata;
   if (deletionTimestamp !== undefined) {
     return { kind: "deleting", uid, finalizers, deletedAt: new Date(deletionTimestamp) };
@@ -215,24 +182,24 @@ export function sightOf(user: LiveTenantUser, spec: TenantSpec = tenant()): Sigh
   return { kind: "present", object: user, desired, refusal: refusal(desired, spec) };
 }
 
-export const ABSENT: Sight = { kind: "absent" };
+export const ABSENT: Observation = { kind: "absent" };
 
-/** A new person's row, its living object, a ready Tenant, every neighbour up. */
-export function view(given: Partial<View> = {}): View {
+/** A new person's row, its living object, a ready Tenant, every upstream up. */
+export function decisionInput(given: Partial<DecisionInput> = {}): DecisionInput {
   return {
     row: sagaRow(),
-    sight: sightOf(tenantUser().build()),
+    observation: observationOf(tenantUser().build()),
     tenant: tenantView(),
     crd: "unknown",
     clusterID: CLUSTER,
-    waiter: false,
+    successor: undefined,
     closed: {},
     ...given,
   };
 }
 
 /** An object that asks for a row: Ada's, or whoever is named. */
-export function applicant(given: Partial<Applicant> = {}): Applicant {
+export function bindRequest(given: Partial<BindRequest> = {}): BindRequest {
   const name = given.name ?? "ada";
   return {
     uid: randomUUID(),

@@ -30,7 +30,7 @@ export async function openEventReader(natsURL: string): Promise<EventReader> {
     const name = await stream();
     if (name === undefined) return;
     const last = await lastSeq(name);
-    // Made anew, for its storage was lost.
+    // Made again, for its storage was lost.
     if (last < seen) seen = 0;
     for (; seen < last; seen += 1) {
       const message = await manager.streams.getMessage(name, { seq: seen + 1 });

@@ -15,7 +15,8 @@ import type {
   SecretObject,
   WatchEvent,
 } from "../../src/kube/cluster.ts";
-import { ConflictError, TransientError } from "../../src/lib/errors.ts";
+import { readListed } from "../../src/kube/tenants.ts";
+import { ConflictError, TransientError, WaitingError } from "../../src/lib/errors.ts";
 
 interface Stored {
   readonly apiVersion: string;
@@ -47,9 +48,19 @@ export interface FakeCluster extends Cluster {
 
   /** As `kubectl apply`: creates, or replaces the spec (a new generation when it differs). */
   applyTenant(name: string, spec: TenantSpecInput, metadata?: Partial<ObjectMeta>): LiveTenant;
+  /** As one that an older CRD let in. */
+  applyUnreadableTenant(name: string, spec: TenantSpecInput): void;
   applyUser(namespace: string, name: string, spec: TenantUserSpecInput, metadata?: Partial<ObjectMeta>): LiveTenantUser;
   /** As `kubectl apply` for a Secret; `data` in plain text. */
   applySecret(namespace: string, name: string, data: Readonly<Record<string, string>>): SecretObject;
+  /** As `kubectl edit` of the Secret there: what is not data, and its metadata. */
+  editSecret(
+    namespace: string,
+    name: string,
+    change: { readonly immutable?: boolean; readonly type?: string; readonly metadata?: Partial<ObjectMeta> },
+  ): void;
+  /** As an admission policy: throws for what is not to be written, tried or not. */
+  admitSecrets(policy: ((operation: "create" | "update", body: SecretBody) => void) | undefined): void;
   /** As `kubectl delete`: with finalizers it only gets its deletionTimestamp. */
   deleteTenant(name: string): void;
   deleteUser(namespace: string, name: string): void;
@@ -70,6 +81,8 @@ const secretsPath = (namespace: string) => `/api/v1/namespaces/${namespace}/secr
 interface Follower {
   readonly path: string;
   readonly selector: string | undefined;
+  /** Of one object. */
+  readonly named: string | undefined;
   readonly send: (event: WatchEvent) => void;
 }
 
@@ -85,6 +98,7 @@ export function makeFakeCluster(options: { now?: () => number } = {}): FakeClust
   const events: EventNote[] = [];
   const followers = new Set<Follower>();
   let version = 100;
+  let admit: ((operation: "create" | "update", body: SecretBody) => void) | undefined;
   let crd: CRDState = "present";
 
   function tell(path: string, kind: "added" | "modified" | "deleted", object: Stored): void {
@@ -97,7 +111,11 @@ export function makeFakeCluster(options: { now?: () => number } = {}): FakeClust
   function follows(follower: Follower, path: string, metadata: ObjectMeta): boolean {
     const collection = path.slice(0, path.lastIndexOf("/"));
     const everywhere = collection.replace(/\/namespaces\/[^/]+/, "");
-    return (follower.path === collection || follower.path === everywhere) && selected(follower.selector, metadata);
+    return (
+      (follower.path === collection || follower.path === everywhere) &&
+      (follower.named === undefined || follower.named === metadata.name) &&
+      selected(follower.selector, metadata)
+    );
   }
 
   function store(path: string, object: Stored, kind: "added" | "modified"): Stored {
@@ -247,7 +265,7 @@ export function makeFakeCluster(options: { now?: () => number } = {}): FakeClust
 
     listTenants: (signal) =>
       call("listTenants", signal, () =>
-        [...objects].filter(([path]) => path.startsWith(`${TENANTS}/`)).map(([, stored]) => liveTenant.parse(stored)),
+        [...objects].filter(([path]) => path.startsWith(`${TENANTS}/`)).map(([, stored]) => readListed(stored)),
       ),
     getTenant: (name, signal) => call("getTenant", signal, () => tenantOf(objects.get(tenantPath(name)))),
     applyTenantStatus: (tenant, status, signal) =>
@@ -276,6 +294,7 @@ export function makeFakeCluster(options: { now?: () => number } = {}): FakeClust
     createSecret: (body, signal) =>
       call("createSecret", signal, () => {
         const path = secretPath(body.namespace, body.name);
+        admit?.("create", body);
         if (objects.has(path)) throw conflict(path);
         if (namespaces.get(body.namespace) !== true) throw unavailable(`namespace ${body.namespace} is not there`);
         const { namespace, labels, annotations } = body;
@@ -288,8 +307,19 @@ export function makeFakeCluster(options: { now?: () => number } = {}): FakeClust
         const { uid, resourceVersion } = current.metadata;
         const stands = live?.metadata.uid === uid && live?.metadata.resourceVersion === resourceVersion;
         if (live === undefined || !stands) throw conflict(path);
+        admit?.("update", body);
+        if (live["immutable"] === true) throw frozen(path);
         const metadata = { ...live.metadata, labels: { ...body.labels }, annotations: { ...body.annotations } };
         return secretOf(replace(path, live, { ...live, ...writeSecret(body), metadata } as Stored)) as SecretObject;
+      }),
+    tryCreateSecret: (body, signal) => call("tryCreateSecret", signal, () => admit?.("create", body)),
+    tryReplaceSecret: (current, body, signal) =>
+      call("tryReplaceSecret", signal, () => {
+        const path = secretPath(body.namespace, body.name);
+        const live = objects.get(path);
+        if (live?.metadata.resourceVersion !== current.metadata.resourceVersion) throw conflict(path);
+        admit?.("update", body);
+        if (live?.["immutable"] === true) throw frozen(path);
       }),
     deleteSecret: (namespace, name, uid, signal) =>
       call("deleteSecret", signal, () => {
@@ -315,7 +345,8 @@ export function makeFakeCluster(options: { now?: () => number } = {}): FakeClust
           })
           .catch(() => undefined);
       };
-      const follower: Follower = { path: target.path, selector: target.labelSelector, send };
+      const named = /^metadata\.name=(.*)$/.exec(target.fieldSelector ?? "")?.[1];
+      const follower: Follower = { path: target.path, selector: target.labelSelector, named, send };
       followers.add(follower);
       const items = [...objects]
         .filter(([path, stored]) => follows(follower, path, stored.metadata))
@@ -345,6 +376,7 @@ export function makeFakeCluster(options: { now?: () => number } = {}): FakeClust
 
     applyTenant: (name, spec, metadata = {}) =>
       liveTenant.parse(applySpec(tenantPath(name), "Tenant", name, spec, metadata)),
+    applyUnreadableTenant: (name, spec) => void applySpec(tenantPath(name), "Tenant", name, spec, {}),
     applyUser: (namespace, name, spec, metadata = {}) =>
       liveTenantUser.parse(applySpec(userPath(namespace, name), "TenantUser", name, spec, { ...metadata, namespace })),
     applySecret(namespace, name, data) {
@@ -357,12 +389,26 @@ export function makeFakeCluster(options: { now?: () => number } = {}): FakeClust
           : replace(path, before, { ...before, ...body } as Stored);
       return secretOf(after) as SecretObject;
     },
+    editSecret(namespace, name, { metadata, ...change }) {
+      const path = secretPath(namespace, name);
+      const before = objects.get(path);
+      if (before === undefined) throw new Error(`there is no ${path}`);
+      const after = { ...before, ...change, metadata: { ...before.metadata, ...metadata } } as Stored;
+      if (after.metadata.deletionTimestamp !== undefined && (after.metadata.finalizers ?? []).length === 0) {
+        objects.delete(path);
+        tell(path, "deleted", after);
+      } else replace(path, before, after);
+    },
+    admitSecrets: (policy) => void (admit = policy),
     deleteTenant: (name) => remove(tenantPath(name)),
     deleteUser: (namespace, name) => remove(userPath(namespace, name)),
     removeSecret: (namespace, name) => remove(secretPath(namespace, name)),
     loseUser: (namespace, name) => void objects.delete(userPath(namespace, name)),
 
-    tenant: (name) => tenantOf(objects.get(tenantPath(name))),
+    tenant(name) {
+      const stored = objects.get(tenantPath(name));
+      return stored === undefined ? undefined : (readListed(stored) as LiveTenant);
+    },
     user: (namespace, name) => userOf(objects.get(userPath(namespace, name))),
     secret: (namespace, name) => secretOf(objects.get(secretPath(namespace, name))),
   };
@@ -385,15 +431,24 @@ function base64(text: string): string {
   return Buffer.from(text, "utf8").toString("base64");
 }
 
+function frozen(path: string): WaitingError {
+  return new WaitingError({
+    code: "SecretRefused",
+    upstream: "kubernetes",
+    upstreamStatus: 422,
+    message: `${path}: field is immutable when \`immutable\` is set`,
+  });
+}
+
 function conflict(path: string): ConflictError {
   return new ConflictError({
     code: "Conflict",
-    neighbour: "kubernetes",
+    upstream: "kubernetes",
     upstreamStatus: 409,
     message: `${path} moved.`,
   });
 }
 
 function unavailable(message: string): TransientError {
-  return new TransientError({ code: "NeighbourUnavailable", neighbour: "kubernetes", message });
+  return new TransientError({ code: "UpstreamUnavailable", upstream: "kubernetes", message });
 }

@@ -1,4 +1,5 @@
 import { sameJSON } from "../../src/saga/revision.ts";
+import type { RealmClaim } from "../../src/store/realmClaims.ts";
 import {
   sameRecord,
   type StoredTenant,
@@ -23,6 +24,8 @@ export function makeFakeTenantStore(): FakeTenantStore {
   const owners = new Map<string, string>();
   const usage = new Map<string, TenantUsage>();
   const touches: string[] = [];
+  /** In the order in which they were made. */
+  const claims = new Map<string, { realmID: string; emailDomains: readonly string[] }>();
   let down = false;
   let writes = 0;
 
@@ -32,9 +35,15 @@ export function makeFakeTenantStore(): FakeTenantStore {
     return work();
   }
 
+  function isShared(tenantID: string): boolean {
+    const inOrder = [...claims];
+    const own = inOrder.findIndex(([id]) => id === tenantID);
+    return inOrder.slice(0, Math.max(own, 0)).some(([, { realmID }]) => realmID === claims.get(tenantID)?.realmID);
+  }
+
   function stored(record: TenantRecord): StoredTenant {
     const namespaces = [...owners].filter(([, owner]) => owner === record.tenantID).map(([name]) => name);
-    return structuredClone({ ...record, namespaces: namespaces.toSorted() });
+    return structuredClone({ ...record, namespaces: namespaces.toSorted(), isRealmShared: isShared(record.tenantID) });
   }
 
   function mirror(tenantID: string): StoredTenant | undefined {
@@ -67,6 +76,7 @@ export function makeFakeTenantStore(): FakeTenantStore {
       call(() => {
         if (tenants.get(tenantID)?.objectUID !== objectUID) return false;
         tenants.delete(tenantID);
+        claims.delete(tenantID);
         for (const [name, owner] of owners) if (owner === tenantID) owners.delete(name);
         writes += 1;
         return true;
@@ -74,6 +84,22 @@ export function makeFakeTenantStore(): FakeTenantStore {
     tenantUsage: (tenantID) =>
       call(() => new Map([...usage].filter(([id]) => tenantID === undefined || id === tenantID))),
     touchTenantRows: (tenantID, revision) => call(() => touches.push(`${tenantID} ${revision ?? "*"}`)),
+    claimRealm: (tenantID, wanted) =>
+      call((): RealmClaim => {
+        const { realmID, emailDomains } = wanted;
+        const rival = [...claims].find(
+          ([id, other]) =>
+            id !== tenantID &&
+            other.realmID === realmID &&
+            (emailDomains.length === 0 ||
+              other.emailDomains.length === 0 ||
+              other.emailDomains.some((domain) => emailDomains.includes(domain))),
+        );
+        if (rival !== undefined) return { kind: "refused", holder: tenants.get(rival[0])?.name ?? "" };
+        if (claims.get(tenantID)?.realmID !== realmID) claims.delete(tenantID);
+        claims.set(tenantID, wanted);
+        return { kind: "held", isShared: isShared(tenantID) };
+      }),
 
     setDown: (now) => void (down = now),
     use(tenantID, byState, namespaces) {

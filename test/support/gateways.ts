@@ -6,13 +6,17 @@ import { type Clock, systemClock } from "../../src/lib/clock.ts";
 import { WaitingError } from "../../src/lib/errors.ts";
 import { type MasterKeys, parseMasterKeys } from "../../src/lib/masterKeys.ts";
 import { Sensitive } from "../../src/lib/sensitive.ts";
-import { makeAdminV1Gateway } from "../../src/newapi/adminV1.ts";
-import type { AccountRequest, Gateway } from "../../src/newapi/gateway.ts";
-import { makeNewApiGateway } from "../../src/newapi/newApi/gateway.ts";
-import { type Limits, makeLimits } from "../../src/newapi/newApi/limits.ts";
-import { derive } from "../../src/newapi/newApi/masterKeys.ts";
+import { makeGateways } from "../../src/gateway/gateways.ts";
+import type { AccountHolder, AccountRequest, Gateway } from "../../src/gateway/gateway.ts";
+import { makeNewApiGateway } from "../../src/gateway/dialects/new-api/newApiGateway.ts";
+import { type Limits, makeLimits } from "../../src/gateway/dialects/new-api/limits.ts";
+import { derive } from "../../src/gateway/dialects/new-api/masterKeys.ts";
+import { searchWord } from "../../src/gateway/dialects/new-api/align.ts";
 import { ADMIN } from "../../stack/newapi/newApi/memory.ts";
+import { type Generation, GENERATIONS } from "../../stack/newapi/newApi/settings.ts";
 import { startStandIn } from "../../stack/newapi/server.ts";
+import { TEST_DIALECTS, type TestDialect } from "./dialects/index.ts";
+import { startPlainServer } from "./dialects/plain/server.ts";
 import { type StandInControl, standInControl } from "./standInControl.ts";
 
 export const never = new AbortController().signal;
@@ -27,6 +31,34 @@ export interface GatewayOptions {
   readonly url?: string;
 }
 
+export interface AdminAnswer {
+  readonly success: boolean;
+  readonly message?: string;
+  readonly data?: unknown;
+}
+
+/** One account as the gateway's admin API shows it. */
+export interface AccountSeen {
+  readonly id: number;
+  readonly username: string;
+  readonly display_name: string;
+  readonly status: number;
+  readonly group: string;
+  readonly quota: number;
+  readonly remark?: string;
+}
+
+export interface TokenSeen {
+  readonly id: number;
+  readonly name: string;
+  readonly status: number;
+}
+
+export interface Counts {
+  readonly accounts: number;
+  readonly keys: number;
+}
+
 export interface Target {
   readonly url: string;
   readonly token: Sensitive;
@@ -34,10 +66,20 @@ export interface Target {
   readonly control: StandInControl | undefined;
   /** A client of this gateway; without options the usual one. */
   client(options?: GatewayOptions): Gateway;
-  /** Passwords that were set anew, since the start. */
+  /** Passwords that were set again, since the start. */
   readonly resets: string[];
   /** Again and again, for as long as it only waits for a limit. */
   patiently<T>(act: () => Promise<T>): Promise<T>;
+  /** By hand, with the admin's token: the body of the answer, undefined when there is none. */
+  admin(method: string, path: string, body?: unknown): Promise<AdminAnswer | undefined>;
+  /** Dialect new-api: the accounts that bear this person's mark, as its admin sees them. */
+  accountsOf(person: Pick<AccountHolder, "uuid" | "tenantID">): Promise<AccountSeen[]>;
+  /** Dialect new-api: the living tokens of this person, who must be enabled; `url`: of the client that made them. */
+  tokensOf(person: Pick<AccountHolder, "uuid" | "tenantID">, url?: string): Promise<TokenSeen[]>;
+  /** How many accounts and living keys of this person there are, as the gateway itself has it. */
+  counts(request: AccountRequest, madeAt: string): Promise<Counts>;
+  /** Dialect new-api: sets what is left to spend, as this release wants it. */
+  spendable(id: number, quota: number): Promise<void>;
   /** Leaves nothing alive of this person; nothing at all where the gateway can delete. */
   remove(request: AccountRequest): Promise<void>;
   close(): Promise<void>;
@@ -45,8 +87,13 @@ export interface Target {
 
 export interface Candidate {
   readonly name: string;
-  readonly dialect: "admin-v1" | "new-api";
+  readonly dialect: TestDialect;
   readonly failsOnCommand: boolean;
+  /** It can be asked how many accounts and keys somebody has. */
+  readonly countable: boolean;
+  /** Undefined: it is not known. */
+  readonly generation: Generation | undefined;
+  readonly limits: boolean;
   /** Real limits may hold a test up for as long as they last. */
   readonly timeoutMs: number;
   readonly start: () => Promise<Target>;
@@ -66,25 +113,54 @@ export function candidates(): Candidate[] {
         name: "the gateway at NEWAPI_URL",
         dialect,
         failsOnCommand: false,
+        countable: dialect === "new-api",
+        generation: undefined,
+        limits: false,
         timeoutMs: 2 * 3_600_000,
         start: () => Promise.resolve(target(dialect, real)),
       },
     ];
   }
   return [
-    standIn("admin-v1", "cookie", false),
-    standIn("new-api", "cookie", false),
-    standIn("new-api", "bearer", false),
-    standIn("new-api", "cookie", true),
+    standIn("admin-v1", "2026-07", false),
+    ...GENERATIONS.map((generation) => standIn("new-api", generation, false)),
+    standIn("new-api", "2026-07", true),
+    standIn("new-api", "2026-08", true),
+    thirdDialect(),
   ];
 }
 
-function standIn(dialect: Candidate["dialect"], generation: "cookie" | "bearer", limits: boolean): Candidate {
-  const suffix = dialect === "admin-v1" ? "" : `, ${generation} logins${limits ? ", its limits on" : ""}`;
+/** Not shipped, and added in no other way than a shipped one would be. */
+function thirdDialect(): Candidate {
+  return {
+    name: "a third dialect",
+    dialect: "plain",
+    failsOnCommand: false,
+    countable: true,
+    generation: undefined,
+    limits: false,
+    timeoutMs: 30_000,
+    async start() {
+      const password = randomUUID();
+      const server = await startPlainServer(password);
+      const counts = ({ uuid }: AccountRequest) =>
+        Promise.resolve(server.has(uuid) ? { accounts: 1, keys: 1 } : { accounts: 0, keys: 0 });
+      const { url } = server;
+      const close = () => server.close();
+      return target("plain", { url, token: new Sensitive(password), userID: "", control: undefined, close, counts });
+    },
+  };
+}
+
+function standIn(dialect: "admin-v1" | "new-api", generation: Generation, limits: boolean): Candidate {
+  const suffix = dialect === "admin-v1" ? "" : ` of ${generation}${limits ? ", its limits on" : ""}`;
   return {
     name: `the stand-in's ${dialect}${suffix}`,
     dialect,
     failsOnCommand: true,
+    countable: true,
+    generation: dialect === "admin-v1" ? undefined : generation,
+    limits,
     timeoutMs: 30_000,
     async start() {
       const adminToken = `admin-${randomUUID()}`;
@@ -101,26 +177,31 @@ interface Where {
   readonly userID: string;
   readonly control: StandInControl | undefined;
   readonly close: () => Promise<void>;
+  readonly counts?: Target["counts"];
 }
 
 function target(dialect: Candidate["dialect"], where: Where): Target {
   const { url, token, userID, control } = where;
+  const base = url.replace(/\/+$/, "");
   const resets: string[] = [];
   let skewMs = 0;
   const clock: Clock = { now: () => systemClock.now() + skewMs };
   const limits = makeLimits(clock);
 
   const client = (options: GatewayOptions = {}): Gateway => {
-    const common = { url: options.url ?? url, token: options.token ?? token, clock };
-    if (dialect === "admin-v1") return makeAdminV1Gateway(common);
-    return makeNewApiGateway({
-      ...common,
-      userID,
-      tenantID: options.tenantID ?? TENANT,
-      masterKeys: options.masterKeys ?? MASTER_KEYS,
-      limits: options.limits ?? limits,
-      passwordReset: (uuid, why) => void resets.push(`${uuid} ${why}`),
-    });
+    const common = { tenantID: options.tenantID ?? TENANT, url: options.url ?? url };
+    const masterKeys = options.masterKeys ?? MASTER_KEYS;
+    const adminToken = options.token ?? token;
+    const passwordReset = (uuid: string, why: string) => void resets.push(`${uuid} ${why}`);
+    if (dialect === "new-api") {
+      // Behind a proxy too it is one gateway, with one limit.
+      const more = { limits: options.limits ?? limits, clock, masterKeys, passwordReset };
+      return makeNewApiGateway({ ...common, token: adminToken, userID, ...more });
+    }
+    const { credentialKeys } = TEST_DIALECTS[dialect];
+    const credential = Object.fromEntries(credentialKeys.map((key) => [key, adminToken]));
+    const make = makeGateways(TEST_DIALECTS, { clock, masterKeys, passwordReset, limitRaised: () => undefined });
+    return make({ dialect, ...common, credential });
   };
 
   async function patiently<T>(act: () => Promise<T>): Promise<T> {
@@ -142,41 +223,79 @@ function target(dialect: Candidate["dialect"], where: Where): Target {
 
   async function remove(request: AccountRequest): Promise<void> {
     const gateway = client();
+    if (control === undefined && gateway.remove !== undefined) {
+      const leaving = { ...request, enabled: false };
+      await patiently(async () => gateway.remove?.(leaving, () => undefined, never));
+      return;
+    }
     const left = await patiently(() => gateway.find(request, never));
-    if (left === undefined) return;
-    await patiently(() => gateway.disable(left.userID, request.uuid, never));
-    if (dialect === "new-api" && control === undefined)
-      await patiently(() => purge(left.userID, left.username, request));
+    if (left !== undefined) await patiently(() => gateway.disable(left.userID, request.uuid, never));
   }
 
-  /** Deleting alone would leave the keys behind, and on SQLite give them to the next user: they go first. */
-  async function purge(id: string, username: string, { uuid }: AccountRequest): Promise<void> {
-    const base = url.replace(/\/+$/, "");
-    const asAdmin = { authorization: `Bearer ${token.reveal()}`, "new-api-user": userID };
-    const send = async (method: string, path: string, headers: Record<string, string>, body?: unknown) => {
-      const json = { ...headers, "content-type": "application/json" };
+  async function send(method: string, path: string, headers: Record<string, string>, body?: unknown) {
+    for (;;) {
+      const json = { "content-type": "application/json", ...headers };
       const answer = await fetch(`${base}${path}`, { method, headers: json, body: JSON.stringify(body) ?? null });
+      const text = await answer.text();
       if (answer.status === 429) {
-        throw new WaitingError({ code: "GatewayLimited", message: "a limit", retryAfterMs: 60_000 });
-      }
-      return { answer, body: (await answer.json()) as { data?: unknown } };
-    };
-    await send("POST", "/api/user/manage", asAdmin, { id: Number(id), action: "enable" });
-    const password = derive(MASTER_KEYS, TENANT, base).password(uuid, MASTER_KEYS.current)?.reveal();
-    const login = await send("POST", "/api/user/login", {}, { username, password });
-    const bearer = (login.body.data as { access_token?: string } | undefined)?.access_token;
-    const cookie = login.answer.headers.getSetCookie().join("; ");
-    const asUser = {
-      ...(bearer === undefined ? { cookie } : { authorization: `Bearer ${bearer}` }),
-      "new-api-user": id,
-    };
-    const tokens = await send("GET", "/api/token/?p=1&page_size=100", asUser);
-    const items = (tokens.body.data as { items?: { id: number }[] } | undefined)?.items ?? [];
-    for (const item of items) await send("DELETE", `/api/token/${item.id}`, asUser);
-    await send("DELETE", `/api/user/${id}`, asAdmin);
+        await sleep(control === undefined ? 60_000 : 0);
+        if (control !== undefined) await control.newApi({ skewMs: (skewMs += 60_000) });
+      } else if (!text.includes("database is locked")) return { answer, text };
+    }
   }
 
-  return { url, token, control, client, resets, patiently, remove, close: where.close };
+  const asAdmin = { authorization: `Bearer ${token.reveal()}`, "new-api-user": userID };
+
+  async function admin(method: string, path: string, body?: unknown): Promise<AdminAnswer | undefined> {
+    const { text } = await send(method, path, asAdmin, body);
+    return text === "" ? undefined : (JSON.parse(text) as AdminAnswer);
+  }
+
+  async function accountsOf(person: Pick<AccountHolder, "uuid" | "tenantID">): Promise<AccountSeen[]> {
+    const query = `keyword=${searchWord(person)}&group=&p=1&page_size=100`;
+    const found = (await admin("GET", `/api/user/search?${query}`))?.data as { items: AccountSeen[] | null };
+    return (found.items ?? []).filter(({ remark }) => remark?.includes(`${person.tenantID}/${person.uuid}`));
+  }
+
+  async function tokensOf(person: Pick<AccountHolder, "uuid" | "tenantID">, madeAt = url): Promise<TokenSeen[]> {
+    const [account] = await accountsOf(person);
+    if (account === undefined) return [];
+    const { id, username } = account;
+    const derived = derive(MASTER_KEYS, person.tenantID, madeAt.replace(/\/+$/, ""));
+    const password = derived.password(person.uuid, MASTER_KEYS.current)?.reveal();
+    const { answer, text } = await send("POST", "/api/user/login", {}, { username, password });
+    const { data } = JSON.parse(text) as { data?: { access_token?: string; session?: { sid: string } } };
+    const session: Record<string, string> =
+      data?.access_token === undefined
+        ? { cookie: answer.headers.getSetCookie()[0]?.split(";")[0] ?? "" }
+        : { authorization: `Bearer ${data.access_token}` };
+    const own = { ...session, "new-api-user": String(id) };
+    const listed = await send("GET", "/api/token/?p=1&page_size=100", own);
+    const tokens = JSON.parse(listed.text) as { data: { items: TokenSeen[] | null } };
+    if (data?.session !== undefined) await send("DELETE", `/api/user/sessions/${data.session.sid}`, own);
+    return (tokens.data.items ?? []).filter(({ status }) => status === 1);
+  }
+
+  async function spendable(id: number, quota: number): Promise<void> {
+    await admin("POST", "/api/user/manage", { id, action: "add_quota", mode: "override", value: quota });
+    const user = (await admin("GET", `/api/user/${id}`))?.data as AccountSeen;
+    const { username, display_name, group, remark } = user;
+    if (user.quota !== quota) await admin("PUT", "/api/user/", { id, username, display_name, group, remark, quota });
+  }
+
+  async function counts(request: AccountRequest, madeAt: string): Promise<Counts> {
+    const { uuid, tenantID } = request;
+    if (where.counts !== undefined) return where.counts(request, madeAt);
+    if (dialect !== "new-api") {
+      const mine = ((await control?.users()) ?? []).filter(({ external_id }) => external_id === uuid);
+      return { accounts: mine.length, keys: mine.reduce((sum, { liveKeys }) => sum + liveKeys, 0) };
+    }
+    const accounts = await accountsOf({ uuid, tenantID });
+    return { accounts: accounts.length, keys: (await tokensOf({ uuid, tenantID }, madeAt)).length };
+  }
+
+  const api = { admin, accountsOf, tokensOf, spendable, counts };
+  return { url, token, control, client, resets, patiently, remove, ...api, close: where.close };
 }
 
 /** A person of a test's own. */

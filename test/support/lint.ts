@@ -3,10 +3,10 @@ import { mkdirSync, mkdtempSync, realpathSync, rmSync, writeFileSync } from "nod
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { onTestFinished } from "vitest";
-import { stringify } from "yaml";
 
 import { API_VERSION } from "../../src/api/meta.ts";
 import { runCLI } from "./cli.ts";
+import { toYAML } from "../../src/lib/yaml.ts";
 
 export interface Outcome {
   readonly code: number;
@@ -59,7 +59,7 @@ export async function lintWith(given: { dir?: string; stdin?: string }, ...args:
 
 /** YAML of one person. */
 export function userYAML(name: string, spec: object = {}, metadata: object = {}): string {
-  return stringify({
+  return toYAML({
     apiVersion: API_VERSION,
     kind: "TenantUser",
     metadata: { name, ...metadata },
@@ -69,7 +69,7 @@ export function userYAML(name: string, spec: object = {}, metadata: object = {})
 
 /** YAML of a Tenant `acme` with one namespace. */
 export function tenantYAML(spec: object = {}): string {
-  return stringify({
+  return toYAML({
     apiVersion: API_VERSION,
     kind: "Tenant",
     metadata: { name: "acme" },

@@ -1,10 +1,10 @@
 /** A private NATS server with JetStream on a port that it keeps over restarts. */
 import { type ChildProcess, spawn } from "node:child_process";
-import { mkdtemp, rm } from "node:fs/promises";
+import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
-import { connect, type NatsConnection } from "@nats-io/transport-node";
+import { connect, type ConnectionOptions, type NatsConnection } from "@nats-io/transport-node";
 import { findProgram } from "../../stack/obtain/found.ts";
 import { goParts, obtainGoPart } from "../../stack/obtain/go.ts";
 import { choosePorts } from "../../stack/ports.ts";
@@ -20,14 +20,21 @@ export interface NatsServer {
   remove(): Promise<void>;
 }
 
-export async function makeNatsServer(): Promise<NatsServer> {
+export interface NatsServerOptions {
+  /** Further settings, as in its configuration file. */
+  readonly settings: string;
+  /** With which the test's own connections are let in. */
+  readonly login: Partial<ConnectionOptions>;
+}
+
+export async function makeNatsServer(options?: NatsServerOptions): Promise<NatsServer> {
   const program = await natsServerProgram();
   const home = await mkdtemp(join(tmpdir(), "unified-rbac-nats-"));
   const { nats: port } = await choosePorts({}, new Set());
   const url = `nats://127.0.0.1:${port}`;
   let child: ChildProcess | undefined;
 
-  const client = () => connect({ servers: `127.0.0.1:${port}`, reconnect: false, timeout: 1000 });
+  const client = () => connect({ servers: `127.0.0.1:${port}`, reconnect: false, timeout: 1000, ...options?.login });
   const stop: NatsServer["stop"] = async ({ signal = "SIGKILL", loseStorage = false } = {}) => {
     if (child !== undefined) {
       const gone = new Promise((resolve) => child?.once("exit", resolve));
@@ -46,6 +53,10 @@ export async function makeNatsServer(): Promise<NatsServer> {
     stop,
     async start() {
       const args = ["--jetstream", "--addr=127.0.0.1", `--port=${port}`, `--store_dir=${home}`];
+      if (options !== undefined) {
+        await writeFile(join(home, "nats.conf"), options.settings);
+        args.push("--config", join(home, "nats.conf"));
+      }
       child = spawn(program, args, { stdio: "ignore" });
       for (let tries = 0; ; tries++) {
         try {

@@ -46,7 +46,9 @@ export function newApiCaller(url: string) {
 
   async function keyOf(session: Headers): Promise<{ id: number; key: string }> {
     await ask("POST", "/api/token/", session, { name: "one" });
-    const id = items<{ id: number }>(await ask("GET", "/api/token/?p=1&page_size=100", session))[0]?.id ?? 0;
+    const listed = items<{ id: number; key: string }>(await ask("GET", "/api/token/?p=1&page_size=100", session))[0];
+    const { id = 0, key = "" } = listed ?? {};
+    if (!key.includes("*")) return { id, key };
     const revealed = await ask("POST", `/api/token/${id}/key`, session);
     return { id, key: String(revealed.body.data?.["key"]) };
   }

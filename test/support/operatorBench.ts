@@ -8,7 +8,7 @@ import { bind } from "../../src/store/bindings.ts";
 import { makePool, type Pool } from "../../src/store/pool.ts";
 import { NOW, tenant } from "./builders.ts";
 import { type FakeCluster, makeFakeCluster } from "./fakeCluster.ts";
-import { type FakeRealm, makeFakeRealm } from "./fakeNeighbours.ts";
+import { type FakeRealm, makeFakeRealm } from "./fakeUpstreams.ts";
 import { freshDatabase } from "./postgres.ts";
 
 /** When an operator's orders are given. */
@@ -44,7 +44,7 @@ export async function openOperatorBench(): Promise<OperatorBench> {
     cluster,
     clusterID: () => Promise.resolve(clusterID),
     tenants: { get: (id) => (id === "acme" ? bench.access : undefined) },
-    look: () => (looks += 1),
+    notify: () => (looks += 1),
     clock,
     log: silentLog,
   });
@@ -60,7 +60,7 @@ export async function openOperatorBench(): Promise<OperatorBench> {
     access: accessTo(realm),
     looks: () => looks,
     async person(name, columns = {}) {
-      const applicant = {
+      const bindRequest = {
         uid: randomUUID(),
         namespace: "tenant-a",
         name,
@@ -71,7 +71,7 @@ export async function openOperatorBench(): Promise<OperatorBench> {
         maxUsers: undefined,
         clusterID,
       };
-      const binding = await bind(pool, applicant, () => Promise.resolve(undefined));
+      const binding = await bind(pool, bindRequest, () => undefined);
       if (binding.kind !== "bound") throw new Error(binding.reason);
       const accounts = { kc_user_id: `kc-${name}`, newapi_user_id: `na-${name}` };
       const all = { state: "done", reached: "done", ...accounts, ...columns };
@@ -111,7 +111,7 @@ function accessTo(realm: FakeRealm): TenantAccess {
   };
 }
 
-/** Columns of a row whose object was let go, or as `given` says. */
+/** Columns of a row whose object was released, or as `given` says. */
 export const deleting = (given: object) => ({
   state: "deleting",
   deleting: { since: NOW.toISOString(), objectUID: randomUUID(), undone: [], locked: [], released: true, ...given },

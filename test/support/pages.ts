@@ -59,7 +59,7 @@ export interface Command {
   readonly printed: readonly string[];
 }
 
-/** The commands of a block. A line that ends in a backslash goes on. */
+/** The commands of a block. A line that ends in a backslash continues. */
 export function commandsOf({ language, text: inner }: Block): Command[] {
   if (language === "sh") return [{ command: inner, printed: [] }];
   return inner

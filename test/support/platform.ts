@@ -64,7 +64,7 @@ export async function openPlatform(settings: Readonly<Record<string, string>> = 
     },
     admissions: async () => {
       const answer = await fetch(`${product.process("webhook").opsURL}/metrics`);
-      const lines = (await answer.text()).matchAll(/^unified_rbac_admission_total\{[^}]*\} (\d+)$/gm);
+      const lines = (await answer.text()).matchAll(/^unified_rbac_admission_requests_total\{[^}]*\} (\d+)$/gm);
       return [...lines].reduce((sum, [, count]) => sum + Number(count), 0);
     },
     async opens(apiKey) {

@@ -3,7 +3,6 @@ import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { assert } from "vitest";
-import { stringify } from "yaml";
 
 import type { StackEnv } from "../../stack/index.ts";
 import { type Clone, cloneRepository } from "../../stack/git.ts";
@@ -11,6 +10,7 @@ import { applyText, type Kube, kubectl } from "../../stack/kube.ts";
 import { gitRepositoriesPath, kustomizationsPath, makeRepository } from "../../stack/onboard.ts";
 import { soon } from "./soon.ts";
 import { seenKustomization } from "./tenant.ts";
+import { toYAML } from "../../src/lib/yaml.ts";
 
 export interface PlatformRepository {
   readonly name: string;
@@ -51,7 +51,7 @@ export async function makePlatformRepository(env: StackEnv, kube: Kube, name: st
       spec: { url: git.remote.url, ref: { branch: "main" }, interval: "10m", secretRef: { name } },
     },
   ];
-  await applyText(env, documents.map((each) => stringify(each)).join("---\n"));
+  await applyText(env, documents.map((each) => toYAML(each)).join("---\n"));
   return {
     name,
     url: git.remote.url,

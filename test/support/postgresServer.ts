@@ -15,7 +15,7 @@ export interface PostgresServer {
   readonly url: string;
   /** Ends the server at once and removes its data. */
   stop(): Promise<void>;
-  /** Ends the server and keeps its data: the neighbour is down. */
+  /** Ends the server and keeps its data: the upstream is down. */
   pause(): Promise<void>;
   /** As `pause`, but like a machine that loses its power: what was not flushed yet is lost. */
   crash(): Promise<void>;

@@ -1,4 +1,4 @@
-/** An HTTP proxy in front of a real neighbour: records every call, and answers in the neighbour's place when told to. */
+/** An HTTP proxy in front of a real upstream: records every call, and answers in the upstream's place when told to. */
 import { createServer, type IncomingMessage, request, type ServerResponse } from "node:http";
 import { createServer as createTLSServer } from "node:https";
 import { once } from "node:events";
@@ -10,7 +10,7 @@ export interface RecordedCall {
   readonly status: number;
 }
 
-/** Answers instead of the neighbour by returning an answer, or `"hang"`; `undefined` lets the call through. */
+/** Answers instead of the upstream by returning an answer, or `"hang"`; `undefined` lets the call through. */
 export type Interference = (
   method: string,
   path: string,

@@ -5,7 +5,7 @@ import { patched, type RowPatch, type SagaRow } from "../../src/saga/row.ts";
 import type { UpContext, Written } from "../../src/steps/step.ts";
 import { NOW, sagaRow, tenant, tenantUser } from "./builders.ts";
 import { type FakeCluster, makeFakeCluster } from "./fakeCluster.ts";
-import { type FakeGateway, type FakeRealm, makeFakeGateway, makeFakeRealm } from "./fakeNeighbours.ts";
+import { type FakeGateway, type FakeRealm, makeFakeGateway, makeFakeRealm } from "./fakeUpstreams.ts";
 
 export interface Bench {
   readonly realm: FakeRealm;

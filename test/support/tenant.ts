@@ -5,7 +5,6 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import type { Pool } from "pg";
 import { assert } from "vitest";
-import { stringify } from "yaml";
 import * as z from "zod";
 
 import { API_VERSION, condition, type Condition } from "../../src/api/meta.ts";
@@ -21,10 +20,13 @@ import type { OnboardedTenant, OnboardOptions } from "../../stack/onboard.ts";
 import type { Answer, ApiServer } from "./apiServer.ts";
 import { soon } from "./soon.ts";
 import type { StandInControl, StandInUser, NewApiUser } from "./standInControl.ts";
+import { toYAML } from "../../src/lib/yaml.ts";
 
 export interface TenantWishes extends Omit<OnboardOptions, "id"> {
   /** false: do not wait until its checks are green. Default true. */
   readonly ready?: boolean;
+  /** Only addresses of the tenant's own domain are allowed, so that it can share its realm. */
+  readonly ownDomain?: boolean;
 }
 
 /** The keys of a Secret in plain text, and what tells one Secret from the next. */
@@ -193,10 +195,13 @@ function asAccount({ id, remark = "", status, group, display_name, keySHA256 }: 
 
 export async function makeTenant(sides: Sides, label: string, wishes: TenantWishes = {}): Promise<TestTenant> {
   const { env, api, kube, gateway, db } = sides;
-  const { ready: waitUntilReady = true, ...options } = wishes;
+  const { ready: waitUntilReady = true, ownDomain = false, ...options } = wishes;
+  const itsID = `${label}-${randomBytes(3).toString("hex")}`;
+  const { patch = {} } = options;
   const wanted: OnboardOptions = {
     ...options,
-    id: `${label}-${randomBytes(3).toString("hex")}`,
+    ...(ownDomain ? { patch: { ...patch, allow: { ...patch.allow, emailDomains: [`${itsID}.example`] } } } : {}),
+    id: itsID,
     // A long interval: what a test sees comes from what it did. No time of grace: to see everything go at once.
     values: { INTERVAL: "10m", RETRY_INTERVAL: "2s", TIMEOUT: "60s", DELETION_GRACE: "0s", ...options.values },
     realm: { loginByMail: true, ...options.realm },
@@ -216,7 +221,7 @@ export async function makeTenant(sides: Sides, label: string, wishes: TenantWish
     realm,
     flux,
     email: (local) => `${local}@${id}.example`,
-    manifest: (name, spec) => stringify(tenantUser(name, { email: tenant.email(name), ...spec })),
+    manifest: (name, spec) => toYAML(tenantUser(name, { email: tenant.email(name), ...spec })),
 
     async commit(files) {
       for (const [path, text] of Object.entries(files)) {

@@ -24,7 +24,7 @@ export function masked(text: string, tenant: string): string {
     .replaceAll(/\d+ (?:s|min) ago/g, "7 s ago");
 }
 
-/** A paragraph is wrapped anew: a masked word is of another length. */
+/** A paragraph is wrapped again: a masked word is of another length. */
 export function maskedParagraph(text: string, tenant: string): string {
   const [paragraph = "", ...rest] = text.split("\n\n");
   return [wrapped(masked(paragraph.replaceAll("\n", " "), tenant), 100), masked(rest.join("\n\n"), tenant)].join(

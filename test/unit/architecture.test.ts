@@ -2,6 +2,7 @@
 import { readdirSync, readFileSync } from "node:fs";
 import { dirname, join, relative, resolve } from "node:path";
 import { describe, expect, it } from "vitest";
+import { forwardClosures } from "../support/forwardClosures.ts";
 
 const SRC = resolve(import.meta.dirname, "../../src");
 
@@ -12,13 +13,13 @@ const LAYER: Readonly<Record<string, number>> = {
   store: 2,
   kube: 2,
   keycloak: 2,
-  newapi: 2,
+  gateway: 2,
   bus: 2,
   tls: 2,
   steps: 3,
   reconciler: 4,
   admission: 5,
-  heartbeat: 5,
+  triggers: 5,
   ops: 5,
   cli: 6,
   plugin: 5,
@@ -27,9 +28,9 @@ const LAYER: Readonly<Record<string, number>> = {
   "kubectl-tenantuser.ts": 6,
 };
 
-/** Neighbours of one layer that may know each other: each line is a decision. */
+/** Upstreams of one layer that may know each other: each line is a decision. */
 const ALLOWED_BESIDE = new Set(["api -> lib", "main.ts -> roles", "main.ts -> cli"]);
-/** Types only: a step and the engine speak of neighbours by their interfaces. */
+/** Types only: a step and the engine speak of upstreams by their interfaces. */
 const PURE = ["api", "saga"];
 const EFFECTS = /^node:(fs|net|http|https|http2|child_process|dgram|tls)/;
 
@@ -92,7 +93,7 @@ describe("the layers of src", () => {
     };
     visit("roles/webhook.ts");
     const forbidden = [...reached].filter((file) =>
-      ["steps", "kube", "reconciler", "keycloak", "newapi", "cli"].includes(top(file)),
+      ["steps", "kube", "reconciler", "keycloak", "gateway", "cli"].includes(top(file)),
     );
     expect(forbidden).toEqual([]);
     expect(reached.has("admission/server.ts")).toBe(true);
@@ -112,5 +113,53 @@ describe("the layers of src", () => {
     const programs = ["kubectl-tenantuser.ts", "main.ts"];
     expect(environment.toSorted()).toEqual(programs);
     expect(exits.toSorted()).toEqual(programs);
+  });
+
+  it("know no circle, not even of types", () => {
+    const targets = Map.groupBy(all, ({ file }) => file);
+    const path: string[] = [];
+    const done = new Set<string>();
+    const circles: string[] = [];
+    const visit = (file: string): void => {
+      if (path.includes(file)) circles.push([...path.slice(path.indexOf(file)), file].join(" -> "));
+      if (done.has(file)) return;
+      done.add(file);
+      path.push(file);
+      for (const { specifier, to } of targets.get(file) ?? []) {
+        if (to !== undefined) visit(relative(SRC, resolve(SRC, dirname(file), specifier)));
+      }
+      path.pop();
+    };
+    for (const file of targets.keys()) visit(file);
+    expect(circles).toEqual([]);
+  });
+});
+
+describe("a closure", () => {
+  it("names nothing that its function makes further down, so that no ring is closed by one", () => {
+    const files = readdirSync(SRC, { recursive: true, encoding: "utf8" }).filter((file) => file.endsWith(".ts"));
+    const found = files.flatMap((file) =>
+      forwardClosures(readFileSync(join(SRC, file), "utf8")).map(({ name, line }) => `${file}:${line} names ${name}`),
+    );
+    expect(files.length).toBeGreaterThan(200);
+    expect(found).toEqual([]);
+  });
+
+  it.each([
+    ["an arrow function", "const a = () => b.run(); const b = 1;", ["b"]],
+    ["a method of an object", "const a = make({ recovered() { b(); } }); const b = 1;", ["b"]],
+    ["a function declaration", "function a() { return b; } let b = 1;", ["b"]],
+    ["a closure in a closure", "const a = () => () => ({ b }); const { b } = c;", ["b"]],
+    ["a class", "const a = () => new B(); class B {}", ["B"]],
+    ["what is made inside a block", "if (x) { const a = () => b; const b = 1; }", ["b"]],
+    ["what an inner function makes", "const a = () => { const c = () => d; const d = 1; };", ["d"]],
+    ["a thing made before", "const b = 1; const a = () => b;", []],
+    ["itself", "const timer = set(() => clear(timer));", []],
+    ["a function declaration further down", "const a = () => b(); function b() {}", []],
+    ["a property or a type of that name", "const a = () => ({ b: c.b as typeof b }); const b = 1;", []],
+    ["its own name for another thing", "const a = (b: number) => b; const b = 1;", []],
+    ["nothing: no closure", "a(b); const b = 1;", []],
+  ])("is found when it names something too early: %s", (_what, body, names) => {
+    expect(forwardClosures(`function f() { ${body} }`).map(({ name }) => name)).toEqual(names);
   });
 });

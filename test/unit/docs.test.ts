@@ -4,6 +4,7 @@ import { dirname, join, relative } from "node:path";
 import { describe, expect, it } from "vitest";
 
 import { REASON } from "../../src/api/reasons.ts";
+import { migrateEnv, reconcilerEnv, webhookEnv } from "../../src/lib/configVariables.ts";
 
 const ROOT = join(import.meta.dirname, "../..");
 const read = (path: string): string => readFileSync(join(ROOT, path), "utf8");
@@ -16,6 +17,7 @@ const PAGES = [
   "README.md",
   "CHANGELOG.md",
   "CONTRIBUTING.md",
+  "SECURITY.md",
   "certs/README.md",
   "stack/README.md",
   ...pagesIn("docs"),
@@ -55,12 +57,11 @@ describe("the runbook", () => {
   );
 
   it.each(Object.values(REASON))(
-    "has an entry for %s, at its own name: whose turn, how to look, how to mend",
+    "has an entry for %s, at its own name: who acts, where to look, how to fix it",
     (reason) => {
       const section = sections.get(reason) ?? "";
-      for (const part of ["Turn", "Look", "Mend"])
+      for (const part of ["Who acts", "Check", "Fix"])
         expect(section).toMatch(new RegExp(`^- \\*\\*${part}:\\*\\* \\S`, "m"));
-      expect(section).toMatch(/- \*\*Turn:\*\* .*(nobody|tenant|platform|whoever)/);
       expect(anchors(read("docs/runbook.md"))).toContain(reason.toLowerCase());
     },
   );
@@ -83,6 +84,25 @@ describe("the runbook", () => {
   });
 });
 
+describe("the page on configuration", () => {
+  const rows = Array.from(
+    read("docs/configuration.md").matchAll(/^\| `(\w+)` +\| ([WRM, ]+?) +\|/gm),
+    ([, name = "", roles = ""]) => ({ name, roles: roles.split(", ") }),
+  );
+
+  it.each([
+    ["W", webhookEnv.shape],
+    ["R", reconcilerEnv.shape],
+    ["M", migrateEnv.shape],
+  ] as const)("has every variable of role %s, and no other", (role, shape) => {
+    const listed = rows.filter(({ roles }) => roles.includes(role)).map(({ name }) => name);
+    // What a mounted file can stand in for, and what is parsed apart.
+    const known = Object.keys(shape).filter((name) => !listed.includes(name));
+    const unknown = listed.filter((name) => !(name in shape) && !/_FILE$|^MASTER_KEYS$/.test(name));
+    expect({ known, unknown }).toEqual({ known: [], unknown: [] });
+  });
+});
+
 describe("links", () => {
   it.each(PAGES)("of %s lead to files and headings that are there", (page) => {
     const broken = linksOf(page).filter((link) => {
@@ -94,6 +114,36 @@ describe("links", () => {
       return statSync(join(ROOT, target)).isDirectory() || !anchors(read(target)).has(anchor);
     });
     expect(broken).toEqual([]);
+  });
+
+  it("from code, tests and manifests lead to pages and headings that are there", () => {
+    const folders = ["src", "test", "bench", "stack", "manifests", "flux"];
+    const files = folders.flatMap((folder) =>
+      readdirSync(join(ROOT, folder), { recursive: true, encoding: "utf8" })
+        .filter((name) => /\.(ts|mjs|sql|ya?ml)$/.test(name) && !name.includes("node_modules"))
+        .map((name) => join(folder, name)),
+    );
+    const mentioned = new Set(
+      [...files, "Makefile", "Dockerfile"].flatMap((file) =>
+        Array.from(read(file).matchAll(/\b(?:docs|certs)\/[\w./-]+\.md(?:#[\w-]+)?/g), ([link]) => `${file}: ${link}`),
+      ),
+    );
+    expect(mentioned.size).toBeGreaterThan(20);
+    const broken = [...mentioned].filter((each) => {
+      const [path = "", anchor] = (each.split(": ")[1] ?? "").split("#");
+      return !existsSync(join(ROOT, path)) || (anchor !== undefined && !anchors(read(path)).has(anchor));
+    });
+    expect(broken).toEqual([]);
+  });
+
+  it.each(PAGES)("of %s: files that it names by their path are there", (page) => {
+    const named = Array.from(
+      read(page).matchAll(/`([\w.-]+(?:\/[\w.-]+)+\.(?:ts|mjs|sql|md|yaml))`/g),
+      ([, path = ""]) => path,
+    );
+    const from = ["", "src", "stack", dirname(page)];
+    const missing = named.filter((path) => !from.some((folder) => existsSync(join(ROOT, folder, path))));
+    expect(missing.filter((path) => !/^(users|node_modules|dist|\.)/.test(path))).toEqual([]);
   });
 
   it("reach every page of docs/ from the README, and every decision from their list", () => {

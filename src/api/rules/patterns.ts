@@ -27,6 +27,25 @@ export const EMAIL_DOMAIN = "^([a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?[.])+[a-z]([a-z
 
 export const UUID = "^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$";
 
-/** http or https, a host, perhaps a port and a path; no user, no query, no slash at the end. */
-export const URL_BASE =
-  "^https?://([A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?|\\[[0-9A-Fa-f:.]+\\])(:[0-9]{1,5})?(/[A-Za-z0-9._~%-]+)*$";
+const OCTET = "(25[0-5]|2[0-4][0-9]|1[0-9]{2}|[1-9]?[0-9])";
+const HOST_LABEL = "[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?";
+/** The last label begins with a letter: a name that ends in a number is read as an IPv4 address. */
+const HOST_NAME = `(${HOST_LABEL}[.])*[A-Za-z]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?`;
+const H16 = "[0-9A-Fa-f]{1,4}";
+/** Every form of RFC 4291 without a zone and without an IPv4 address in it: "::" stands for one group or more, once. */
+const IPV6 = [
+  `(${H16}:){7}${H16}`,
+  `(${H16}:){1,7}:`,
+  ...[6, 5, 4, 3, 2, 1].map((n) => `(${H16}:){1,${n}}(:${H16}){1,${7 - n}}`),
+  `:(:${H16}){1,7}`,
+  "::",
+].join("|");
+/** 1 to 65535. */
+const PORT = "([1-9][0-9]{0,3}|[1-5][0-9]{4}|6[0-4][0-9]{3}|65[0-4][0-9]{2}|655[0-2][0-9]|6553[0-5])";
+
+/** http or https, a host, perhaps a port and a path; no user, no query, no fragment, no slash at the end. */
+export const URL_BASE = `^https?://(${HOST_NAME}|${OCTET}([.]${OCTET}){3}|\\[(${IPV6})\\])(:${PORT})?(/([A-Za-z0-9._~-]|%[0-9A-Fa-f]{2})+)*$`;
+/** A step up or in place: what is asked for would not be what is written. */
+export const URL_DOT_SEGMENT = "/([.]|%2[Ee]){1,2}(/|$)";
+/** More than the 253 characters that a host may have. */
+export const URL_LONG_HOST = "^https?://[^/:]{254}";

@@ -9,7 +9,7 @@ export interface Rule {
   readonly path: string;
   /** Evaluated by the API server with `self` (and `oldSelf` in a transition rule). */
   readonly cel: string;
-  /** What the person reads, after the path: what must be, and how to mend it. */
+  /** What the person reads, after the path: what must be, and how to fix it. */
   readonly message: string;
   /** True when it is well. `self` has passed its schema. `oldSelf`, in an update, is for transition rules only. */
   readonly holds: (self: unknown, oldSelf?: unknown) => boolean;

@@ -1,16 +1,44 @@
 /** The rules of a Tenant. What depends on its users (realm, addresses and dialect fixed while there are any) is the reconciler's. */
 import { DURATION_PATTERN } from "../duration.ts";
 import { GROUP } from "../meta.ts";
-import { DNS_LABEL, DNS_SUBDOMAIN, EMAIL_DOMAIN, PLAIN, PLAIN_NO_GLOB, QUALIFIED_NAME, URL_BASE } from "./patterns.ts";
+import {
+  DNS_LABEL,
+  DNS_SUBDOMAIN,
+  EMAIL_DOMAIN,
+  PLAIN,
+  PLAIN_NO_GLOB,
+  QUALIFIED_NAME,
+  URL_BASE,
+  URL_DOT_SEGMENT,
+  URL_LONG_HOST,
+} from "./patterns.ts";
 import { immutable, matching, rule, type Rule } from "./rule.ts";
 
-const url = (name: string, path: string) =>
+/** Whatever passes can be asked: no part of it is read differently, or refused, by whoever parses it later. */
+const url = (name: string, path: string): Rule[] => [
   matching(
     name,
     path,
     URL_BASE,
-    "must be an http or https address without user, query and slash at the end, such as https://keycloak.example.com",
-  );
+    "must be an http or https address without user, query, fragment and slash at the end, with a port from 1 to 65535 if any, such as https://keycloak.example.com; write an international host in its xn-- form",
+  ),
+  rule<string>({
+    name: `${name}-host`,
+    path,
+    cel: `!self.matches(r"${URL_LONG_HOST}")`,
+    message: "must have a host of at most 253 characters",
+    holds: (self) => !LONG_HOST.test(self),
+  }),
+  rule<string>({
+    name: `${name}-path`,
+    path,
+    cel: `!self.matches(r"${URL_DOT_SEGMENT}")`,
+    message: "must have a path without . and .. between its slashes",
+    holds: (self) => !DOT_SEGMENT.test(self),
+  }),
+];
+const LONG_HOST = new RegExp(URL_LONG_HOST, "u");
+const DOT_SEGMENT = new RegExp(URL_DOT_SEGMENT, "u");
 
 const credentials = (name: string, path: string) =>
   matching(name, path, DNS_SUBDOMAIN, "must be the name of a Secret: lower-case letters, digits, hyphens and dots");
@@ -27,7 +55,7 @@ export const tenantRules: readonly Rule[] = [
   ),
   immutable("tenant-id-immutable", "spec.tenantID", "is immutable: it is part of every user's identity"),
   matching("namespace", "spec.namespaces[*]", DNS_LABEL, "must be the name of a namespace"),
-  url("keycloak-url", "spec.keycloak.url"),
+  ...url("keycloak-url", "spec.keycloak.url"),
   matching(
     "realm-form",
     "spec.keycloak.realm",
@@ -50,9 +78,9 @@ export const tenantRules: readonly Rule[] = [
     message: "must hold certificates in PEM form, beginning with -----BEGIN CERTIFICATE-----",
     holds: (self) => self.includes("-----BEGIN CERTIFICATE-----"),
   }),
-  url("newapi-url", "spec.newapi.url"),
+  ...url("newapi-url", "spec.newapi.url"),
   credentials("newapi-credentials", "spec.newapi.credentialsSecretName"),
-  url("newapi-public-url", "spec.newapi.publicBaseURL"),
+  ...url("newapi-public-url", "spec.newapi.publicBaseURL"),
   matching("newapi-tier", "spec.newapi.tier", PLAIN, "must be a tier's name: one line, without spaces around it"),
   matching("deletion-grace", "spec.deletionGrace", DURATION_PATTERN, "must be a span of time such as 0s, 12h or 7d"),
   exact("allow-group", "spec.allow.groups[*]", "a group's name or full path"),

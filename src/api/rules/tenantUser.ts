@@ -1,16 +1,22 @@
 /** The rules of a TenantUser that no other object and no later moment can change. What a Tenant allows is the reconciler's. */
 import { DURATION_PATTERN } from "../duration.ts";
 import { GROUP } from "../meta.ts";
+import { PROFILE_FIELDS } from "../tenantUser.ts";
 import { DNS_SUBDOMAIN, EMAIL, LABEL_VALUE, PLAIN, QUALIFIED_NAME, SECRET_KEY, UUID } from "./patterns.ts";
 import { matching, rule, type Rule } from "./rule.ts";
 
 type Names = Readonly<Record<string, unknown>>;
 
-/** Attributes that Keycloak reads as the user's own fields: they would get round spec.email and the marks. */
-const USER_FIELDS = ["username", "email", "emailVerified", "firstName", "lastName", "enabled", "id"];
+/**
+ * Attributes that Keycloak reads as the user's own fields, or writes for its own ends (why it disabled somebody): they
+ * would get round spec.email and the marks, or pass for a lockout.
+ */
+const USER_FIELDS = ["username", "email", "emailVerified", "firstName", "lastName", "enabled", "id", "disabledReason"];
 
 const plain = (name: string, path: string, what: string) =>
   matching(name, path, PLAIN, `must be ${what}: one line, without spaces around it`);
+
+const kebab = (field: string): string => field.replaceAll(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`);
 
 const ours = (name: string, path: string) =>
   rule<Names>({
@@ -46,9 +52,7 @@ export const tenantUserRules: readonly Rule[] = [
     message: "must have at most 64 characters before the @",
     holds: (self) => !/^ *[^@ ]{65}/u.test(self),
   }),
-  plain("display-name", "spec.displayName", "a name"),
-  plain("first-name", "spec.firstName", "a name"),
-  plain("last-name", "spec.lastName", "a name"),
+  ...PROFILE_FIELDS.map((field) => plain(kebab(field), `spec.${field}`, "a name")),
   matching(
     "user-uuid-form",
     "spec.userUUID",
@@ -74,7 +78,7 @@ export const tenantUserRules: readonly Rule[] = [
     name: "attributes-not-fields",
     path: "spec.attributes",
     cel: `self.all(name, !(name in ${JSON.stringify(USER_FIELDS)}))`,
-    message: `must not contain ${USER_FIELDS.join(", ")}: these have fields of their own in spec, or none`,
+    message: `must not contain ${USER_FIELDS.join(", ")}: these have fields of their own in spec, or are Keycloak's`,
     holds: (self) => Object.keys(self).every((key) => !USER_FIELDS.includes(key)),
   }),
   rule<Names>({

@@ -3,6 +3,7 @@ import {
   type Document,
   isAlias,
   isMap,
+  isNode,
   isScalar,
   isSeq,
   LineCounter,
@@ -10,18 +11,18 @@ import {
   parseAllDocuments,
   type YAMLError,
 } from "yaml";
-import { isObject, type JSONObject } from "../../admission/review.ts";
-import type { Finding, Place } from "./finding.ts";
+import { type JSONObject, isObject } from "../../lib/json.ts";
+import type { LintFinding, SourcePlace } from "./finding.ts";
 import { disputed, SCALARS } from "./scalars.ts";
 
-export interface Manifest {
+export interface ParsedManifest {
   readonly file: string;
   readonly value: JSONObject;
   /**
    * Where the field at this path stands (as Kubernetes writes paths: spec.groups[0], spec.attributes[team]); the nearest
    * one above it where there is none. `key`: its name rather than its value.
    */
-  at(path: string, part?: "key" | "value"): Place;
+  at(path: string, part?: "key" | "value"): SourcePlace;
   /** The plain value that stands there; undefined for a list, a map or nothing. */
   scalar(path: string): unknown;
   /** The words without quotes that programs read differently, with their paths. */
@@ -29,11 +30,13 @@ export interface Manifest {
 }
 
 export interface FileContent {
-  readonly manifests: readonly Manifest[];
-  readonly findings: readonly Finding[];
+  readonly manifests: readonly ParsedManifest[];
+  /** Documents, and items of lists, that are something else than an object; what is empty is nothing. */
+  readonly plain: readonly (SourcePlace & { readonly what: string })[];
+  readonly findings: readonly LintFinding[];
 }
 
-/** Every document of a file, lists taken apart. What is no YAML becomes a finding; what is no object is left out. */
+/** Every document of a file, lists taken apart. What is no YAML becomes a finding. */
 export function readDocuments(file: string, text: string): FileContent {
   const lineCounter = new LineCounter();
   const documents = parseAllDocuments(text, {
@@ -43,10 +46,11 @@ export function readDocuments(file: string, text: string): FileContent {
     prettyErrors: false,
     merge: true,
   });
-  if (!Array.isArray(documents)) return { manifests: [], findings: [] };
+  if (!Array.isArray(documents)) return { manifests: [], plain: [], findings: [] };
   const place = placeIn(file, lineCounter);
-  const findings: Finding[] = [];
-  const manifests: Manifest[] = [];
+  const findings: LintFinding[] = [];
+  const manifests: ParsedManifest[] = [];
+  const plain: (SourcePlace & { what: string })[] = [];
   for (const document of documents) {
     const [error] = document.errors;
     if (error !== undefined) {
@@ -57,15 +61,20 @@ export function readDocuments(file: string, text: string): FileContent {
     if (value instanceof Error) {
       findings.push({ ...place(document.range ?? [0, 0]), ...NOT_YAML, message: `not YAML: ${value.message}` });
     } else {
+      if (!isObject(value) && value !== null) plain.push({ ...place(rangeOf(document.contents)), what: kindOf(value) });
       manifests.push(...objectsOf(document.contents, value, document, place).map((each) => ({ file, ...each })));
     }
   }
-  return { manifests, findings };
+  return { manifests, plain, findings };
+}
+
+function kindOf(value: unknown): string {
+  return Array.isArray(value) ? "a list" : typeof value === "string" ? "a text" : `a ${typeof value}`;
 }
 
 const NOT_YAML = { severity: "error", rule: "yaml" } as const;
 
-type PlaceOf = (range: readonly number[]) => Place;
+type PlaceOf = (range: readonly number[]) => SourcePlace;
 
 function placeIn(file: string, counter: LineCounter): PlaceOf {
   return ([from = 0, to = from]) => {
@@ -82,7 +91,7 @@ function placeIn(file: string, counter: LineCounter): PlaceOf {
   };
 }
 
-function malformed(error: YAMLError, place: PlaceOf): Finding {
+function malformed(error: YAMLError, place: PlaceOf): LintFinding {
   const [from] = error.pos;
   return { ...place([from, from + 1]), ...NOT_YAML, message: `not YAML: ${error.message}` };
 }
@@ -101,9 +110,9 @@ function objectsOf(node: Node | null, value: unknown, document: Document.Parsed,
   if (!isObject(value)) return [];
   const { kind, items } = value;
   if (typeof kind === "string" && kind.endsWith("List") && Array.isArray(items)) {
-    const list = childAt(node, "items");
+    const list = isMap(node) ? node.get("items", true) : undefined;
     const all: readonly unknown[] = items;
-    return all.flatMap((item, index): Omit<Manifest, "file">[] => {
+    return all.flatMap((item, index): Omit<ParsedManifest, "file">[] => {
       const each = isSeq(list) ? list.items[index] : undefined;
       return isObject(item) && isNode(each) ? [objectAt(each, item, document, place)] : [];
     });
@@ -116,7 +125,7 @@ function objectAt(
   value: JSONObject,
   document: Document.Parsed,
   place: PlaceOf,
-): Omit<Manifest, "file"> {
+): Omit<ParsedManifest, "file"> {
   return {
     value,
     at: (path, part = "value") => {
@@ -138,14 +147,14 @@ function rangeOf(node: Node | null): readonly number[] {
   return isMap(node) || isSeq(node) ? [from, from + 1] : [from, to];
 }
 
-interface Located {
+interface FoundNode {
   readonly key: Node | undefined;
   readonly value: Node | null | undefined;
 }
 
 /** Follows the path as far as there are nodes. Keys may hold dots and brackets, so the nodes say where each step ends. */
-function locate(root: Node | null, path: string, document: Document.Parsed): Located {
-  let found: Located = { key: undefined, value: root };
+function locate(root: Node | null, path: string, document: Document.Parsed): FoundNode {
+  let found: FoundNode = { key: undefined, value: root };
   for (let rest = path; rest !== "";) {
     const node = isAlias(found.value) ? found.value.resolve(document) : found.value;
     const step = isMap(node) ? fieldStep(node.items, rest) : isSeq(node) ? itemStep(node.items, rest) : undefined;
@@ -159,8 +168,8 @@ function locate(root: Node | null, path: string, document: Document.Parsed): Loc
 function fieldStep(
   pairs: readonly { key: unknown; value: unknown }[],
   rest: string,
-): (Located & { rest: string }) | undefined {
-  let best: (Located & { rest: string }) | undefined;
+): (FoundNode & { rest: string }) | undefined {
+  let best: (FoundNode & { rest: string }) | undefined;
   for (const { key, value } of pairs) {
     if (!isNode(key) || !isScalar(key)) continue;
     const name = String(key.value);
@@ -175,16 +184,12 @@ function fieldStep(
   return best;
 }
 
-function itemStep(items: readonly unknown[], rest: string): (Located & { rest: string }) | undefined {
+function itemStep(items: readonly unknown[], rest: string): (FoundNode & { rest: string }) | undefined {
   const [written, index] = /^\[(\d+)\]/.exec(rest) ?? [];
   const item = index === undefined ? undefined : items[Number(index)];
   return written !== undefined && isNode(item)
     ? { key: undefined, value: item, rest: rest.slice(written.length) }
     : undefined;
-}
-
-function childAt(node: Node | null, name: string): unknown {
-  return isMap(node) ? node.items.find(({ key }) => isScalar(key) && key.value === name)?.value : undefined;
 }
 
 function disputedIn(node: unknown, path: string): { path: string; source: string }[] {
@@ -197,8 +202,4 @@ function disputedIn(node: unknown, path: string): { path: string; source: string
   if (isSeq(node)) return node.items.flatMap((item, index) => disputedIn(item, `${path}[${index}]`));
   if (!isScalar(node) || node.type !== "PLAIN" || typeof node.source !== "string") return [];
   return disputed(node.source) && node.tag === undefined ? [{ path, source: node.source }] : [];
-}
-
-function isNode(value: unknown): value is Node {
-  return isMap(value) || isSeq(value) || isScalar(value) || isAlias(value);
 }

@@ -9,8 +9,8 @@ import { tenant as tenantSchema, type TenantSpec } from "../../api/tenant.ts";
 import { accept } from "../../saga/accept.ts";
 import type { KnownTenant } from "../../store/tenantDirectory.ts";
 import { readDocuments } from "./documents.ts";
-import type { Finding } from "./finding.ts";
-import { at, identityOf, type Subject, subjectOf, withoutNulls } from "./subject.ts";
+import type { LintFinding } from "./finding.ts";
+import { at, identityOf, type LintTarget, targetOf, withoutNulls } from "./target.ts";
 import { UsageError } from "./usage.ts";
 
 const run = promisify(execFile);
@@ -24,7 +24,7 @@ export async function objectsAt(
   ref: string,
   paths: readonly string[],
   namespace: string | undefined,
-): Promise<ReadonlyMap<string, Subject>> {
+): Promise<ReadonlyMap<string, LintTarget>> {
   const all = paths.map((path) => resolve(path));
   const [first = "."] = all;
   const git = gitIn(statSync(first).isDirectory() ? first : dirname(first));
@@ -48,7 +48,7 @@ export async function objectsAt(
     "--",
     ...all,
   );
-  const before = new Map<string, Subject>();
+  const before = new Map<string, LintTarget>();
   for (const name of names.split("\0").filter((each) => /\.ya?ml$/.test(each))) {
     const text = await git(
       `--against ${ref}: ${name} cannot be read`,
@@ -59,8 +59,8 @@ export async function objectsAt(
       `${base}:${name}`,
     );
     for (const manifest of readDocuments(`${ref}:${name}`, text).manifests) {
-      const subject = subjectOf(manifest, namespace);
-      if (subject !== undefined) before.set(identityOf(subject), subject);
+      const target = targetOf(manifest, namespace);
+      if (target !== undefined) before.set(identityOf(target), target);
     }
   }
   return before;
@@ -81,20 +81,20 @@ function gitIn(cwd: string): (complaint: string, ...args: readonly string[]) => 
 }
 
 /** What may not be changed, and was. `before` is the same object. */
-export function checkChange(subject: Subject, before: Subject, tenant: KnownTenant | undefined): Finding[] {
-  return subject.kind === "Tenant" ? tenantChange(subject, before) : pinChange(subject, before, tenant);
+export function checkChange(target: LintTarget, before: LintTarget, tenant: KnownTenant | undefined): LintFinding[] {
+  return target.kind === "Tenant" ? tenantChange(target, before) : pinChange(target, before, tenant);
 }
 
 const PIN = "spec.userUUID";
 
-function pinChange(subject: Subject, before: Subject, tenant: KnownTenant | undefined): Finding[] {
-  const { userUUID: now } = subject.spec;
+function pinChange(target: LintTarget, before: LintTarget, tenant: KnownTenant | undefined): LintFinding[] {
+  const { userUUID: now } = target.spec;
   const { userUUID: then, email } = before.spec;
   if (typeof now !== "string" || now === then) return [];
   if (typeof then === "string") {
     return [
       {
-        ...at(subject, PIN, `is immutable, and was ${then} in ${before.manifest.file}`),
+        ...at(target, PIN, `is immutable, and was ${then} in ${before.manifest.file}`),
         severity: "error",
         rule: "uuid-immutable",
         hint: "put it back; another person gets a manifest of another name",
@@ -105,7 +105,7 @@ function pinChange(subject: Subject, before: Subject, tenant: KnownTenant | unde
   if (tenant !== undefined && typeof email === "string" && now === candidateUUID(tenant.tenantID, email)) return [];
   return [
     {
-      ...at(subject, PIN, "was added to a user who may have a uuid already, and only that one is accepted"),
+      ...at(target, PIN, "was added to a user who may have a uuid already, and only that one is accepted"),
       severity: "warning",
       rule: "uuid-added",
       hint: "leave the field out, or copy status.userUUID",
@@ -113,12 +113,12 @@ function pinChange(subject: Subject, before: Subject, tenant: KnownTenant | unde
   ];
 }
 
-function tenantChange(subject: Subject, before: Subject): Finding[] {
-  const now = subject.manifest.value;
+function tenantChange(target: LintTarget, before: LintTarget): LintFinding[] {
+  const now = target.manifest.value;
   const immutable = validateTenant(now, before.manifest.value).filter(({ rule }) => rule.endsWith("-immutable"));
   if (immutable.length > 0) {
     return immutable.map(({ path, rule, message }) => ({
-      ...at(subject, path, message),
+      ...at(target, path, message),
       severity: "error",
       rule,
       hint: "put it back; another tenant gets a manifest of another name",
@@ -128,18 +128,18 @@ function tenantChange(subject: Subject, before: Subject): Finding[] {
     tenantSchema.safeParse(withoutNulls(now)).data?.spec,
     tenantSchema.safeParse(withoutNulls(before.manifest.value)).data?.spec,
   ];
-  return spec === undefined || accepted === undefined ? [] : heldBack(subject, spec, accepted);
+  return spec === undefined || accepted === undefined ? [] : heldBack(target, spec, accepted);
 }
 
 /** What the reconciler would say if the tenant had users in every namespace. */
-function heldBack(subject: Subject, spec: TenantSpec, accepted: TenantSpec): Finding[] {
+function heldBack(target: LintTarget, spec: TenantSpec, accepted: TenantSpec): LintFinding[] {
   const uid = "lint";
-  const outcome = accept([{ uid, name: subject.name, createdAt: "", deleting: false, spec, accepted }], {
+  const outcome = accept([{ uid, name: target.name, createdAt: "", deleting: false, spec, accepted }], {
     mirror: [],
     uses: new Map([[accepted.tenantID, { rows: 1, namespaces: accepted.namespaces }]]),
   }).get(uid);
-  return (outcome?.refusals ?? []).map(({ reason, message }): Finding => {
+  return (outcome?.refusals ?? []).map(({ reason, message }): LintFinding => {
     const [path = "spec.namespaces"] = /^spec\.[a-zA-Z.]+/.exec(message) ?? [];
-    return { ...subject.manifest.at(path), message, severity: "warning", rule: reason };
+    return { ...target.manifest.at(path), message, severity: "warning", rule: reason };
   });
 }

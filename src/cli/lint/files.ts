@@ -1,20 +1,22 @@
 /**
  * Which files a path stands for, as Flux would have it: a folder with a kustomization is what that names, any other one
- * is all YAML below it. Links are not followed (Flux leaves them out), nor is anything whose name begins with a dot.
+ * is all YAML below it, also in files and folders whose names begin with a dot. What does not come into Flux's artifact is
+ * left out: links, and what is ignored.
  */
 import { existsSync, lstatSync, readdirSync, readFileSync, statSync } from "node:fs";
 import { basename, dirname, join, normalize, relative, resolve } from "node:path";
-import { isObject } from "../../admission/review.ts";
-import { type Manifest, readDocuments } from "./documents.ts";
-import type { Finding } from "./finding.ts";
-import { subjectOf } from "./subject.ts";
+import { isObject } from "../../lib/json.ts";
+import { type ParsedManifest, readDocuments } from "./documents.ts";
+import type { LintFinding } from "./finding.ts";
+import { type Ignored, ignoredBelow } from "./ignored.ts";
+import { targetOf } from "./target.ts";
 import { UsageError } from "./usage.ts";
 
 export interface Files {
   /** Each once, in the order of the paths given. */
   readonly paths: readonly string[];
   /** About kustomizations. */
-  readonly findings: readonly Finding[];
+  readonly findings: readonly LintFinding[];
 }
 
 const KUSTOMIZATIONS = ["kustomization.yaml", "kustomization.yml", "Kustomization"];
@@ -29,21 +31,23 @@ export function filesOf(given: readonly string[]): Files {
     const known = resolve(path);
     if (!paths.has(known)) paths.set(known, normalize(path));
   };
-  const findings: Finding[] = [];
+  const findings: LintFinding[] = [];
   const folders = new Set<string>();
 
-  const walk = (folder: string): void => {
+  let ignored: Ignored = () => false;
+
+  function walk(folder: string): void {
     if (folders.has(resolve(folder))) return;
     folders.add(resolve(folder));
     const kustomization = kustomizationIn(folder);
     if (kustomization !== undefined) return kustomize(folder, kustomization);
-    for (const { path, isFolder } of entriesOf(folder)) {
+    for (const { path, isFolder } of entriesOf(folder, ignored)) {
       if (isFolder) walk(path);
       else if (YAML.test(path)) add(path);
     }
-  };
+  }
 
-  const kustomize = (folder: string, file: string): void => {
+  function kustomize(folder: string, file: string): void {
     const content = readDocuments(file, readText(file));
     findings.push(...content.findings);
     const [manifest] = content.manifests;
@@ -57,13 +61,14 @@ export function filesOf(given: readonly string[]): Files {
       else add(target);
     }
     const named = new Set(textsIn(manifest.value).map((text) => normalize(join(folder, text))));
-    for (const path of yamlBelow(folder)) {
+    for (const path of yamlBelow(folder, ignored)) {
       if (!named.has(normalize(path)) && path !== file) findings.push(...forgotten(path, file));
     }
-  };
+  }
 
   for (const path of given) {
     if (!existsSync(path)) throw new UsageError(`${path}: there is no such file or folder.`);
+    ignored = ignoredBelow(statSync(path).isDirectory() ? path : dirname(path));
     if (statSync(path).isDirectory()) walk(path);
     else if (KUSTOMIZATIONS.includes(basename(path))) kustomize(dirname(path), path);
     else add(path);
@@ -89,15 +94,15 @@ function kustomizationIn(folder: string): string | undefined {
   return KUSTOMIZATIONS.map((name) => join(folder, name)).find((path) => existsSync(path));
 }
 
-function entriesOf(folder: string): { path: string; isFolder: boolean }[] {
+function entriesOf(folder: string, ignored: Ignored): { path: string; isFolder: boolean }[] {
   return reading(folder, () => readdirSync(folder, { withFileTypes: true }))
-    .filter((entry) => !entry.name.startsWith(".") && entry.name !== "node_modules")
-    .filter((entry) => entry.isDirectory() || entry.isFile())
+    .filter((entry) => entry.name !== ".git")
+    .filter((entry) => entry.isDirectory() || (entry.isFile() && !ignored(join(folder, entry.name))))
     .map((entry) => ({ path: join(folder, entry.name), isFolder: entry.isDirectory() }))
     .toSorted((a, b) => (a.path < b.path ? -1 : 1));
 }
 
-function entriesNamed({ value }: Manifest): { entry: string; path: string }[] {
+function entriesNamed({ value }: ParsedManifest): { entry: string; path: string }[] {
   return PARTS.flatMap((part) => {
     const list = value[part];
     if (!Array.isArray(list)) return [];
@@ -113,14 +118,14 @@ function textsIn(value: unknown): string[] {
   return isObject(value) ? Object.values(value).flatMap(textsIn) : [];
 }
 
-function yamlBelow(folder: string): string[] {
-  return entriesOf(folder).flatMap(({ path, isFolder }) => {
+function yamlBelow(folder: string, ignored: Ignored): string[] {
+  return entriesOf(folder, ignored).flatMap(({ path, isFolder }) => {
     if (!isFolder) return YAML.test(path) ? [path] : [];
-    return kustomizationIn(path) === undefined ? yamlBelow(path) : [];
+    return kustomizationIn(path) === undefined ? yamlBelow(path, ignored) : [];
   });
 }
 
-function missing(manifest: Manifest, path: string, entry: string): Finding {
+function missing(manifest: ParsedManifest, path: string, entry: string): LintFinding {
   return {
     ...manifest.at(path),
     severity: "error",
@@ -129,7 +134,7 @@ function missing(manifest: Manifest, path: string, entry: string): Finding {
   };
 }
 
-function outside(manifest: Manifest, path: string): Finding {
+function outside(manifest: ParsedManifest, path: string): LintFinding {
   return {
     ...manifest.at(path),
     severity: "error",
@@ -139,9 +144,9 @@ function outside(manifest: Manifest, path: string): Finding {
   };
 }
 
-function forgotten(path: string, kustomization: string): Finding[] {
+function forgotten(path: string, kustomization: string): LintFinding[] {
   if (!lstatSync(path).isFile()) return [];
-  const first = readDocuments(path, readText(path)).manifests.find((each) => subjectOf(each) !== undefined);
+  const first = readDocuments(path, readText(path)).manifests.find((each) => targetOf(each) !== undefined);
   if (first === undefined) return [];
   return [
     {

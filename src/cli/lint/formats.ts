@@ -1,11 +1,11 @@
 /** How findings are written, for people and for machines. */
-import type { Finding } from "./finding.ts";
+import type { LintFinding } from "./finding.ts";
 
 export const FORMATS = ["text", "github", "gitea", "json", "sarif"] as const;
-export type Format = (typeof FORMATS)[number];
+export type ReportFormat = (typeof FORMATS)[number];
 
 /** Ends with a line break, or is empty. `version` is this program's, for SARIF. */
-export function render(format: Format, findings: readonly Finding[], version: string): string {
+export function render(format: ReportFormat, findings: readonly LintFinding[], version: string): string {
   switch (format) {
     case "text":
       return lines(findings.map(sentenceOf));
@@ -25,12 +25,12 @@ export function render(format: Format, findings: readonly Finding[], version: st
 const lines = (all: readonly string[]): string => all.map((line) => `${line}\n`).join("");
 
 /** `file:line:column: sentence (hint)`; control characters out of a manifest cannot reach a terminal. */
-export function sentenceOf(finding: Finding): string {
+export function sentenceOf(finding: LintFinding): string {
   const { file, line, column, severity } = finding;
   return `${visible(file)}:${line}:${column}: ${severity === "warning" ? "warning: " : ""}${textOf(finding)}`;
 }
 
-function textOf({ message, hint }: Finding): string {
+function textOf({ message, hint }: LintFinding): string {
   return visible(hint === undefined ? message : `${message} (${hint})`);
 }
 
@@ -45,7 +45,7 @@ const escaped = (text: string): string => text.replaceAll("%", "%25").replaceAll
 const property = (text: string): string => escaped(text).replaceAll(":", "%3A").replaceAll(",", "%2C");
 
 /** A workflow command: GitHub puts it beside the line of the diff. */
-function githubLine(finding: Finding): string {
+function githubLine(finding: LintFinding): string {
   const { file, line, column, endLine, endColumn, severity, rule } = finding;
   const at = { file, line, col: column, endLine, endColumn, title: `unified-rbac ${rule}` };
   const properties = Object.entries(at).map(([name, value]) => `${name}=${property(String(value))}`);
@@ -53,13 +53,13 @@ function githubLine(finding: Finding): string {
 }
 
 /** Gitea colours the line in the job's log by its command, and drops the properties: so the place stands in the text. */
-function giteaLine(finding: Finding): string {
+function giteaLine(finding: LintFinding): string {
   const { file, line, column, severity } = finding;
   return `::${severity}::${visible(file)}:${line}:${column}: ${textOf(finding)}`;
 }
 
 /** SARIF 2.1.0, for code scanning. */
-function sarif(findings: readonly Finding[], version: string): object {
+function sarif(findings: readonly LintFinding[], version: string): object {
   const rules = [...new Set(findings.map(({ rule }) => rule))].toSorted();
   return {
     $schema: "https://json.schemastore.org/sarif-2.1.0.json",

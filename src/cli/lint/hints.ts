@@ -1,4 +1,4 @@
-/** How to mend what the sentence alone does not tell. */
+/** How to fix what the sentence alone does not tell. */
 import { type Kind, KINDS } from "../../api/meta.ts";
 import { schemas, type Structural } from "../../api/schema.ts";
 import type { Violation } from "../../api/validate.ts";

@@ -1,27 +1,37 @@
 /** One object by itself: what the API server and our admission say to it, and where. */
 import { validate } from "../../admission/validate.ts";
+import { applierRisks } from "../../api/appliers.ts";
 import { GROUP, KINDS } from "../../api/meta.ts";
 import { validateTenant, validateTenantUser, type Violation } from "../../api/validate.ts";
 import type { KnownTenant } from "../../store/tenantDirectory.ts";
-import type { Finding } from "./finding.ts";
+import type { LintFinding } from "./finding.ts";
 import { hintFor } from "./hints.ts";
 import { checkMetadata } from "./metadata.ts";
-import { at, type Subject } from "./subject.ts";
+import { at, type LintTarget } from "./target.ts";
 
 /** `tenant`: who the platform says the namespaces belong to; undefined: not known. */
-export function checkManifest(subject: Subject, tenant: KnownTenant | undefined): Finding[] {
-  const { kind, manifest } = subject;
+export function checkManifest(target: LintTarget, tenant: KnownTenant | undefined): LintFinding[] {
+  const { kind, manifest } = target;
   const { value } = manifest;
   const check = kind === "Tenant" ? validateTenant : validateTenantUser;
   const violations = [
     ...checkMetadata(value["metadata"], kind === "Tenant" ? "Cluster" : "Namespaced"),
     ...check(value).map(ofAnotherKind),
   ];
-  const findings = violations.map((violation) => located(subject, violation));
-  if (violations.length === 0 && kind === "TenantUser") findings.push(...admission(subject, tenant));
+  const findings = violations.map((violation) => located(target, violation));
+  if (violations.length === 0 && kind === "TenantUser") findings.push(...admission(target, tenant));
+  for (const { field, name, deletes, message } of applierRisks(value["metadata"])) {
+    // That a Tenant stays when its file goes is how it is shipped.
+    if (kind === "Tenant" && !deletes) continue;
+    findings.push({
+      ...at(target, `metadata.${field}[${name}]`, message),
+      severity: deletes ? "error" : "warning",
+      rule: "applier",
+    });
+  }
   if (value["status"] !== undefined) {
     findings.push({
-      ...at(subject, "status", "is dropped by the API server: only the service writes it", "key"),
+      ...at(target, "status", "is dropped by the API server: only the service writes it", "key"),
       severity: "warning",
       rule: "status",
       hint: "remove it",
@@ -33,7 +43,7 @@ export function checkManifest(subject: Subject, tenant: KnownTenant | undefined)
     // Where it is refused already, its own finding stands there.
     if (violations.some((violation) => violation.path === path)) continue;
     findings.push({
-      ...at(subject, path, `${source} is text to Flux, and true or false to kubectl`),
+      ...at(target, path, `${source} is text to Flux, and true or false to kubectl`),
       severity: "warning",
       rule: "disputed",
       hint: "put it in quotes",
@@ -42,12 +52,12 @@ export function checkManifest(subject: Subject, tenant: KnownTenant | undefined)
   return findings;
 }
 
-function located(subject: Subject, violation: Violation): Finding {
+function located(target: LintTarget, violation: Violation): LintFinding {
   const { path, rule, message } = violation;
-  const { manifest } = subject;
-  const hint = hintFor(subject.kind, violation, manifest.scalar(path));
+  const { manifest } = target;
+  const hint = hintFor(target.kind, violation, manifest.scalar(path));
   const part = rule === "unknown" ? "key" : "value";
-  return { ...at(subject, path, message, part), severity: "error", rule, ...(hint !== undefined && { hint }) };
+  return { ...at(target, path, message, part), severity: "error", rule, ...(hint !== undefined && { hint }) };
 }
 
 /** The group is ours, the kind is not: the API server knows none of that name. */
@@ -56,12 +66,12 @@ function ofAnotherKind(violation: Violation): Violation {
   return { ...violation, message: `must be ${Object.keys(KINDS).join(" or ")}, the kinds of ${GROUP}` };
 }
 
-/** The webhook's own verdict. Without a Tenant it can say no more than the rules that were asked already. */
-function admission(subject: Subject, tenant: KnownTenant | undefined): Finding[] {
+/** The webhook's own decision. Without a Tenant it can say no more than the rules that were asked already. */
+function admission(target: LintTarget, tenant: KnownTenant | undefined): LintFinding[] {
   const namespaces = tenant?.spec.namespaces ?? [];
-  const namespace = subject.namespace ?? (namespaces.length === 1 ? namespaces[0] : undefined) ?? "";
+  const namespace = target.namespace ?? (namespaces.length === 1 ? namespaces[0] : undefined) ?? "";
   const claimed = tenant !== undefined && (namespace === "" || namespaces.includes(namespace)) ? tenant : undefined;
-  const verdict = validate(
+  const decision = validate(
     {
       uid: "lint",
       operation: "CREATE",
@@ -70,20 +80,22 @@ function admission(subject: Subject, tenant: KnownTenant | undefined): Finding[]
       subResource: "",
       namespace,
       dryRun: true,
-      object: subject.manifest.value,
+      object: target.manifest.value,
       oldObject: undefined,
     },
     { tenant: claimed, loaded: tenant !== undefined },
   );
-  if (!verdict.allowed) {
-    const [path = ""] = /^\S+(?=: )/.exec(verdict.message) ?? [];
-    return [{ ...subject.manifest.at(path), message: verdict.message, severity: "error", rule: "admission" }];
+  if (!decision.allowed) {
+    const [path = ""] = /^\S+(?=: )/.exec(decision.message) ?? [];
+    return [{ ...target.manifest.at(path), message: decision.message, severity: "error", rule: "admission" }];
   }
   if (tenant === undefined) return [];
-  return verdict.warnings.map((message): Finding => ({
-    ...subject.manifest.at("metadata.namespace"),
-    message,
-    severity: "warning",
-    rule: "admission",
-  }));
+  return decision.warnings
+    .filter((message) => !message.startsWith("metadata."))
+    .map((message): LintFinding => ({
+      ...target.manifest.at("metadata.namespace"),
+      message,
+      severity: "warning",
+      rule: "admission",
+    }));
 }

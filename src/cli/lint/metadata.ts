@@ -1,5 +1,5 @@
 /** What the API server wants of every kind's metadata. It is not ours, so it stands here and not in src/api. */
-import { isObject, type JSONObject } from "../../admission/review.ts";
+import { type JSONObject, isObject } from "../../lib/json.ts";
 import { DNS_LABEL, DNS_SUBDOMAIN, LABEL_VALUE } from "../../api/rules/patterns.ts";
 import type { Violation } from "../../api/validate.ts";
 

@@ -1,13 +1,13 @@
 /** All manifests together: what must not stand there twice. */
 import { canonicalEmail } from "../../api/names.ts";
-import type { Finding } from "./finding.ts";
-import { at, identityOf, type Subject } from "./subject.ts";
+import type { LintFinding } from "./finding.ts";
+import { at, identityOf, type LintTarget } from "./target.ts";
 
 /** Of two that cannot both be, the second is named, with the place of the first. */
-export function checkTogether(subjects: readonly Subject[]): Finding[] {
-  const findings: Finding[] = [];
+export function checkTogether(targets: readonly LintTarget[]): LintFinding[] {
+  const findings: LintFinding[] = [];
   const distinct = firsts(
-    subjects.filter(({ name }) => name !== ""),
+    targets.filter(({ name }) => name !== ""),
     identityOf,
     (later, first) => {
       findings.push({
@@ -26,8 +26,8 @@ export function checkTogether(subjects: readonly Subject[]): Finding[] {
   const unique = (
     path: string,
     rule: string,
-    keyOf: (subject: Subject) => string | undefined,
-    sentence: (first: Subject) => string,
+    keyOf: (target: LintTarget) => string | undefined,
+    sentence: (first: LintTarget) => string,
     hint: string,
   ): void => {
     const having = users.filter((each) => keyOf(each) !== undefined);
@@ -67,22 +67,22 @@ export function checkTogether(subjects: readonly Subject[]): Finding[] {
   return findings;
 }
 
-/** The first of each key; `again` is told of every other one. */
+/** The first of each key; `again` is called for every other one. */
 function firsts(
-  subjects: readonly Subject[],
-  keyOf: (subject: Subject) => string,
-  again: (later: Subject, first: Subject) => void,
-): Subject[] {
-  const seen = new Map<string, Subject>();
-  for (const subject of subjects) {
-    const first = seen.get(keyOf(subject));
-    if (first === undefined) seen.set(keyOf(subject), subject);
-    else again(subject, first);
+  targets: readonly LintTarget[],
+  keyOf: (target: LintTarget) => string,
+  again: (later: LintTarget, first: LintTarget) => void,
+): LintTarget[] {
+  const seen = new Map<string, LintTarget>();
+  for (const target of targets) {
+    const first = seen.get(keyOf(target));
+    if (first === undefined) seen.set(keyOf(target), target);
+    else again(target, first);
   }
   return [...seen.values()];
 }
 
-function placeOf({ manifest }: Subject, path: string): string {
+function placeOf({ manifest }: LintTarget, path: string): string {
   const { file, line } = manifest.at(path);
   return `${file}:${line}`;
 }

@@ -5,10 +5,11 @@ import { checkAllowed, checkNumber, knownTenant } from "./allowance.ts";
 import { type FileContent, readDocuments } from "./documents.ts";
 import { checkChange, objectsAt } from "./earlier.ts";
 import { filesOf, readText } from "./files.ts";
-import { type Finding, inOrder } from "./finding.ts";
+import { type LintFinding, inOrder } from "./finding.ts";
+import { checkForFlux } from "./flux.ts";
 import { checkManifest } from "./manifest.ts";
 import { checkTogether } from "./repository.ts";
-import { identityOf, type Subject, subjectOf } from "./subject.ts";
+import { identityOf, type LintTarget, targetOf } from "./target.ts";
 import { UsageError } from "./usage.ts";
 
 export interface LintOptions {
@@ -21,8 +22,8 @@ export interface LintOptions {
 }
 
 export interface LintResult {
-  readonly findings: readonly Finding[];
-  /** How many objects of ours were looked at. */
+  readonly findings: readonly LintFinding[];
+  /** How many objects of ours were checked. */
   readonly objects: number;
 }
 
@@ -40,35 +41,35 @@ export async function lint(
   if (paths.includes("-")) contents.push(readDocuments("<stdin>", await readStdin()));
 
   const findings = [...files.findings, ...contents.flatMap((content) => content.findings)];
-  const subjects = contents
+  const targets = contents
     .flatMap(({ manifests }) => manifests)
-    .map((manifest) => subjectOf(manifest, namespace))
-    .filter((subject) => subject !== undefined);
+    .map((manifest) => targetOf(manifest, namespace))
+    .filter((target) => target !== undefined);
   const earlier = against === undefined || given.length === 0 ? undefined : await objectsAt(against, given, namespace);
 
-  for (const subject of subjects) findings.push(...checkOne(subject, tenant, earlier));
-  findings.push(...checkTogether(subjects));
+  for (const target of targets) findings.push(...checkOne(target, tenant, earlier));
+  findings.push(...checkTogether(targets), ...checkForFlux(contents));
   if (tenant !== undefined) {
     findings.push(
       ...checkNumber(
-        subjects.filter(({ kind }) => kind === "TenantUser"),
+        targets.filter(({ kind }) => kind === "TenantUser"),
         tenant,
       ),
     );
   }
-  return { findings: inOrder(findings), objects: subjects.length };
+  return { findings: inOrder(findings), objects: targets.length };
 }
 
 function checkOne(
-  subject: Subject,
+  target: LintTarget,
   tenant: KnownTenant | undefined,
-  earlier: ReadonlyMap<string, Subject> | undefined,
-): Finding[] {
-  const found = checkManifest(subject, tenant);
-  const before = earlier?.get(identityOf(subject));
-  if (before !== undefined) found.push(...checkChange(subject, before, tenant));
+  earlier: ReadonlyMap<string, LintTarget> | undefined,
+): LintFinding[] {
+  const found = checkManifest(target, tenant);
+  const before = earlier?.get(identityOf(target));
+  if (before !== undefined) found.push(...checkChange(target, before, tenant));
   const well = !found.some(({ severity }) => severity === "error");
-  if (tenant !== undefined && well && subject.kind === "TenantUser") found.push(...checkAllowed(subject, tenant));
+  if (tenant !== undefined && well && target.kind === "TenantUser") found.push(...checkAllowed(target, tenant));
   return found;
 }
 
@@ -77,9 +78,9 @@ function tenantIn(file: string): KnownTenant {
   const [broken] = findings;
   if (broken !== undefined) throw new UsageError(`--tenant ${file}: ${broken.message}.`);
   const tenants = manifests
-    .map((manifest) => subjectOf(manifest))
-    .filter((subject) => subject?.kind === "Tenant")
-    .filter((subject) => subject !== undefined);
+    .map((manifest) => targetOf(manifest))
+    .filter((target) => target?.kind === "Tenant")
+    .filter((target) => target !== undefined);
   const [tenant, ...more] = tenants;
   if (tenant === undefined) throw new UsageError(`--tenant ${file}: there is no Tenant in this file.`);
   if (more.length > 0) throw new UsageError(`--tenant ${file}: there is more than one Tenant in this file.`);

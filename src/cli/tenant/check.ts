@@ -1,14 +1,15 @@
-/** `tenant check`: looks at everything that a tenant's people need, with the rights of whoever asks. Changes nothing. */
+/** `tenant check`: checks everything that a tenant's users need, with the rights of whoever runs it. Changes nothing. */
 import { liveTenant } from "../../api/tenant.ts";
 import { collectionPath, objectPath } from "../../kube/objects.ts";
 import { type ClusterChoice, type ClusterClient, connectCluster } from "../cluster.ts";
-import { EXIT, Failure } from "../failure.ts";
+import { EXIT, CommandFailure } from "../failure.ts";
 import { type CheckReport, compose } from "./findings.ts";
-import { lookAtFlux } from "./lookAtFlux.ts";
-import { lookAtNamespaces } from "./lookAtNamespaces.ts";
-import { lookAtGateway, lookAtKeycloak } from "./lookAtNeighbours.ts";
+import { checkFlux } from "./checkFlux.ts";
+import { checkNamespaces } from "./checkNamespaces.ts";
+import { checkGateway, checkKeycloak } from "./checkUpstreams.ts";
+import { shell } from "../../lib/shell.ts";
 
-/** Throws a Failure when the cluster cannot be asked at all; whatever else cannot be asked is a finding. */
+/** Throws a CommandFailure when the cluster cannot be asked at all; whatever else cannot be asked is a finding. */
 export async function check(name: string, choice: ClusterChoice, signal: AbortSignal): Promise<CheckReport> {
   const cluster = await connectCluster(choice, signal);
   try {
@@ -23,17 +24,17 @@ async function checked(cluster: ClusterClient, name: string, signal: AbortSignal
   if (object === undefined) return absent(cluster, name);
   const tenant = liveTenant.safeParse(object);
   if (!tenant.success) {
-    throw new Failure(
+    throw new CommandFailure(
       `Tenant ${name} does not fit the schema of this program; is it of another version?`,
       EXIT.cluster,
     );
   }
   const { spec } = tenant.data;
   const [keycloak, gateway, namespaces, flux] = await Promise.all([
-    lookAtKeycloak(cluster, name, spec, signal),
-    lookAtGateway(cluster, name, spec, signal),
-    lookAtNamespaces(cluster, spec),
-    lookAtFlux(cluster, spec),
+    checkKeycloak(cluster, name, spec, signal),
+    checkGateway(cluster, name, spec, signal),
+    checkNamespaces(cluster, spec),
+    checkFlux(cluster, spec),
   ]);
   return compose(tenant.data, { Keycloak: keycloak, Gateway: gateway, Namespaces: namespaces, Flux: flux });
 }
@@ -43,14 +44,14 @@ async function absent(cluster: ClusterClient, tenant: string): Promise<CheckRepo
   const finding = installed
     ? {
         message: `There is no Tenant ${tenant} in this cluster.`,
-        mend: [
-          `unified-rbac tenant init ${tenant} --git-url ... --keycloak-url ... --newapi-url ...`,
+        fix: [
+          shell`unified-rbac tenant init ${tenant} --git-url ... --keycloak-url ... --newapi-url ...`,
           "kubectl get tenants",
         ],
       }
     : {
         message: "unified-rbac is not installed in this cluster: it does not know Tenants.",
-        mend: [
+        fix: [
           "kubectl apply --server-side -k manifests/crd",
           "kubectl apply --server-side -k manifests/overlays/default",
         ],

@@ -1,6 +1,6 @@
-import { AREAS, type CheckReport, type Finding } from "./findings.ts";
+import { AREAS, type CheckReport, type CheckFinding } from "./findings.ts";
 
-const MARK: Readonly<Record<Finding["level"], string>> = { missing: "x", advice: "!", unknown: "?" };
+const MARK: Readonly<Record<CheckFinding["level"], string>> = { missing: "x", advice: "!", unknown: "?" };
 
 /**
  * For people: each area with what is wrong there and the commands, then the sum. A message is kept to one line: part of it
@@ -8,24 +8,24 @@ const MARK: Readonly<Record<Finding["level"], string>> = { missing: "x", advice:
  */
 export function asText({ tenant, ready, findings, areas }: CheckReport): string {
   const lines = [
-    `Tenant ${tenant}: ${ready === undefined ? "not looked at yet" : `Ready=${ready.status} ${ready.reason}`}`,
+    `Tenant ${tenant}: ${ready === undefined ? "not observed yet" : `Ready=${ready.status} ${ready.reason}`}`,
   ];
   for (const area of AREAS.filter((each) => areas.includes(each))) {
     const here = findings.filter((finding) => finding.area === area);
     lines.push("", here.length === 0 ? `${area}: nothing is missing` : `${area}:`);
-    for (const { level, reason, message, mend } of here) {
+    for (const { level, reason, message, fix } of here) {
       lines.push(
         `  ${MARK[level]} ${reason === undefined ? "" : `${reason}: `}${message.trim().replaceAll(/\s+/g, " ")}`,
       );
-      lines.push(...mend.map((line) => `      ${line}`));
+      lines.push(...fix.map((line) => `      ${line}`));
     }
   }
   lines.push("", sum(findings), "");
   return lines.join("\n");
 }
 
-function sum(findings: readonly Finding[]): string {
-  const count = (level: Finding["level"]): number => findings.filter((finding) => finding.level === level).length;
+function sum(findings: readonly CheckFinding[]): string {
+  const count = (level: CheckFinding["level"]): number => findings.filter((finding) => finding.level === level).length;
   const missing = count("missing");
   const rest = [
     [count("advice"), "worth a look"],

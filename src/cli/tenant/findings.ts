@@ -1,15 +1,15 @@
 /** What `tenant check` finds, and what the Tenant's own conditions say. Pure. */
-import type { Condition } from "../../api/meta.ts";
-import { CONDITION, REASON } from "../../api/reasons.ts";
+import { type Condition, OPERATOR_NAMESPACE } from "../../api/meta.ts";
+import { CONDITION } from "../../api/reasons.ts";
 import type { LiveTenant, TenantSpec } from "../../api/tenant.ts";
-import type { RealmSubject } from "../../keycloak/realm.ts";
-import { mendingOf, renewCredential } from "./mending.ts";
-import { OPERATOR_NAMESPACE } from "./values.ts";
+import { type MissingPart, reconcilerLogs } from "../../api/setupCommands.ts";
+import { shell } from "../../lib/shell.ts";
+import { remediationOf } from "./remediation.ts";
 
 export const AREAS = ["Tenant", "Keycloak", "Gateway", "Namespaces", "Flux"] as const;
 export type Area = (typeof AREAS)[number];
 
-export interface Finding {
+export interface CheckFinding {
   readonly area: Area;
   /** `missing`: something must be done. `advice`: worth a look. `unknown`: it could not be asked. */
   readonly level: "missing" | "advice" | "unknown";
@@ -18,93 +18,90 @@ export interface Finding {
   /** One sentence. */
   readonly message: string;
   /** Lines for a shell. */
-  readonly mend: readonly string[];
+  readonly fix: readonly string[];
 }
 
 export interface CheckReport {
   readonly tenant: string;
   /** The Tenant's Ready condition, when there is one at its newest generation. */
   readonly ready: Pick<Condition, "status" | "reason"> | undefined;
-  /** Where it was looked, or the reconciler's word was taken. */
+  /** What was checked, from here or by the reconciler. */
   readonly areas: readonly Area[];
-  readonly findings: readonly Finding[];
+  readonly findings: readonly CheckFinding[];
 }
 
-/** What a look of our own gave; undefined: there was none, so that the conditions alone speak. */
-export type Looks = Readonly<Partial<Record<Area, readonly Finding[] | undefined>>>;
+/** What was observed from here; undefined: it could not be checked from here, and the conditions alone count. */
+export type Observations = Readonly<Partial<Record<Area, readonly CheckFinding[] | undefined>>>;
 
-const NEIGHBOUR: readonly (readonly [Area, string])[] = [
-  ["Keycloak", CONDITION.KeycloakReady],
-  ["Gateway", CONDITION.NewAPIReady],
-  ["Namespaces", CONDITION.KubernetesReady],
+const REQUIRED: readonly (readonly [string, Area])[] = [
+  [CONDITION.KeycloakReady, "Keycloak"],
+  [CONDITION.NewAPIReady, "Gateway"],
+  [CONDITION.KubernetesReady, "Namespaces"],
 ];
-const ADVICE: readonly string[] = [
-  CONDITION.EmailDomainsUnrestricted,
-  CONDITION.NoLoginPath,
-  CONDITION.GatewayLimited,
-  CONDITION.Suspended,
+const ADVICE: readonly (readonly [string, Area])[] = [
+  [CONDITION.EmailDomainsUnrestricted, "Tenant"],
+  [CONDITION.NoLoginPath, "Keycloak"],
+  [CONDITION.ProfileIncomplete, "Keycloak"],
+  [CONDITION.GatewayLimited, "Gateway"],
+  [CONDITION.Suspended, "Tenant"],
 ];
+const UPSTREAM: Readonly<Partial<Record<Area, "keycloak" | "gateway">>> = { Keycloak: "keycloak", Gateway: "gateway" };
 
-/** One problem that a neighbour's own check named. */
+/** One problem that an upstream's own check named. */
 export function problem(
   name: string,
   spec: TenantSpec,
   area: "Keycloak" | "Gateway",
-  found: { reason: string; message: string; blocking: boolean; subject?: RealmSubject | undefined },
-): Finding {
-  const mend =
-    found.reason === REASON.CredentialsRefused
-      ? renewCredential(spec, area === "Keycloak" ? "keycloak" : "newapi")
-      : mendingOf(name, spec, found.reason, found.subject);
-  return { area, level: found.blocking ? "missing" : "advice", reason: found.reason, message: found.message, mend };
+  found: { reason: string; message: string; blocking: boolean; subject?: MissingPart | undefined },
+): CheckFinding {
+  const { reason, message, blocking, subject } = found;
+  const fix = remediationOf(name, spec, reason, { upstream: UPSTREAM[area], missing: subject });
+  return { area, level: blocking ? "missing" : "advice", reason, message, fix };
 }
 
 /**
- * All that is known, without saying a thing twice: where we looked ourselves and found something, that; where we found
- * nothing and the reconciler still complains, its sentence; where we could not look, its word.
+ * All that is known, each fact once: a finding from here counts before the condition about the same area; the condition
+ * counts where nothing was found from here, or nothing could be checked.
  */
-export function compose(tenant: LiveTenant, looks: Looks): CheckReport {
+export function compose(tenant: LiveTenant, observed: Observations): CheckReport {
   const name = tenant.metadata.name;
   const { spec, status } = tenant;
   const conditions = status?.conditions ?? [];
   const current = (type: string): Condition | undefined =>
     conditions.find((each) => each.type === type && each.observedGeneration === tenant.metadata.generation);
-  const findings: Finding[] = [];
-  const told = new Set<string>();
-  const add = (finding: Finding): void => {
-    if (told.has(finding.message)) return;
-    told.add(finding.message);
+  const findings: CheckFinding[] = [];
+  const reported = new Set<string>();
+  const add = (finding: CheckFinding): void => {
+    if (reported.has(finding.message)) return;
+    reported.add(finding.message);
     findings.push(finding);
   };
-  const sayCondition = (area: Area, level: Finding["level"], { reason, message }: Condition): void =>
-    add({ area, level, reason, message, mend: mendingFor(name, spec, area, reason) });
+  const addCondition = (area: Area, level: CheckFinding["level"], { reason, message }: Condition): void =>
+    add({ area, level, reason, message, fix: remediationOf(name, spec, reason, { upstream: UPSTREAM[area] }) });
+  const isMissing = ({ level }: CheckFinding): boolean => level === "missing";
 
   const ready = current(CONDITION.Ready);
-  if (ready === undefined) add(unseen());
-  for (const [area, type] of NEIGHBOUR) {
-    const own = looks[area] ?? [];
+  if (ready === undefined) add(unobserved());
+  for (const [type, area] of REQUIRED) {
+    const own = observed[area] ?? [];
     own.forEach(add);
-    const said = current(type);
-    if (said === undefined || said.status === "True") continue;
-    // What we saw with our own eyes explains it; a reason beside that would be told twice.
-    if (own.some(({ level }) => level === "missing")) told.add(said.message);
-    else sayCondition(area, said.status === "Unknown" ? "unknown" : "missing", said);
+    const condition = current(type);
+    if (condition === undefined || condition.status === "True") continue;
+    // What was observed from here explains it; the condition would repeat it.
+    if (own.some(isMissing)) reported.add(condition.message);
+    else addCondition(area, condition.status === "Unknown" ? "unknown" : "missing", condition);
   }
-  (looks.Flux ?? []).forEach(add);
-  for (const type of ADVICE) {
-    const said = current(type);
-    if (said?.status !== "True" || findings.some(({ reason }) => reason === said.reason)) continue;
-    sayCondition(
-      type === CONDITION.NoLoginPath ? "Keycloak" : type === CONDITION.GatewayLimited ? "Gateway" : "Tenant",
-      "advice",
-      said,
-    );
+  (observed.Flux ?? []).forEach(add);
+  for (const [type, area] of ADVICE) {
+    const condition = current(type);
+    if (condition?.status !== "True" || findings.some(({ reason }) => reason === condition.reason)) continue;
+    addCondition(area, "advice", condition);
   }
-  const aboutNeighbours = NEIGHBOUR.some(([, type]) => current(type)?.message === ready?.message);
-  if (ready?.status === "False" && !aboutNeighbours && !findings.some(({ level }) => level === "missing")) {
-    sayCondition("Tenant", "missing", ready);
+  const isAboutUpstream = REQUIRED.some(([type]) => current(type)?.message === ready?.message);
+  if (ready?.status === "False" && !isAboutUpstream && !findings.some(isMissing)) {
+    addCondition("Tenant", "missing", ready);
   }
-  const order = (finding: Finding): number => AREAS.indexOf(finding.area);
+  const order = (finding: CheckFinding): number => AREAS.indexOf(finding.area);
   return {
     tenant: name,
     ready: ready === undefined ? undefined : { status: ready.status, reason: ready.reason },
@@ -113,19 +110,11 @@ export function compose(tenant: LiveTenant, looks: Looks): CheckReport {
   };
 }
 
-function mendingFor(name: string, spec: TenantSpec, area: Area, reason: string): readonly string[] {
-  if (reason !== REASON.CredentialsRefused) return mendingOf(name, spec, reason);
-  return renewCredential(spec, area === "Keycloak" ? "keycloak" : "newapi");
-}
-
-function unseen(): Finding {
+function unobserved(): CheckFinding {
   return {
     area: "Tenant",
     level: "missing",
-    message: "The reconciler has not looked at the Tenant as it stands now; does it run?",
-    mend: [
-      `kubectl -n ${OPERATOR_NAMESPACE} get pods`,
-      `kubectl -n ${OPERATOR_NAMESPACE} logs deployment/unified-rbac -c reconciler --since=10m`,
-    ],
+    message: "The reconciler has not observed the current Tenant; check that it runs.",
+    fix: [shell`kubectl -n ${OPERATOR_NAMESPACE} get pods`, reconcilerLogs()],
   };
 }

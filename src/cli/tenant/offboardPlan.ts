@@ -1,5 +1,8 @@
 /** What the end of a tenant means, in words. Pure. */
 import { parseDuration } from "../../api/duration.ts";
+import type { LiveTenantUser } from "../../api/tenantUser.ts";
+import { shell, shellWord } from "../../lib/shell.ts";
+import { WITHHELD_MS } from "../../saga/decide.ts";
 import { nameOf, type Survey } from "./survey.ts";
 
 export interface OffboardWishes {
@@ -14,6 +17,23 @@ export function graceOf({ tenant }: Survey, { skipGrace }: OffboardWishes): stri
   return skipGrace || parseDuration(grace) === 0 ? undefined : grace;
 }
 
+/** Those whose deletionPolicy Retain counts: for good where the Tenant allows it, for a time where it does not. */
+export function retainedOf(
+  { tenant, namespaces }: Survey,
+  { alsoRetained }: OffboardWishes,
+): { readonly kept: readonly LiveTenantUser[]; readonly withheld: readonly LiveTenantUser[] } {
+  const users = alsoRetained ? [] : namespaces.flatMap((each) => each.users);
+  const retained = users.filter(({ spec }) => spec.deletionPolicy === "Retain");
+  const isAllowed = (tenant?.status?.accepted ?? tenant?.spec)?.allow.retain ?? false;
+  return isAllowed ? { kept: retained, withheld: [] } : { kept: [], withheld: retained };
+}
+
+/** How long they stay locked whose deletionPolicy is not allowed, whatever the grace of the others is. */
+export function withheldFor(found: Survey, wishes: OffboardWishes): string {
+  const grace = graceOf(found, wishes);
+  return grace !== undefined && parseDuration(grace) > WITHHELD_MS ? grace : `${WITHHELD_MS / parseDuration("1d")}d`;
+}
+
 /** States of rows that are left when the objects are gone, with their numbers; `deleted` ones hold nothing. */
 export function leftovers({ tenant }: Pick<Survey, "tenant">): ReadonlyMap<string, number> {
   const states = Object.entries(tenant?.status?.users?.byState ?? {});
@@ -24,8 +44,8 @@ export function planText(name: string, found: Survey, wishes: OffboardWishes): s
   const { tenant, namespaces, heldByGit } = found;
   if (tenant === undefined && namespaces.length === 0) return `There is nothing of tenant ${name} in this cluster.\n`;
   const users = namespaces.flatMap((each) => each.users);
-  const retained = wishes.alsoRetained ? [] : users.filter(({ spec }) => spec.deletionPolicy === "Retain");
-  const owed = leftovers(found).get("deleting") ?? 0;
+  const { kept, withheld } = retainedOf(found, wishes);
+  const pending = leftovers(found).get("deleting") ?? 0;
   const grace = graceOf(found, wishes);
   const going = wishes.keepNamespaces ? [] : namespaces.filter(({ own }) => own);
   const staying = namespaces.filter((each) => !going.includes(each));
@@ -47,9 +67,14 @@ export function planText(name: string, found: Survey, wishes: OffboardWishes): s
   );
   for (const user of users.slice(0, 20)) lines.push(`       ${nameOf(user)}  ${user.spec.email}`);
   if (users.length > 20) lines.push(`       and ${users.length - 20} more`);
-  if (retained.length > 0) {
+  if (kept.length > 0) {
     lines.push(
-      `     ${count(retained.length, "has", "have")} deletionPolicy Retain: those accounts stay, and with them the Tenant (--also-retained undoes them).`,
+      `     ${count(kept.length, "has", "have")} deletionPolicy Retain: those accounts stay, and with them the Tenant (--also-retained undoes them).`,
+    );
+  }
+  if (withheld.length > 0) {
+    lines.push(
+      `     ${count(withheld.length, "has", "have")} a deletionPolicy Retain that the Tenant does not allow: those accounts are locked for ${withheldFor(found, wishes)}, then undone, and the Tenant stays as long (--also-retained treats them as the others).`,
     );
   }
   if (grace !== undefined && users.length > 0) {
@@ -57,11 +82,11 @@ export function planText(name: string, found: Survey, wishes: OffboardWishes): s
       "     Until then the Tenant stays; run this again afterwards (--skip-grace: nobody needs to come back).",
     );
   }
-  if (owed > 0)
+  if (pending > 0)
     lines.push(
-      `     ${count(owed, "person is", "people are")} on the way out already: grace, or a debt of a neighbour.`,
+      `     ${count(pending, "person is", "people are")} being deleted already: in their grace, or with a pending cleanup.`,
     );
-  if (tenant !== undefined) step(`Tenant ${name} is deleted, when nothing is owed any more.`);
+  if (tenant !== undefined) step(`Tenant ${name} is deleted, when no cleanup is pending.`);
   if (going.length > 0)
     step(`Namespaces are deleted, with everything in them: ${going.map((each) => each.name).join(", ")}.`);
   if (staying.length > 0) {
@@ -81,11 +106,11 @@ export function stillInGit(name: string, kustomization: string): string {
 export function leftToYou({ tenant }: Survey, operatorNamespace: string): string {
   if (tenant === undefined) return "";
   const { keycloak, newapi } = tenant.spec;
-  const secrets = [...new Set([keycloak.credentialsSecretName, newapi.credentialsSecretName])].join(" ");
+  const secrets = [...new Set([keycloak.credentialsSecretName, newapi.credentialsSecretName])].map(shellWord).join(" ");
   return `Left to you: realm ${keycloak.realm} at ${keycloak.url}, the admin token at ${newapi.url}, the tenant's repository, and
 the credentials, unless another Tenant uses them:
 
-  kubectl -n ${operatorNamespace} delete secret ${secrets}
+  ${shell`kubectl -n ${operatorNamespace} delete secret`} ${secrets}
 `;
 }
 

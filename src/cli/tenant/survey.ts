@@ -6,8 +6,9 @@ import { liveTenant, type LiveTenant } from "../../api/tenant.ts";
 import { liveTenantUser, type LiveTenantUser } from "../../api/tenantUser.ts";
 import { collectionPath, objectPath } from "../../kube/objects.ts";
 import type { AnyObject, ClusterClient } from "../cluster.ts";
-import { EXIT, Failure } from "../failure.ts";
-import { kustomizationsIn, repositoriesIn } from "./lookAtFlux.ts";
+import { EXIT, CommandFailure } from "../failure.ts";
+import { kustomizationsIn, repositoriesIn } from "./checkFlux.ts";
+import { pathSegment } from "../../lib/ids.ts";
 
 export interface Survey {
   readonly tenant: LiveTenant | undefined;
@@ -77,7 +78,10 @@ export async function readTenant(cluster: ClusterClient, name: string): Promise<
   if (object === undefined) return undefined;
   const tenant = liveTenant.safeParse(object);
   if (tenant.success) return tenant.data;
-  throw new Failure(`Tenant ${name} does not fit the schema of this program; is it of another version?`, EXIT.cluster);
+  throw new CommandFailure(
+    `Tenant ${name} does not fit the schema of this program; is it of another version?`,
+    EXIT.cluster,
+  );
 }
 
 export async function readUsers(cluster: ClusterClient, namespace: string): Promise<readonly LiveTenantUser[]> {
@@ -86,7 +90,7 @@ export async function readUsers(cluster: ClusterClient, namespace: string): Prom
 }
 
 async function readNamespace(cluster: ClusterClient, name: string, own: boolean): Promise<TenantNamespace | undefined> {
-  const found = await cluster.get(`/api/v1/namespaces/${name}`);
+  const found = await cluster.get(`/api/v1/namespaces/${pathSegment(name)}`);
   if (found === undefined) return undefined;
   const [users, kustomizations, repositories] = await Promise.all([
     readUsers(cluster, name),

@@ -1,11 +1,13 @@
 /** The files of flux/tenant, shipped beside the program, with their variables filled in. */
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
-import { parse, parseDocument, stringify } from "yaml";
+import { isScalar, parse, parseAllDocuments, visit } from "yaml";
 import * as z from "zod";
 
 import type { TenantSpecInput } from "../../api/tenant.ts";
+import { documentText, toYAML } from "../../lib/yaml.ts";
 import type { TenantValues } from "./values.ts";
+import { isObject } from "../../lib/json.ts";
 
 /** The same from the sources and from dist/. */
 const HOME = join(import.meta.dirname, "..", "..", "..", "flux", "tenant");
@@ -34,10 +36,29 @@ export function templates(extras: readonly Extra[] = []): TextFile[] {
 
 /** Throws on a missing value. Comments stay; the patch goes into the Tenant. */
 export function fillIn(files: readonly TextFile[], values: TenantValues, patch: TenantPatch = {}): TextFile[] {
-  return files.map(({ name, text }) => {
-    const filled = substitute(text, { ...values });
-    return { name, text: name === "tenant.yaml" ? patched(filled, patch) : filled };
-  });
+  return files.map(({ name, text }) => ({ name, text: filled(text, values, name === "tenant.yaml" ? patch : {}) }));
+}
+
+/** A value becomes the text of its field whatever it looks like, and so is quoted where a reader could doubt that. */
+function filled(template: string, values: TenantValues, patch: TenantPatch): string {
+  const documents = parseAllDocuments(template);
+  if (!Array.isArray(documents)) throw new Error("flux/tenant has a file without an object");
+  return documents
+    .map((document) => {
+      visit(document, {
+        Node(_key, node) {
+          if (isScalar(node) && typeof node.value === "string") node.value = substitute(node.value, { ...values });
+          if (node.commentBefore != null) node.commentBefore = substitute(node.commentBefore, { ...values });
+        },
+      });
+      if (document.commentBefore != null) document.commentBefore = substitute(document.commentBefore, { ...values });
+      const spec: unknown = document.toJS().spec;
+      for (const [key, value] of Object.entries(patch).filter(([, each]) => each !== undefined)) {
+        document.setIn(["spec", key], document.createNode(merged(isObject(spec) ? spec[key] : undefined, value)));
+      }
+      return documentText(document).replace(/^---\n/, "");
+    })
+    .join("---\n");
 }
 
 /** A directory that kustomize, and so Flux, can apply. */
@@ -47,7 +68,7 @@ export function tenantDirectory(
   extras: readonly Extra[] = [],
 ): TextFile[] {
   const files = fillIn(templates(extras), values, patch);
-  const kustomization = stringify({
+  const kustomization = toYAML({
     apiVersion: "kustomize.config.k8s.io/v1beta1",
     kind: "Kustomization",
     resources: files.map(({ name }) => name),
@@ -72,24 +93,9 @@ export function substitute(template: string, values: Readonly<Record<string, str
   return text;
 }
 
-function patched(text: string, patch: TenantPatch): string {
-  const changes = Object.entries(patch).filter(([, value]) => value !== undefined);
-  if (changes.length === 0) return text;
-  const document = parseDocument(text);
-  const spec: unknown = document.toJS().spec;
-  for (const [key, value] of changes) {
-    document.setIn(["spec", key], document.createNode(merged(isObject(spec) ? spec[key] : undefined, value)));
-  }
-  return document.toString();
-}
-
 function merged(base: unknown, patch: unknown): unknown {
   if (!isObject(base) || !isObject(patch)) return patch;
   const result: Record<string, unknown> = { ...base };
   for (const [key, value] of Object.entries(patch)) if (value !== undefined) result[key] = merged(base[key], value);
   return result;
-}
-
-function isObject(value: unknown): value is Readonly<Record<string, unknown>> {
-  return typeof value === "object" && value !== null && !Array.isArray(value);
 }

@@ -1,8 +1,6 @@
 /** The values of one tenant's onboarding: the variables of flux/tenant. Pure. */
-import { parse } from "yaml";
-
 import { DNS_LABEL } from "../../api/rules/patterns.ts";
-import type { Dialect } from "../../api/tenant.ts";
+import type { DialectName } from "../../api/tenant.ts";
 
 /** The variables of flux/README.md. What has a default there may be absent. */
 export interface TenantValues {
@@ -18,9 +16,10 @@ export interface TenantValues {
   readonly KEYCLOAK_SECRET?: string;
   readonly NEWAPI_SECRET?: string;
   readonly NEWAPI_PUBLIC_URL?: string;
-  readonly NEWAPI_DIALECT?: Dialect;
+  readonly NEWAPI_DIALECT?: DialectName;
   readonly NEWAPI_TIER?: string;
   readonly DELETION_GRACE?: string;
+  readonly MAX_OBJECTS?: string;
   readonly INTERVAL?: string;
   readonly RECHECK_INTERVAL?: string;
   readonly RETRY_INTERVAL?: string;
@@ -30,9 +29,6 @@ export interface TenantValues {
   readonly WEBHOOK_SECRET?: string;
   readonly STATUS_SECRET?: string;
 }
-
-/** Where the operator and the tenants' credentials are; the manifests name it. */
-export const OPERATOR_NAMESPACE = "unified-rbac-system";
 
 /** Names of the Secrets, given or by default. */
 export function secretNames(values: Pick<TenantValues, "TENANT" | "KEYCLOAK_SECRET" | "NEWAPI_SECRET" | "GIT_SECRET">) {
@@ -65,11 +61,7 @@ export function problemsOf(values: TenantValues): string[] {
   return problems;
 }
 
-/** Whether the text means itself wherever it stands in a YAML file: it is put in as it is. */
+/** One word, and no variable: a default may hold another variable, so what is put in is checked again. */
 function isPlainText(text: string): boolean {
-  try {
-    return parse(text) === text && !/\s|\$\{/.test(text);
-  } catch {
-    return false;
-  }
+  return !/[\s\p{Cc}]|\$\{/u.test(text);
 }

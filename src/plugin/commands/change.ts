@@ -1,33 +1,33 @@
 /** Commands that write to the object, where Git does not: retry, rotate, suspend, resume. */
 import { EXIT, type Exit, PluginError } from "../exit.ts";
 import { type Field, plan, type Wish } from "../ownership.ts";
-import { type Person, verdict } from "../person.ts";
-import type { Session } from "../session.ts";
-import { acknowledged, nobody, stalled, until } from "./look.ts";
+import { type UserView, healthOf } from "../userView.ts";
+import type { CommandSession } from "../session.ts";
+import { acknowledged, nobody, stalled, until } from "./show.ts";
 
 export interface RequestOptions {
   readonly wait?: boolean;
   readonly timeout: string;
 }
 
-export function retry(session: Session, name: string, options: RequestOptions): Promise<Exit> {
-  return request(session, name, "requestedAt", "is looked at now, and what failed is tried again", options);
+export function retry(session: CommandSession, name: string, options: RequestOptions): Promise<Exit> {
+  return request(session, name, "requestedAt", "is checked now, and what failed is retried", options);
 }
 
-export function rotate(session: Session, name: string, options: RequestOptions): Promise<Exit> {
+export function rotate(session: CommandSession, name: string, options: RequestOptions): Promise<Exit> {
   return request(session, name, "rotateRequestedAt", "gets a new key", options);
 }
 
-export function suspend(session: Session, name: string): Promise<Exit> {
+export function suspend(session: CommandSession, name: string): Promise<Exit> {
   return change(session, name, { field: "suspend", value: true }, "is suspended").then(({ exit }) => exit);
 }
 
-export function resume(session: Session, name: string): Promise<Exit> {
+export function resume(session: CommandSession, name: string): Promise<Exit> {
   return change(session, name, { field: "suspend", value: false }, "is not suspended").then(({ exit }) => exit);
 }
 
 async function request(
-  session: Session,
+  session: CommandSession,
   name: string,
   field: Exclude<Field, "suspend">,
   said: string,
@@ -43,7 +43,7 @@ async function request(
     const now = await cluster.person(namespace, name);
     if (now === undefined) throw nobody(namespace, name);
     const failedAt = new Date(now.status?.lastError?.at ?? 0);
-    if (verdict(now).standing === "stalled" && failedAt > asked) throw stalled(now);
+    if (healthOf(now).phase === "stalled" && failedAt > asked) throw stalled(now);
     return { done: acknowledged(now, field, value), person: now };
   });
   session.note(`${name}: done.`);
@@ -51,11 +51,11 @@ async function request(
 }
 
 async function change(
-  session: Session,
+  session: CommandSession,
   name: string,
   wish: Wish,
   said: string,
-): Promise<{ readonly exit: Exit; readonly person: Person }> {
+): Promise<{ readonly exit: Exit; readonly person: UserView }> {
   const namespace = await session.namespace();
   const cluster = await session.cluster();
   const person = await cluster.person(namespace, name);

@@ -1,11 +1,12 @@
-/** Commands about those who have no object any more: debts, orphans, purge, waive. What cannot be taken back asks twice. */
+/** Commands about those who have no object any more: pending cleanups, orphans, purge, waive. What cannot be taken back asks twice. */
 import type { SagasAnswer, SagaView } from "../../api/operator.ts";
 import { EXIT, type Exit, PluginError } from "../exit.ts";
-import type { Session } from "../session.ts";
+import type { CommandSession } from "../session.ts";
 import { type Cell, fromNow, moment, printable, table, wrapped } from "../text.ts";
-import { nobodyInTheBooks, whoIsMeant } from "./look.ts";
+import { unknownUser, whoIsMeant } from "./show.ts";
+import { shell } from "../../lib/shell.ts";
 
-export interface BooksOptions {
+export interface StoreOptions {
   readonly tenant?: string;
 }
 
@@ -17,14 +18,14 @@ export interface EndOptions {
   readonly otherCluster?: boolean;
 }
 
-export async function debts(session: Session, { tenant }: BooksOptions): Promise<Exit> {
-  const answer = await (await session.books()).debts(tenant);
+export async function cleanups(session: CommandSession, { tenant }: StoreOptions): Promise<Exit> {
+  const answer = await (await session.operator()).cleanups(tenant);
   const now = session.now();
   return listed(session, answer, {
-    nobody: "Nothing is owed.",
-    titles: ["OWED", "SINCE", "TRIES", "NEXT", "LAST FAILURE"],
+    nobody: "No cleanup is pending.",
+    titles: ["PENDING", "SINCE", "TRIES", "NEXT", "LAST FAILURE"],
     cells: (saga) => [
-      { text: saga.owed.join(","), tone: "busy" },
+      { text: saga.pending.join(","), tone: "busy" },
       { text: saga.since === undefined ? "" : fromNow(saga.since, now) },
       { text: String(saga.retryCount) },
       { text: saga.dueAt === undefined ? "" : fromNow(saga.dueAt, now) },
@@ -33,8 +34,8 @@ export async function debts(session: Session, { tenant }: BooksOptions): Promise
   });
 }
 
-export async function orphans(session: Session, { tenant }: BooksOptions): Promise<Exit> {
-  const answer = await (await session.books()).ownerless(tenant);
+export async function orphans(session: CommandSession, { tenant }: StoreOptions): Promise<Exit> {
+  const answer = await (await session.operator()).ownerless(tenant);
   const now = session.now();
   return listed(session, answer, {
     nobody: "No accounts live on without an object.",
@@ -51,7 +52,7 @@ export async function orphans(session: Session, { tenant }: BooksOptions): Promi
 
 /** Whose rows these are, and of each what `cells` says. */
 function listed(
-  session: Session,
+  session: CommandSession,
   answer: SagasAnswer,
   shown: { readonly nobody: string; readonly titles: readonly string[]; readonly cells: (saga: SagaView) => Cell[] },
 ): Exit {
@@ -71,8 +72,8 @@ function listed(
   return EXIT.done;
 }
 
-export async function purge(session: Session, name: string | undefined, options: EndOptions): Promise<Exit> {
-  const { books, saga } = await meant(session, name, options, "purged", ({ ownerless }) => ownerless !== undefined);
+export async function purge(session: CommandSession, name: string | undefined, options: EndOptions): Promise<Exit> {
+  const { operator, saga } = await meant(session, name, options, "purged", ({ ownerless }) => ownerless !== undefined);
   const kept = saga.adopted ? "The Keycloak user was there before us and stays; what we gave it is taken away." : "";
   const elsewhere = saga.thisCluster
     ? ""
@@ -82,45 +83,46 @@ export async function purge(session: Session, name: string | undefined, options:
     accounts(saga),
     kept,
     elsewhere,
-    "This cannot be taken back.",
+    "You cannot undo this.",
   ]);
-  const answer = await books.purge(saga.uuid, {
+  const answer = await operator.purge(saga.uuid, {
     email: saga.email,
     reason,
     otherCluster: options.otherCluster === true,
   });
-  if (!session.data(answer)) session.out(`${saga.email} is being purged: ${answer.owed.join(", ")}\n`);
+  if (!session.data(answer)) session.out(`${saga.email} is being purged: ${answer.pending.join(", ")}\n`);
   return EXIT.done;
 }
 
-export async function waive(session: Session, name: string | undefined, options: EndOptions): Promise<Exit> {
-  const { books, saga } = await meant(session, name, options, "waived", ({ owed }) => owed.length > 0);
-  const stays = saga.owed.includes("newapi")
+export async function waive(session: CommandSession, name: string | undefined, options: EndOptions): Promise<Exit> {
+  const { operator, saga } = await meant(session, name, options, "waived", ({ pending }) => pending.length > 0);
+  const stays = saga.pending.includes("newapi")
     ? "The gateway account may still be enabled, and then its key still works."
     : "";
   const reason = await confirmed(session, saga, options, [
-    `Waive what is owed for ${saga.email} of tenant ${saga.tenantID}: ${saga.owed.join(", ")} will never be undone by us.`,
+    `Waive the pending cleanup for ${saga.email} of tenant ${saga.tenantID}: the service will never remove ${saga.pending.join(", ")}.`,
     accounts(saga),
     stays,
-    "Do it only when the neighbour is gone for good, or was cleaned up by hand. This cannot be taken back.",
+    "Do it only when the upstream is gone for good, or was cleaned up by hand. You cannot undo this.",
   ]);
-  const answer = await books.waive(saga.uuid, { email: saga.email, reason, otherCluster: false });
-  if (!session.data(answer)) session.out(`${saga.email} is off the books; never undone: ${answer.owed.join(", ")}\n`);
+  const answer = await operator.waive(saga.uuid, { email: saga.email, reason, otherCluster: false });
+  if (!session.data(answer))
+    session.out(`${saga.email} is waived; the service never removes: ${answer.pending.join(", ")}\n`);
   return EXIT.done;
 }
 
 /** The one row that a name or uuid means. */
 async function meant(
-  session: Session,
+  session: CommandSession,
   name: string | undefined,
   { uuid }: EndOptions,
   verb: string,
   fits: (saga: SagaView) => boolean,
 ) {
   const who = await whoIsMeant(session, name, uuid);
-  const books = await session.books();
-  const { sagas } = await books.people(who);
-  if (sagas.length === 0) throw nobodyInTheBooks(who);
+  const operator = await session.operator();
+  const { sagas } = await operator.people(who);
+  if (sagas.length === 0) throw unknownUser(who);
   const [saga, ...others] = sagas.filter(fits);
   if (saga === undefined) {
     const states = sagas.map((each) => `${each.email} is ${each.state}`).join(", ");
@@ -130,12 +132,12 @@ async function meant(
     const uuids = [saga, ...others].map((each) => `${each.uuid} (${each.email})`).join(", ");
     throw new PluginError(EXIT.usage, `That name stands for several rows, say which with --uuid: ${uuids}.`);
   }
-  return { books, saga };
+  return { operator, saga };
 }
 
 /** Asks twice: whether, and for the very email. Gives the reason. */
 async function confirmed(
-  session: Session,
+  session: CommandSession,
   saga: SagaView,
   options: EndOptions,
   what: readonly string[],
@@ -144,14 +146,14 @@ async function confirmed(
   if (!session.interactive && (!yes || confirm === undefined || options.reason === undefined)) {
     throw new PluginError(
       EXIT.usage,
-      `This cannot be taken back, and nobody is there to ask: say --yes, --confirm ${saga.email} and --reason TEXT.`,
+      `This cannot be taken back, and nobody is there to ask: say --yes, ${shell`--confirm=${saga.email}`} and --reason TEXT.`,
     );
   }
   const stopped = new PluginError(EXIT.failed, "Nothing was changed.");
   if (!yes) {
     const told = what.filter((line) => line !== "").map((line) => wrapped(printable(line), 100));
     session.out(`${told.join("\n")}\n`);
-    if (!/^y(es)?$/i.test((await session.ask("Go on? [y/N] ")).trim())) throw stopped;
+    if (!/^y(es)?$/i.test((await session.ask("Continue? [y/N] ")).trim())) throw stopped;
   }
   const typed = confirm ?? (await session.ask("Type the email address to confirm: "));
   if (typed.trim().toLowerCase() !== saga.email) {

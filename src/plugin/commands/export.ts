@@ -1,27 +1,27 @@
 /** People who were in a realm before us, as manifests ready to be adopted. */
 import { mkdir, writeFile } from "node:fs/promises";
 import { join } from "node:path";
-import type { Stranger, StrangersAnswer } from "../../api/operator.ts";
+import type { UnmanagedUser, UnmanagedUsersAnswer } from "../../api/operator.ts";
 import { EXIT, type Exit, PluginError } from "../exit.ts";
-import { type LeftOut, type Manifest, manifestsOf } from "../manifests.ts";
-import type { Session } from "../session.ts";
+import { type LeftOut, type UserManifest, manifestsOf } from "../manifests.ts";
+import type { CommandSession } from "../session.ts";
 
 export interface ExportOptions {
   readonly tenant: string;
   readonly dir?: string;
 }
 
-export async function exportPeople(session: Session, { tenant, dir }: ExportOptions): Promise<Exit> {
-  const found: Stranger[] = [];
-  let last: StrangersAnswer | undefined;
-  for await (const page of (await session.books()).strangers(tenant)) {
+export async function exportPeople(session: CommandSession, { tenant, dir }: ExportOptions): Promise<Exit> {
+  const found: UnmanagedUser[] = [];
+  let last: UnmanagedUsersAnswer | undefined;
+  for await (const page of (await session.operator()).unmanagedUsers(tenant)) {
     last = page;
-    found.push(...page.strangers);
-    if (page.next !== undefined) session.note(`${page.next} users of realm ${page.realm} were looked at.`);
+    found.push(...page.unmanagedUsers);
+    if (page.next !== undefined) session.note(`${page.next} users of realm ${page.realm} were checked.`);
   }
   const { manifests, leftOut } = manifestsOf(found);
   if (session.format === "json" || session.format === "yaml") {
-    session.data({ ...last, strangers: found, next: undefined });
+    session.data({ ...last, unmanagedUsers: found, next: undefined });
     return EXIT.done;
   }
   if (dir === undefined) session.out(oneFile(manifests, leftOut));
@@ -37,13 +37,13 @@ export async function exportPeople(session: Session, { tenant, dir }: ExportOpti
   return EXIT.done;
 }
 
-function oneFile(manifests: readonly Manifest[], leftOut: readonly LeftOut[]): string {
+function oneFile(manifests: readonly UserManifest[], leftOut: readonly LeftOut[]): string {
   const omitted = leftOut.map(({ who, why }) => `# Left out: ${who}: ${why}.\n`);
   return [...omitted, manifests.map(({ yaml }) => yaml).join("---\n")].join("");
 }
 
 /** One file a person; none is ever overwritten. */
-async function write(dir: string, manifests: readonly Manifest[]): Promise<void> {
+async function write(dir: string, manifests: readonly UserManifest[]): Promise<void> {
   await mkdir(dir, { recursive: true });
   for (const { name, yaml } of manifests) {
     const file = join(dir, `${name}.yaml`);

@@ -14,8 +14,15 @@ export function openAIError(status: number, message: string, headers: Readonly<R
   return enveloped(status, { error: { message, type: "new_api_error", code: "" } }, headers);
 }
 
-/** A limit: no body, no Retry-After. */
-export const LIMITED: Reply = { status: 429, headers: {}, body: "" };
+/** What a release answered that has done it and says nothing. */
+export const NOTHING: Reply = { status: 200, headers: {}, body: "" };
+
+/** A limit: no body; the newest say when to come again, which is the whole window whatever is left of it. */
+export function limited(windowMs: number | undefined): Reply {
+  const headers: Record<string, string> =
+    windowMs === undefined ? {} : { "retry-after": String(Math.ceil(windowMs / 1000)) };
+  return { status: 429, headers, body: "" };
+}
 
 function enveloped(status: number, body: unknown, headers: Readonly<Record<string, string>> = {}): Reply {
   return {

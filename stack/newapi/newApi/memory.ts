@@ -1,4 +1,4 @@
-import { randomBytes } from "node:crypto";
+import { randomBytes, randomUUID } from "node:crypto";
 
 export interface User {
   readonly id: number;
@@ -28,15 +28,23 @@ export const ROOT = 1;
 /** Whose token the tenant's credential Secret holds. */
 export const ADMIN = 2;
 
+export interface Session {
+  /** What is public of it. */
+  readonly sid: string;
+  readonly userID: number;
+}
+
 /** The gateway's tables. Ids are given as SQLite does: the highest plus one, so one that was freed at the end is given again. */
 export interface Memory {
   readonly users: Map<number, User>;
   readonly tokens: Map<number, Token>;
-  /** Session (cookie or bearer) to the user's id. */
-  readonly sessions: Map<string, number>;
+  /** By the cookie or bearer. */
+  readonly sessions: Map<string, Session>;
+  /** How many were begun by this user, ended ones too. */
+  begun(userID: number): number;
   addUser(input: Pick<User, "username" | "password" | "displayName" | "role" | "quota">): User;
   addToken(userID: number, name: string): Token;
-  addSession(userID: number): string;
+  addSession(userID: number): Session & { readonly credential: string };
   endSessions(userID: number): void;
   clear(): void;
 }
@@ -44,7 +52,8 @@ export interface Memory {
 export function makeMemory(adminToken: string): Memory {
   const users = new Map<number, User>();
   const tokens = new Map<number, Token>();
-  const sessions = new Map<string, number>();
+  const sessions = new Map<string, Session>();
+  const begun = new Map<number, number>();
   let lastToken = 0;
 
   const memory: Memory = {
@@ -73,17 +82,21 @@ export function makeMemory(adminToken: string): Memory {
       return token;
     },
     addSession(userID) {
-      const session = randomBytes(24).toString("base64url");
-      sessions.set(session, userID);
-      return session;
+      const credential = randomBytes(24).toString("base64url");
+      const session = { sid: randomUUID(), userID };
+      sessions.set(credential, session);
+      begun.set(userID, (begun.get(userID) ?? 0) + 1);
+      return { ...session, credential };
     },
+    begun: (userID) => begun.get(userID) ?? 0,
     endSessions(userID) {
-      for (const [session, owner] of sessions) if (owner === userID) sessions.delete(session);
+      for (const [credential, session] of sessions) if (session.userID === userID) sessions.delete(credential);
     },
     clear() {
       users.clear();
       tokens.clear();
       sessions.clear();
+      begun.clear();
       memory.addUser({ username: "root", password: randomLetters(16), displayName: "Root User", role: 100, quota: 0 });
       const admin = { username: "operator", password: randomLetters(16), displayName: "operator", role: 10, quota: 0 };
       memory.addUser(admin).accessToken = adminToken;

@@ -1,13 +1,14 @@
 import { randomUUID } from "node:crypto";
+import { setTimeout as wait } from "node:timers/promises";
 
 import { z } from "zod";
 
 import { sha256 } from "../accounts.ts";
 import { type Call, json, jsonBody, type Reply, type Surface } from "../exchange.ts";
-import { failure, LIMITED, openAIError, success } from "./answers.ts";
+import { failure, limited, openAIError, success } from "./answers.ts";
 import { makeLimiter } from "./limiter.ts";
 import { makeMemory, type Memory, type User } from "./memory.ts";
-import { freshSettings, type Settings } from "./settings.ts";
+import { freshSettings, type Generation, type Settings } from "./settings.ts";
 import { tokensAPI } from "./tokens.ts";
 import { shown, usersAPI } from "./users.ts";
 
@@ -25,7 +26,10 @@ interface Caller {
 }
 
 const GLOBAL_WINDOW_MS = 180_000;
-const VERSIONS = { cookie: "v1.0.0-rc.20", bearer: "v1.0.0-rc.23" };
+const VERSIONS = { "2026-02": "v0.10.9", "2026-07": "v1.0.0-rc.20", "2026-08": "v1.0.0-rc.23" };
+/** How long a write to the accounts has the database for itself. */
+const WRITE_MS = 2;
+const WRITES = /^(?:POST|PUT) \/api\/user\/(?:manage)?$/;
 const MARK = /[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}/;
 const login = z.object({ username: z.string(), password: z.string() });
 
@@ -33,7 +37,7 @@ const login = z.object({ username: z.string(), password: z.string() });
  * The open-source gateway new-api: its `/api` and its `/v1/models`, with the answers that a running one was seen to give,
  * traps included. Asks and answers nothing under `/api/v1/`.
  */
-export function newApi(adminToken: string, generation: Settings["generation"], limits: boolean): NewApi {
+export function newApi(adminToken: string, generation: Generation, limits: boolean): NewApi {
   const memory = makeMemory(adminToken);
   let settings = freshSettings(generation, limits);
   const limitsClock = () => Date.now() + settings.skewMs;
@@ -46,18 +50,23 @@ export function newApi(adminToken: string, generation: Settings["generation"], l
   };
   const users = usersAPI(memory, () => settings, use);
   const tokens = tokensAPI(memory, () => settings);
-  const newest = () => settings.generation === "bearer";
+  const newest = () => settings.generation === "2026-08";
+  const tooMany = (windowMs: number) => limited(newest() ? windowMs : undefined);
+  const tooManyCritical = () => tooMany(settings.criticalWindowMs);
+  /** Who writes to the accounts at this moment, and those who came meanwhile. */
+  let writer: Call | undefined;
+  const lockedOut = new WeakSet<Call>();
   const passes = () => critical.pass(settings.criticalLimit, settings.criticalWindowMs);
 
   /** Who calls, or the answer to somebody who may not. A session cookie wins over everything. */
   function caller(call: Call): Caller | Reply {
     const cookie = /(?:^|;\s*)session=([^;]+)/.exec(call.headers["cookie"] ?? "")?.[1];
-    const bySession = newest() ? undefined : memory.sessions.get(cookie ?? "");
+    const bySession = newest() ? undefined : memory.sessions.get(cookie ?? "")?.userID;
     const presented = /^(?:Bearer )?(.+)$/.exec(call.headers["authorization"] ?? "")?.[1];
     if (bySession === undefined && presented === undefined) {
       return failure("not logged in and no access token provided", 401, newest() ? "AUTH_UNAUTHORIZED" : undefined);
     }
-    const byBearer = newest() ? memory.sessions.get(presented ?? "") : undefined;
+    const byBearer = newest() ? memory.sessions.get(presented ?? "")?.userID : undefined;
     const byToken = [...memory.users.values()].find(
       (user) => user.accessToken !== undefined && user.accessToken === presented && user.deletedAt === null,
     );
@@ -98,7 +107,7 @@ export function newApi(adminToken: string, generation: Settings["generation"], l
   }
 
   function logIn(call: Call): Reply {
-    if (!passes()) return LIMITED;
+    if (!passes()) return tooManyCritical();
     if (settings.turnstile) return failure("Turnstile token 为空");
     if (!settings.passwordLogin) return failure("Password login has been disabled by administrator");
     if (settings.encryptedLogin) return failure("Password encryption is required");
@@ -110,29 +119,62 @@ export function newApi(adminToken: string, generation: Settings["generation"], l
       return failure("Username or password is incorrect, or user has been banned");
     }
     if (settings.twoFactor.includes(user.username)) return success({ require_2fa: true });
-    const session = memory.addSession(user.id);
+    if (newest()) {
+      const open = [...memory.sessions.values()].filter(({ userID }) => userID === user.id).length;
+      if (open >= settings.sessions) return failure("Conflict", 409, "AUTH_SESSION_LIMIT");
+      if (memory.begun(user.id) >= settings.sessionsPerDay) {
+        return failure("Too Many Requests", 429, "AUTH_SESSION_ISSUANCE_LIMIT");
+      }
+    }
+    const { credential, sid } = memory.addSession(user.id);
     const { id, username, display_name, role, status, group } = shown(user);
     const who = { id, username, display_name, role, status, group };
-    if (!newest()) return success(who, { "set-cookie": `session=${session}; Path=/; Max-Age=2592000; HttpOnly` });
+    if (!newest()) return success(who, { "set-cookie": `session=${credential}; Path=/; Max-Age=2592000; HttpOnly` });
     return success(
       {
-        access_token: session,
+        access_token: credential,
         token_type: "Bearer",
         access_expires_at: Date.now() + 900_000,
-        session: { sid: "s" },
+        session: { sid },
         user: who,
       },
-      { "set-cookie": `refresh=${session}; Path=/api/user/auth; HttpOnly` },
+      { "set-cookie": `refresh=${credential}; Path=/api/user/auth; HttpOnly` },
     );
   }
 
+  /** One for each user: the one before ends. */
+  function newAccessToken(own: number): Reply {
+    if (newest() && !passes()) return tooManyCritical();
+    if (settings.stepUp) return failure("Security proof required", 403, "AUTH_PROOF_REQUIRED");
+    const user = memory.users.get(own);
+    if (user === undefined) return failure("record not found");
+    user.accessToken = randomUUID().replaceAll("-", "");
+    return success(user.accessToken);
+  }
+
   function logOut(call: Call): Reply {
-    if (!passes()) return LIMITED;
+    if (!passes()) return tooManyCritical();
+    if (settings.secureCookies && call.headers["origin"] === undefined) {
+      return failure("Forbidden", 403, "AUTH_ORIGIN_FORBIDDEN");
+    }
     return memory.sessions.delete(call.bearer ?? "") ? success() : failure("not logged in", 401, "AUTH_UNAUTHORIZED");
   }
 
+  /** One of the caller's own, by what is public of it. */
+  function endSession(call: Call, sid: string): Reply {
+    return asUser(call, (own) => {
+      const found = [...memory.sessions].find(([, session]) => session.sid === sid && session.userID === own);
+      if (found === undefined) return failure("session not found", 404, "AUTH_SESSION_NOT_FOUND");
+      memory.sessions.delete(found[0]);
+      return success({ revoked_sid: sid });
+    });
+  }
+
   function api(call: Call): Reply {
-    if (!all.pass(settings.globalLimit, GLOBAL_WINDOW_MS)) return LIMITED;
+    if (!all.pass(settings.globalLimit, GLOBAL_WINDOW_MS)) return tooMany(GLOBAL_WINDOW_MS);
+    if (lockedOut.has(call)) return failure("database is locked (5) (SQLITE_BUSY)");
+    const sid = /^\/api\/user\/sessions\/([^/]+)$/.exec(call.path)?.[1];
+    if (sid !== undefined && call.method === "DELETE") return newest() ? endSession(call, sid) : notThere();
     const id = Number(/\/(\d+)(?:\/|$)/.exec(call.path)?.[1] ?? 0);
     switch (`${call.method} ${call.path.replace(/\/\d+(?=\/|$)/, "/:id")}`) {
       case "GET /api/status":
@@ -168,6 +210,8 @@ export function newApi(adminToken: string, generation: Settings["generation"], l
         return asAdmin(call, () => users.one(id));
       case "DELETE /api/user/:id":
         return asAdmin(call, () => users.remove(id));
+      case "GET /api/user/token":
+        return asUser(call, newAccessToken);
       case "GET /api/group/":
         return asAdmin(call, () => success(settings.groups));
       case "GET /api/token/":
@@ -179,7 +223,8 @@ export function newApi(adminToken: string, generation: Settings["generation"], l
       case "GET /api/token/:id":
         return asUser(call, (own) => tokens.one(id, own));
       case "POST /api/token/:id/key":
-        return passes() ? asUser(call, (own) => tokens.reveal(id, own)) : LIMITED;
+        if (settings.generation === "2026-02") return notThere();
+        return passes() ? asUser(call, (own) => tokens.reveal(id, own)) : tooManyCritical();
       case "DELETE /api/token/:id":
         return asUser(call, (own) => tokens.remove(id, own));
       default:
@@ -233,10 +278,23 @@ export function newApi(adminToken: string, generation: Settings["generation"], l
             ...shown(user),
             tokens: own.map(({ name }) => name),
             keySHA256: own.map(({ key }) => sha256(`sk-${key}`)),
-            sessions: [...memory.sessions.values()].filter((id) => id === user.id).length,
+            sessions: [...memory.sessions.values()].filter(({ userID }) => userID === user.id).length,
           };
         }),
     externalIDOf: (call) => MARK.exec(personOf(call)?.remark ?? "")?.[0],
+    async enter(call) {
+      if (!WRITES.test(`${call.method} ${call.path}`)) return () => undefined;
+      if (writer !== undefined && settings.contention && settings.database === "sqlite") {
+        lockedOut.add(call);
+        return () => undefined;
+      }
+      writer = call;
+      await wait(WRITE_MS);
+      return () => {
+        if (writer === call) writer = undefined;
+      };
+    },
+    compresses: true,
     answer(call) {
       if (call.path.startsWith("/v1/")) return models(call);
       if (!call.path.startsWith("/api/") || call.path.startsWith("/api/v1/")) return undefined;

@@ -13,6 +13,7 @@ const changed = z.object({ id: z.int(), status: z.int() });
 export function tokensAPI(memory: Memory, settings: () => Settings) {
   const { tokens } = memory;
   const own = (caller: number) => [...tokens.values()].filter(({ userID }) => userID === caller);
+  const listed = (token: Token) => (settings().generation === "2026-02" ? whole(token) : masked(token));
   const ownOne = (caller: number, id: number) => own(caller).find((token) => token.id === id);
 
   return {
@@ -22,7 +23,7 @@ export function tokensAPI(memory: Memory, settings: () => Settings) {
           call,
           own(caller)
             .toSorted((a, b) => b.id - a.id)
-            .map(masked),
+            .map(listed),
         ),
       ),
     create(call: Call, caller: number): Reply {
@@ -40,14 +41,14 @@ export function tokensAPI(memory: Memory, settings: () => Settings) {
     },
     one(id: number, caller: number): Reply {
       const token = ownOne(caller, id);
-      return token === undefined ? failure("record not found") : success(masked(token));
+      return token === undefined ? failure("record not found") : success(listed(token));
     },
     setStatus(call: Call, caller: number): Reply {
       const body = changed.safeParse(jsonBody(call)).data;
       const token = body === undefined ? undefined : ownOne(caller, body.id);
       if (body === undefined || token === undefined) return failure("record not found");
       token.status = body.status;
-      return success(masked(token));
+      return success(listed(token));
     },
     remove(id: number, caller: number): Reply {
       if (ownOne(caller, id) === undefined) return failure("record not found");
@@ -55,6 +56,10 @@ export function tokensAPI(memory: Memory, settings: () => Settings) {
       return success();
     },
   };
+}
+
+function whole({ id, name, status, key }: Token): Record<string, unknown> {
+  return { id, name, status, key, expired_time: -1, unlimited_quota: true };
 }
 
 function masked({ id, name, status, key }: Token): Record<string, unknown> {

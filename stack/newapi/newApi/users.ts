@@ -1,7 +1,7 @@
 import { z } from "zod";
 
 import { type Call, jsonBody, type Reply } from "../exchange.ts";
-import { failure, success } from "./answers.ts";
+import { failure, NOTHING, success } from "./answers.ts";
 import { type Memory, ROOT, type User } from "./memory.ts";
 import type { Settings } from "./settings.ts";
 
@@ -17,6 +17,7 @@ const updated = z.object({
   display_name: z.string().default(""),
   group: z.string().default(""),
   remark: z.string().default(""),
+  quota: z.int().default(0),
   password: z.string().default(""),
 });
 const managed = z.object({
@@ -38,6 +39,10 @@ export function usersAPI(
     return user?.deletedAt === null ? user : undefined;
   };
 
+  const newest = () => settings().generation === "2026-08";
+  const oldest = () => settings().generation === "2026-02";
+  const LOCKED = failure("database is locked (5) (SQLITE_BUSY)");
+
   function create(call: Call): Reply {
     const body = created.safeParse(jsonBody(call)).data;
     if (body === undefined) return failure("Invalid parameters");
@@ -56,6 +61,7 @@ export function usersAPI(
                 : undefined;
     if (wrong !== undefined) return failure(wrong);
     if ((body.role ?? 1) >= 10) return failure("insufficient privileges");
+    if (use("locked")) return LOCKED;
     if (use("codeCollisions")) return failure(unique("aff_code"));
     if ([...users.values()].some((user) => user.username === username)) return failure(unique("username"));
     memory.addUser({ username, password, displayName, role: body.role ?? 1, quota: settings().quotaForNewUser });
@@ -106,11 +112,12 @@ export function usersAPI(
     if (length(body.display_name) > 20) return failure(tag("DisplayName", "max"));
     if (length(body.remark) > 255) return failure(tag("Remark", "max"));
     if (body.password !== "" && length(body.password) < 8) return failure(tag("Password", "min"));
-    if (use("locked")) return failure("database is locked (5) (SQLITE_BUSY)");
-    const ends = settings().generation === "bearer" && (body.group !== user.group || body.password !== "");
+    if (use("locked")) return LOCKED;
+    const ends = newest() && (body.group !== user.group || body.password !== "");
     user.displayName = body.display_name;
     user.group = body.group;
     user.remark = body.remark;
+    if (oldest()) user.quota = body.quota;
     if (body.password !== "") user.password = body.password;
     if (ends) memory.endSessions(user.id);
     return success();
@@ -121,20 +128,21 @@ export function usersAPI(
     const body = managed.safeParse(jsonBody(call)).data;
     if (body === undefined) return failure("Invalid parameters");
     const user = body.id === 0 ? users.get(ROOT) : living(body.id);
-    const newest = settings().generation === "bearer";
-    if (body.action === "add_quota") {
+    if (use("locked")) return LOCKED;
+    if (body.action === "add_quota" && !oldest()) {
       if (user === undefined) return success();
-      if (newest && body.mode === "override" && body.value < 0) return failure("Invalid parameters");
+      if (newest() && body.mode === "override" && body.value < 0) return failure("Invalid parameters");
       user.quota =
         body.mode === "override" ? body.value : user.quota + (body.mode === "subtract" ? -body.value : body.value);
       return success();
     }
-    if (user === undefined) return failure("record not found");
+    // The oldest writes the fields that it has, which are none, to nobody.
+    if (user === undefined) return oldest() ? success({ role: 0, status: 0 }) : failure("record not found");
     switch (body.action) {
       case "disable":
         if (user.role === 100) return failure("无法禁用超级管理员用户");
         user.status = 2;
-        if (newest) memory.endSessions(user.id);
+        if (newest()) memory.endSessions(user.id);
         break;
       case "enable":
         user.status = 1;
@@ -142,10 +150,11 @@ export function usersAPI(
       case "delete":
         if (user.role === 100) return failure("无法删除超级管理员用户");
         user.deletedAt = new Date().toISOString();
-        // It is done, and says that it is not.
-        return newest ? success() : failure("record not found");
+        // It is done; one of them says that it is not.
+        if (oldest()) break;
+        return newest() ? success() : failure("record not found");
       default:
-        return newest ? failure("Invalid parameters") : success({ role: user.role, status: user.status });
+        return newest() ? failure("Invalid parameters") : success({ role: user.role, status: user.status });
     }
     return success({ role: user.role, status: user.status });
   }
@@ -155,11 +164,11 @@ export function usersAPI(
     if (user === undefined) return failure("record not found");
     if (user.role >= 10) return failure("insufficient privileges");
     users.delete(id);
-    if (settings().generation === "bearer") {
+    if (newest()) {
       memory.endSessions(id);
       for (const token of tokens.values()) if (token.userID === id) tokens.delete(token.id);
     }
-    return success();
+    return oldest() ? NOTHING : success();
   }
 
   return { create, search, list, one, update, manage, remove };

@@ -2,7 +2,7 @@ import fc from "fast-check";
 import jsonPatch, { type Operation } from "fast-json-patch";
 import { describe, expect, test } from "vitest";
 import { mutate } from "../../../src/admission/mutate.ts";
-import { isObject, type JSONObject } from "../../../src/admission/review.ts";
+import { type JSONObject, isObject } from "../../../src/lib/json.ts";
 import { FINALIZER, LABEL_TENANT } from "../../../src/api/meta.ts";
 import { userObject } from "../../support/admission.ts";
 

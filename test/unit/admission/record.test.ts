@@ -1,9 +1,9 @@
 import { describe, expect, test } from "vitest";
 import { makeRecord } from "../../../src/admission/record.ts";
 import { silentLog } from "../../../src/lib/log.ts";
-import type { Candidate, CandidateRecord } from "../../../src/store/admissions.ts";
+import type { AdmissionCandidate, CandidateRecord } from "../../../src/store/admissions.ts";
 
-const CANDIDATE: Candidate = {
+const CANDIDATE: AdmissionCandidate = {
   uuid: "0b9d1c7e-5a3f-4e0c-9d43-8a2b6c1e7d90",
   tenantID: "acme",
   email: "ada@example.com",
@@ -50,7 +50,7 @@ describe("record", () => {
 
   test.each(["22021", "23514", "55P03"])("a failure of this one row (%s) is nobody else's", async (code) => {
     const { world, record } = setup(withCode(code));
-    expect(await record(CANDIDATE)).toBeUndefined();
+    expect(await record(CANDIDATE)).toBe("refused");
     world.error = undefined;
     expect(await record(CANDIDATE)).toEqual(RECORD);
   });

@@ -31,12 +31,13 @@ function delivery() {
   };
 }
 
-async function serve(options: { slow?: Promise<unknown>; lookup?: () => never } = {}) {
+async function serve(options: { slow?: Promise<unknown>; lookup?: () => never; shutdownDelayMs?: number } = {}) {
   const notes: string[] = [];
   const { tls, deliver } = delivery();
   const server: AdmissionServer = makeAdmissionServer({
     listen: { host: "127.0.0.1", port: 0 },
     tls,
+    shutdownDelayMs: options.shutdownDelayMs ?? 0,
     log: silentLog,
     tenants: { lookup: options.lookup ?? (() => knownTenant()), loaded: true },
     record: async () => {
@@ -246,5 +247,40 @@ describe("at the end", () => {
     expect(answer.response).toMatchObject({ uid: "last", allowed: true });
     expect(headers["connection"]).toBe("close");
     await stopping;
+  });
+
+  test("under load every request is answered, though the clients keep their connections until they are told", async () => {
+    const { server, set } = await serve({ shutdownDelayMs: 500 });
+    const port = server.port();
+    const answers: { late: boolean; closes: boolean }[] = [];
+    let isStopping = false;
+    let isStopped = false;
+    // As the API server's: each keeps one connection, and goes to another replica once it was told to close it.
+    const writers = Array.from({ length: 8 }, async (_, writer) => {
+      const client = webhookClient({ port, ca: set.ca });
+      try {
+        for (let n = 0; !isStopped; n += 1) {
+          const late = isStopping;
+          const { answer, headers } = await client.send("/mutate", reviewOf({ uid: `w${writer}-${n}` }));
+          expect(answer.response).toMatchObject({ allowed: true });
+          const closes = headers["connection"] === "close";
+          answers.push({ late, closes });
+          if (closes) return;
+          // Longer than a close of idle connections would leave them.
+          await new Promise((resolve) => setTimeout(resolve, writer * 20));
+        }
+      } finally {
+        client.close();
+      }
+    });
+    await new Promise((resolve) => setTimeout(resolve, 100));
+    isStopping = true;
+    const stopped = server.stop();
+    expect(server.ready()).toBe(false);
+    await Promise.all(writers);
+    await stopped;
+    isStopped = true;
+    expect(answers.filter(({ closes }) => closes)).toHaveLength(8);
+    expect(answers.filter(({ late, closes }) => late && !closes)).toEqual([]);
   });
 });

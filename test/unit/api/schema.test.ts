@@ -95,6 +95,7 @@ describe("the types", () => {
       emailDomains: [],
       secretPrefixes: [],
       secretMetadata: [],
+      retain: false,
     });
     expect(spec.keycloak.defaultGroups).toEqual(["sme-users"]);
     expect(spec.newapi).toMatchObject({ dialect: "admin-v1", tier: "default", verifyKey: true });

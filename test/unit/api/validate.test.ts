@@ -1,3 +1,4 @@
+import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import type { Kind } from "../../../src/api/meta.ts";
 import { rulesOf } from "../../../src/api/rules/index.ts";
@@ -66,4 +67,37 @@ describe("the rules", () => {
       expect(verdicts.some((verdict) => verdict.endsWith(` ${name}`))).toBe(true);
     },
   );
+});
+
+describe("an address that the rules let in", () => {
+  const rules = rulesOf("Tenant").filter(({ path }) => path === "spec.newapi.url");
+  const recordAccepted = (text: string): boolean => rules.every(({ holds }) => holds(text));
+  const piece = fc.constantFrom(
+    ..."http:// https:// gw .example .com . - _ : :: 1 80 70000 65535 65536 0 255 256 0x1 [ ] [::1] / // .. %2e %41 % ? # @ \\ a Z f ffff".split(
+      " ",
+    ),
+  );
+  it("is read by every parser as it is written: scheme, host, port and path, and nothing else", () => {
+    fc.assert(
+      fc.property(fc.constantFrom("http://", "https://"), fc.array(piece, { maxLength: 8 }), (scheme, pieces) => {
+        const text = scheme + pieces.join("");
+        if (!recordAccepted(text)) return;
+        const { protocol, username, password, search, hash, pathname, port } = new URL(text);
+        expect({ protocol: `${protocol}//`, username, password, search, hash }).toEqual({
+          protocol: scheme,
+          username: "",
+          password: "",
+          search: "",
+          hash: "",
+        });
+        const [, host = "", path = ""] = /^https?:\/\/([^/]*)(.*)$/u.exec(text) ?? [];
+        expect(pathname).toBe(path === "" ? "/" : path);
+        const written = /:([0-9]+)$/u.exec(host.replace(/^\[.*\]/u, ""))?.[1] ?? "";
+        expect([written, ""]).toContain(port);
+      }),
+      { numRuns: 20_000 },
+    );
+    expect(recordAccepted("https://gw.example:70000")).toBe(false);
+    expect(recordAccepted("https://[::1]:65535/a%41")).toBe(true);
+  });
 });

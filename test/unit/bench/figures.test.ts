@@ -18,7 +18,7 @@ describe("figures of several runs", () => {
     expect(() => spread([])).toThrow("no values");
   });
 
-  it("give percentiles between two neighbours in proportion", () => {
+  it("give percentiles between two upstreams in proportion", () => {
     expect(percentile([1, 2, 3, 4, 5], 0.5)).toBe(3);
     expect(percentile([0, 100], 0.99)).toBe(99);
   });

@@ -2,7 +2,7 @@ import { describe, expect, it } from "vitest";
 
 import { liveTenantUser } from "../../../src/api/tenantUser.ts";
 import { userEvent } from "../../../src/api/userEvent.ts";
-import { broken, type Census, doubled, sha256, stalled } from "../../crash/count.ts";
+import { broken, type Inventory, doubled, sha256, stalled } from "../../crash/count.ts";
 
 const UUID = "5d0b2b57-6a4f-5c0e-8a41-0d6f5f1a2b3c";
 const KEY = "key-of-ada";
@@ -66,7 +66,7 @@ const keycloakUser = {
 const account = { id: "usr_1", uuid: UUID, disabled: false, keys: [sha256(KEY)] };
 const row = { uuid: UUID, objectUID: "u1", state: "done", madeNothing: false, busy: false };
 
-const whole: Census = {
+const whole: Inventory = {
   tenant: "one",
   objects: [object],
   keycloakUsers: [keycloakUser],
@@ -84,9 +84,13 @@ describe("the count", () => {
     expect(broken(whole, EXPECTED)).toEqual([]);
   });
 
-  it.each<[string, Partial<Census>, string]>([
+  it.each<[string, Partial<Inventory>, string]>([
     ["a second Keycloak user", { keycloakUsers: [keycloakUser, { ...keycloakUser, id: "kc-2" }] }, "2 Keycloak users"],
-    ["a stranger in Keycloak", { keycloakUsers: [keycloakUser, { ...keycloakUser, uuidMark: undefined }] }, "stranger"],
+    [
+      "an unmanaged user in Keycloak",
+      { keycloakUsers: [keycloakUser, { ...keycloakUser, uuidMark: undefined }] },
+      "unmanaged user",
+    ],
     ["a disabled user", { keycloakUsers: [{ ...keycloakUser, enabled: false }] }, "is disabled"],
     ["a second account", { accounts: [account, { ...account, id: "usr_2" }] }, "2 accounts"],
     ["a second live key", { accounts: [{ ...account, keys: [sha256(KEY), "other"] }] }, "2 live keys"],
@@ -135,7 +139,7 @@ describe("the count", () => {
 describe("what stands in the table of outages", () => {
   it("counts what is there twice, of every kind", () => {
     expect(doubled(whole)).toBe(0);
-    const twice: Census = {
+    const twice: Inventory = {
       ...whole,
       keycloakUsers: [keycloakUser, { ...keycloakUser, id: "kc-2" }],
       accounts: [account, { ...account, id: "usr_2", keys: ["one", "two"] }],

@@ -2,7 +2,7 @@ import { describe, expect, it } from "vitest";
 
 import type { Case, Cut, Outcome } from "../../crash/cases.ts";
 import type { Point } from "../../crash/effects.ts";
-import type { GatewayKind } from "../../crash/place.ts";
+import type { GatewayKind } from "../../crash/sandbox.ts";
 import { elsewhere, placeOf } from "../../crash/plan.ts";
 import { SCENARIOS } from "../../crash/scenarios.ts";
 
@@ -25,7 +25,7 @@ const SURVEY = [
   seen(second, "admin-v1", { "before:postgres.touch": 2 }),
   seen(third, "new-api", { "before:postgres.touch": 5 }),
 ];
-const lost = (nth: number): Cut => ({ kind: "lost", on: "postgres.touch", nth, trouble: "drop" });
+const lost = (nth: number): Cut => ({ kind: "lost", on: "postgres.touch", nth, fault: "drop" });
 const at = (scenario: Case["scenario"], nth: number): Case => ({ scenario, gateway: "admin-v1", cut: lost(nth) });
 
 describe("a moment that never came", () => {

@@ -1,6 +1,6 @@
 import { describe, expect, test } from "vitest";
 import { candidateUUID } from "../../../src/api/names.ts";
-import { adoptionObstacle, answersTo, judgeClaim, type Standing } from "../../../src/keycloak/adopt.ts";
+import { adoptionObstacle, answersTo, judgeClaim, type AdoptionFacts } from "../../../src/keycloak/adopt.ts";
 import type { DesiredUser } from "../../../src/keycloak/realm.ts";
 import type { User } from "../../../src/keycloak/representations.ts";
 
@@ -68,17 +68,17 @@ describe("who is found by the marks alone", () => {
 });
 
 describe("adoptionObstacle", () => {
-  const rules = { email: "ada@example.org", allowedGroups: ["/sme-users"], defaultRole: "default-roles-acme" };
-  const standing: Standing = {
+  const rules = { email: "ada@example.org", allowedGroupIDs: new Set(["g1"]), defaultRole: "default-roles-acme" };
+  const facts: AdoptionFacts = {
     user: user(),
-    groups: ["/sme-users"],
+    groups: [{ id: "g1", path: "/sme-users" }],
     mappings: { realmMappings: [{ id: "r", name: "default-roles-acme" }] },
     adminRoles: [],
     identityProviders: [],
   };
 
   test("finds none on an account without claims or rights", () => {
-    expect(adoptionObstacle(standing, rules)).toBeUndefined();
+    expect(adoptionObstacle(facts, rules)).toBeUndefined();
   });
 
   test.each([
@@ -91,8 +91,18 @@ describe("adoptionObstacle", () => {
     ["administrator's role manage-users", { adminRoles: ["manage-users"] }],
     ["realm role boss", { mappings: { realmMappings: [{ id: "b", name: "boss" }] } }],
     ["role r of client shop", { mappings: { clientMappings: { shop: { mappings: [{ id: "r", name: "r" }] } } } }],
-    ["group /ops", { groups: ["/sme-users", "/ops"] }],
-  ] satisfies [string, Partial<Standing>][])("%s", (why, change) => {
-    expect(adoptionObstacle({ ...standing, ...change }, rules)).toContain(why);
+    [
+      "group /ops",
+      {
+        groups: [
+          { id: "g1", path: "/sme-users" },
+          { id: "g2", path: "/ops" },
+        ],
+      },
+    ],
+    // As Keycloak writes it: a top group called "sme-users" beside, or whatever else has the same path.
+    ["group /sme-users", { groups: [{ id: "g3", path: "/sme-users" }] }],
+  ] satisfies [string, Partial<AdoptionFacts>][])("%s", (why, change) => {
+    expect(adoptionObstacle({ ...facts, ...change }, rules)).toContain(why);
   });
 });

@@ -18,9 +18,9 @@ describe("classify", () => {
       "terminal",
       "RequestRefused",
     ],
-    [500, { error: "unknown_error" }, "transient", "NeighbourUnavailable"],
-    [503, "", "transient", "NeighbourUnavailable"],
-    [429, { error: "slow down" }, "transient", "NeighbourUnavailable"],
+    [500, { error: "unknown_error" }, "transient", "UpstreamUnavailable"],
+    [503, "", "transient", "UpstreamUnavailable"],
+    [429, { error: "slow down" }, "transient", "UpstreamUnavailable"],
     [404, { error: "Realm not found." }, "terminal", "RealmNotFound"],
     [404, { error: "Realm does not exist" }, "terminal", "RealmNotFound"],
     [404, { error: "User not found" }, "conflict", NOT_FOUND],
@@ -28,16 +28,23 @@ describe("classify", () => {
     [404, { error: "Could not find role" }, "conflict", NOT_FOUND],
     [404, { error: "Unable to find matching target resource method" }, "terminal", "RequestRefused"],
     [404, { error: "HTTP 404 Not Found" }, "terminal", "RequestRefused"],
-    [404, "<html>404</html>", "transient", "NeighbourUnavailable"],
-    [404, "", "transient", "NeighbourUnavailable"],
+    [404, "<html>404</html>", "transient", "UpstreamUnavailable"],
+    [404, "", "transient", "UpstreamUnavailable"],
     [401, { error: "HTTP 401 Unauthorized" }, "terminal", "CredentialsRefused"],
     [403, { error: "HTTP 403 Forbidden" }, "terminal", "CredentialsRefused"],
     [400, { error: "unauthorized_client" }, "terminal", "CredentialsRefused"],
-    [403, "<html>blocked</html>", "transient", "NeighbourUnavailable"],
-    [302, "", "transient", "NeighbourUnavailable"],
+    [403, "<html>blocked</html>", "transient", "UpstreamUnavailable"],
+    [302, "", "transient", "UpstreamUnavailable"],
   ])("%i %j is %s %s", (status, data, kind, code) => {
-    expect(refused(status, data)).toMatchObject({ class: kind, code, neighbour: "keycloak", upstreamStatus: status });
+    expect(refused(status, data)).toMatchObject({ class: kind, code, upstream: "keycloak", upstreamStatus: status });
   });
+
+  test.each(["Could not create user.", "Could not update user! See server logs for more details."])(
+    "400 %s is the realm's user storage that failed: tried again",
+    (errorMessage) => {
+      expect(refused(400, { errorMessage })).toMatchObject({ class: "transient", code: "RequestRefused" });
+    },
+  );
 
   test("says which field is wrong, one or several", () => {
     expect(refused(400, { field: "email", errorMessage: "error-invalid-email" }).message).toBe(

@@ -38,7 +38,11 @@ const how = { adopted: false, mayRename: true, attributes: {} };
 
 describe("correct", () => {
   test("writes nothing when nothing differs", () => {
-    expect(correct(present(), desired(), how)).toEqual({ update: undefined, usernameKept: false });
+    expect(correct(present(), desired(), how)).toEqual({
+      update: undefined,
+      usernameKept: false,
+      lockedOut: false,
+    });
   });
 
   test("does not take the order of values or the case of an address for a difference", () => {
@@ -73,10 +77,29 @@ describe("correct", () => {
   test("changes neither address nor enabled of an adopted account, and marks it as such", () => {
     const result = correct(present(), desired({ email: "new@example.org", enabled: false }), { ...how, adopted: true });
     expect(result).toMatchObject({
-      update: { username: "ada@example.org", email: "ada@example.org", enabled: true },
+      update: { username: "ada@example.org", email: "ada@example.org", enabled: undefined },
       usernameKept: false,
     });
     expect(result.update?.attributes["sme_adopted"]).toEqual(["true"]);
+  });
+
+  test("an address that its person wrote is put back, verified as it was", () => {
+    const theirs = { username: "ada@example.org", email: "ada@example.org", emailVerified: true };
+    for (const adopted of [false, true]) {
+      const written = present({ email: "tomorrow@example.org", emailVerified: false });
+      expect(correct(written, desired(), { ...how, adopted }).update).toMatchObject(theirs);
+      // There and back again leaves it unverified.
+      expect(correct(present({ emailVerified: false }), desired(), { ...how, adopted }).update).toMatchObject(theirs);
+    }
+  });
+
+  test("an address that the platform does not let the tenant speak for is never called verified", () => {
+    const wanted = desired({ email: "new@example.org", vouched: false });
+    expect(correct(present(), wanted, how).update).toMatchObject({ email: "new@example.org", emailVerified: false });
+    const { update } = correct(present({ emailVerified: false, enabled: false }), desired({ vouched: false }), how);
+    expect(update).toMatchObject({ enabled: true, emailVerified: false });
+    // What is verified may be so by its person.
+    expect(correct(present(), desired({ vouched: false }), how).update).toBeUndefined();
   });
 
   test("is at rest after one application, whatever was there", () => {
@@ -87,6 +110,7 @@ describe("correct", () => {
     const user = fc.record({
       attributes,
       enabled: fc.boolean(),
+      emailVerified: fc.boolean(),
       email: fc.constantFrom("ada@example.org", "old@example.org"),
       username: fc.constantFrom("ada@example.org", "ada"),
     });
@@ -101,8 +125,8 @@ describe("correct", () => {
           const wanted = desired({ managedBefore: { groups: [], realmRoles: [], attributes: gave } });
           const settings = { adopted, mayRename, attributes: ours };
           const { update } = correct(present(was), wanted, settings);
-          const then =
-            update === undefined ? present(was) : present({ ...update, attributes: mutable(update.attributes) });
+          const { enabled = was.enabled, ...rest } = update ?? was;
+          const then = present({ ...rest, enabled, attributes: mutable(rest.attributes) });
           expect(correct(then, wanted, settings).update).toBeUndefined();
         },
       ),
@@ -125,14 +149,16 @@ describe("attributes", () => {
   });
 
   test("carries the display name where the profile keeps it", () => {
-    expect(ownAttributes(desired({ displayName: "Ada" }), true)).toEqual({ displayName: ["Ada"] });
-    expect(ownAttributes(desired({ displayName: "Ada" }), false)).toEqual({});
+    expect(ownAttributes(desired({ displayName: "Ada" }), () => true)).toEqual({ displayName: ["Ada"] });
+    expect(ownAttributes(desired({ displayName: "Ada" }), () => false)).toEqual({});
   });
 
   test("tells an absent attribute from one with a value", () => {
     expect(sameAttributes({ a: [] }, {})).toBe(true);
     expect(sameAttributes({ a: ["1"] }, {})).toBe(false);
-    expect(sameAttributes({ a: ["1", "1"] }, { a: ["1"] })).toBe(false);
+    expect(sameAttributes({ a: ["1", "1"] }, { a: ["1"] })).toBe(true);
+    expect(sameAttributes({ a: ["", "\u3000", "1"] }, { a: ["1"] })).toBe(true);
+    expect(sameAttributes({ a: ["1 "] }, { a: ["1"] })).toBe(false);
   });
 });
 

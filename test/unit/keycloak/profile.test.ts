@@ -1,12 +1,12 @@
 import { describe, expect, test } from "vitest";
-import { adoptedMarkHolds, fateOf, fateOfMarks, marksProblem } from "../../../src/keycloak/profile.ts";
+import { adoptedMarkHolds, attributePolicyOf, policyOfMarks, marksProblem } from "../../../src/keycloak/profile.ts";
 import type { Profile } from "../../../src/keycloak/representations.ts";
 
 function declared(edit: string[] | undefined, names = ["sme_tenant_id", "sme_user_uuid"]): Profile["attributes"] {
   return names.map((name) => ({ name, ...(edit === undefined ? {} : { permissions: { edit } }) }));
 }
 
-describe("the fate of the marks", () => {
+describe("the attributePolicy of the marks", () => {
   test.each([
     ["dropped", {}],
     ["dropped", { unmanagedAttributePolicy: "ADMIN_VIEW" }],
@@ -18,12 +18,12 @@ describe("the fate of the marks", () => {
     ["forgeable", { attributes: declared(["admin"], ["sme_tenant_id"]), unmanagedAttributePolicy: "ENABLED" }],
     ["dropped", { attributes: declared(["admin"], ["sme_tenant_id"]) }],
     ["dropped", { attributes: declared(undefined), unmanagedAttributePolicy: "ADMIN_EDIT" }],
-  ] satisfies [string, Profile][])("%s: %j", (fate, profile) => {
-    expect(fateOfMarks(profile)).toBe(fate);
-    expect(marksProblem(profile, "acme") === undefined).toBe(fate === "kept");
+  ] satisfies [string, Profile][])("%s: %j", (attributePolicy, profile) => {
+    expect(policyOfMarks(profile)).toBe(attributePolicy);
+    expect(marksProblem(profile, "acme") === undefined).toBe(attributePolicy === "kept");
   });
 
-  test("says how to mend it in one sentence", () => {
+  test("says how to fix it in one sentence", () => {
     expect(marksProblem({}, "acme")).toMatchObject({
       reason: "AttributesDropped",
       message: expect.stringContaining("kcadm.sh update users/profile -r acme -s unmanagedAttributePolicy=ADMIN_EDIT"),
@@ -34,6 +34,6 @@ describe("the fate of the marks", () => {
   test("trusts the adopted mark only where people cannot write it", () => {
     expect(adoptedMarkHolds({ unmanagedAttributePolicy: "ADMIN_EDIT" })).toBe(true);
     expect(adoptedMarkHolds({ attributes: declared(["admin"]), unmanagedAttributePolicy: "ENABLED" })).toBe(false);
-    expect(fateOf({ attributes: declared(["admin"]) }, "sme_adopted")).toBe("dropped");
+    expect(attributePolicyOf({ attributes: declared(["admin"]) }, "sme_adopted")).toBe("dropped");
   });
 });

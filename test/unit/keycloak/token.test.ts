@@ -23,7 +23,7 @@ async function login(answer: (nth: number) => { status: number; body: string }) 
   const tokens: Tokens = makeTokens({
     url: `http://127.0.0.1:${port}`,
     realm: "acme",
-    dispatcher: undefined,
+    dispatcher: () => undefined,
     clientID: "unified-rbac",
     clientSecret: new Sensitive("the-secret"),
     clock: { now: () => time.now },
@@ -68,11 +68,15 @@ test("logs in once when many were refused with the same token", async () => {
   expect(logins()).toBe(2);
 });
 
-test("reads the roles that the token carries", async () => {
-  const { tokens } = await login(() =>
-    token(300, { resource_access: { "realm-management": { roles: ["view-users"] } } }),
-  );
-  expect((await tokens.current(never)).realmManagementRoles).toEqual(["view-users"]);
+test("counts a token's life from its receipt: a slow login does not use it up", async () => {
+  const { tokens, time, logins } = await login(() => {
+    time.now += 1_500;
+    return token(2);
+  });
+  await tokens.current(never);
+  time.now += 900;
+  await tokens.current(never);
+  expect(logins()).toBe(1);
 });
 
 test("tries again after a failed login, and remembers no failure", async () => {
@@ -88,7 +92,7 @@ test("takes nonsense with 200 for no answer", async () => {
   }
 });
 
-test("cuts only the waiter whose signal ends", async () => {
+test("cuts only the pending user whose signal ends", async () => {
   const { tokens, logins } = await login(() => token(300));
   const cut = tokens.current(AbortSignal.abort());
   const stays = tokens.current(never);

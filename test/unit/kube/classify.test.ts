@@ -20,7 +20,7 @@ describe("an answer of the API server", () => {
     ["409 AlreadyExists", 409, status(409, "AlreadyExists"), "conflict", "AlreadyExists"],
     ["409 Conflict", 409, status(409, "Conflict"), "conflict", "Conflict"],
     ["409 without a Status", 409, "conflict", "conflict", "Conflict"],
-    ["401", 401, status(401, "Unauthorized"), "terminal", "MissingPermission"],
+    ["401", 401, status(401, "Unauthorized"), "transient", "UpstreamUnavailable"],
     ["403 of RBAC", 403, status(403, "Forbidden", rbac), "terminal", "MissingPermission"],
     ["403 of a quota", 403, status(403, "Forbidden", quota), "terminal", "RequestRefused"],
     ["403 without a Status", 403, "<html>", "terminal", "MissingPermission"],
@@ -34,16 +34,16 @@ describe("an answer of the API server", () => {
     ["422", 422, status(422, "Invalid"), "terminal", "RequestRefused"],
     ["400", 400, status(400, "BadRequest"), "terminal", "RequestRefused"],
     ["404", 404, status(404, "NotFound"), "transient", "NotFound"],
-    ["408", 408, "", "transient", "NeighbourUnavailable"],
-    ["410", 410, status(410, "Expired"), "transient", "NeighbourUnavailable"],
-    ["429", 429, status(429, "TooManyRequests"), "transient", "NeighbourUnavailable"],
-    ["500", 500, status(500, "InternalError"), "transient", "NeighbourUnavailable"],
-    ["503 of a proxy", 503, "<html>", "transient", "NeighbourUnavailable"],
-    ["302", 302, "", "transient", "NeighbourUnavailable"],
+    ["408", 408, "", "transient", "UpstreamUnavailable"],
+    ["410", 410, status(410, "Expired"), "transient", "UpstreamUnavailable"],
+    ["429", 429, status(429, "TooManyRequests"), "transient", "UpstreamUnavailable"],
+    ["500", 500, status(500, "InternalError"), "transient", "UpstreamUnavailable"],
+    ["503 of a proxy", 503, "<html>", "transient", "UpstreamUnavailable"],
+    ["302", 302, "", "transient", "UpstreamUnavailable"],
   ] as const)("%s has its class", (_name, code, text, errorClass, errorCode) => {
     const error = classified(code, text);
     expect([error.class, error.code]).toEqual([errorClass, errorCode]);
-    expect(error).toMatchObject({ neighbour: "kubernetes", upstreamStatus: code });
+    expect(error).toMatchObject({ upstream: "kubernetes", upstreamStatus: code });
   });
 
   it("names verb and resource when we may not", () => {

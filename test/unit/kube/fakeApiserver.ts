@@ -34,7 +34,8 @@ export interface FakeApiserver {
   readonly watching: () => number;
   /** Answers the next requests in place of the collection. */
   readonly next: Answer[];
-  put(name: string): void;
+  /** `more`: further metadata, of any shape. */
+  put(name: string, more?: Readonly<Record<string, unknown>>): void;
   remove(name: string): void;
   bookmark(): void;
   /** Forgets the history: older versions are answered with 410. */
@@ -71,7 +72,7 @@ export async function startFakeApiserver(options: { pageLimit?: number } = {}): 
     keyType: "ec",
     extensions: [{ name: "subjectAltName", altNames: [{ type: 7, ip: "127.0.0.1" }] }],
   });
-  const server = createSecureServer({ key: pems.private, cert: pems.cert });
+  const server = createSecureServer({ key: pems.private, cert: pems.cert, maxSessionMemory: 256 });
   const sessions = new Set<ServerHttp2Session>();
   const watches = new Set<ServerHttp2Stream>();
   const objects = new Map<string, FakeObject>();
@@ -164,7 +165,7 @@ export async function startFakeApiserver(options: { pageLimit?: number } = {}): 
     next,
     connections: () => connections,
     watching: () => watches.size,
-    put(name) {
+    put(name, more = {}) {
       version += 1;
       const known = objects.get(name);
       const metadata = {
@@ -172,6 +173,7 @@ export async function startFakeApiserver(options: { pageLimit?: number } = {}): 
         uid: known?.metadata.uid ?? `uid-${name}-${version}`,
         resourceVersion: String(version),
         managedFields: [{ manager: "somebody" }],
+        ...more,
       };
       objects.set(name, { metadata });
       record(known === undefined ? "ADDED" : "MODIFIED", { metadata });

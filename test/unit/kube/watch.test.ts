@@ -1,19 +1,20 @@
 import { constants } from "node:http2";
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import type { Watch, WatchEvent } from "../../../src/kube/cluster.ts";
-import { type Connection, makeConnection } from "../../../src/kube/connection.ts";
+import { type ApiClient, makeApiClient } from "../../../src/kube/apiClient.ts";
 import { makeOpenWatch, type Watches, type WatchTiming } from "../../../src/kube/watch.ts";
 import { systemClock } from "../../../src/lib/clock.ts";
 import { silentLog } from "../../../src/lib/log.ts";
 import { answer, COLLECTION, type FakeApiserver, startFakeApiserver, status } from "./fakeApiserver.ts";
 
 let server: FakeApiserver;
-let connection: Connection;
+let connection: ApiClient;
 let watches: Watches;
 
 beforeEach(async () => {
   server = await startFakeApiserver({ pageLimit: 2 });
-  connection = makeConnection(server.access, { clock: systemClock }, { timing: { pingMs: 50, pingAnswerMs: 100 } });
+  // A busy machine answers late, and late is not silent: only what never answers may lose its connection here.
+  connection = makeApiClient(server.access, { clock: systemClock }, { timing: { pingMs: 50, pingAnswerMs: 1_000 } });
 });
 
 afterEach(async () => {
@@ -22,7 +23,7 @@ afterEach(async () => {
   await server.close();
 });
 
-const QUICK: Partial<WatchTiming> = { backoffMs: { first: 5, most: 50 }, healthyMs: 50 };
+const QUICK: Partial<WatchTiming> = { retry: { firstMs: 5, longestMs: 50, spread: [0.5, 1] }, healthyMs: 50 };
 
 function start(
   timing: Partial<WatchTiming> = {},
@@ -101,7 +102,7 @@ describe("a watch", () => {
     await expect.poll(() => said, SOON).toEqual(["listed ", "added zoë", "modified zoë"]);
   });
 
-  it("goes on from the last version when the server ends it", async () => {
+  it("continues from the last version when the server ends it", async () => {
     const { said } = start({ healthyMs: 0 });
     await watching();
     server.put("a");
@@ -114,7 +115,7 @@ describe("a watch", () => {
     expect(lists()).toBe(1);
   });
 
-  it("goes on from a bookmark, which is progress too", async () => {
+  it("continues from a bookmark, which is progress too", async () => {
     server.put("a");
     const { watch, said } = start({ healthyMs: 0 });
     await watching();
@@ -137,7 +138,7 @@ describe("a watch", () => {
     const many = Array.from({ length: 199 }, () => watches.open({ path }, () => undefined));
     await Promise.all(many.map((watch) => watch.synced));
     await vi.waitFor(() => expect(server.watching()).toBe(200), 15_000);
-    // Three on a quiet machine; one that a slow machine was taken for dead on is opened anew.
+    // Three on a quiet machine; one that a slow machine was taken for dead on is opened again.
     expect(server.connections()).toBeLessThanOrEqual(6);
   });
 
@@ -152,6 +153,26 @@ describe("a watch", () => {
     const names = Array.from({ length: 2000 }, (_, index) => `${"x".repeat(200)}-${index}`);
     for (const name of names) server.put(name);
     await vi.waitFor(() => expect(said).toHaveLength(2000), 10_000);
+    hanging.resolve();
+  });
+
+  it("is alive while the API server is away, and not while its handler hangs", async () => {
+    const hanging = Promise.withResolvers<void>();
+    const { watch } = start({}, (event) => (event.kind === "listed" ? undefined : hanging.promise));
+    await watch.synced;
+    await watching();
+    await server.close();
+    await expect.poll(() => Date.now() - watch.lastProgress(), SOON).toBeGreaterThan(500);
+    expect(Date.now() - watches.lastProgress()).toBeLessThan(300);
+    await watches.close();
+    expect(Date.now() - watches.lastProgress()).toBeLessThan(100);
+
+    server = await startFakeApiserver({ pageLimit: 2 });
+    connection = makeApiClient(server.access, { clock: systemClock });
+    start({}, (event) => (event.kind === "listed" ? undefined : hanging.promise));
+    await watching();
+    server.put("a");
+    await expect.poll(() => Date.now() - watches.lastProgress(), SOON).toBeGreaterThan(500);
     hanging.resolve();
   });
 
@@ -238,7 +259,7 @@ describe("a watch survives", () => {
     ).toEqual(TOLD);
   });
 
-  it("an orderly GOAWAY: the open stream goes on, new ones take another connection", async () => {
+  it("an orderly GOAWAY: the open stream continues, new ones take another connection", async () => {
     const { said } = start();
     await watching();
     server.goaway();
@@ -282,7 +303,7 @@ describe("a watch survives", () => {
     const before = watchRequests().length;
     server.put("a");
     await vi.waitFor(() => expect(said).toContain("added a"), 5_000);
-    // What opened it anew was silence before the change came, at most.
+    // What opened it again was silence before the change came, at most.
     expect(watchRequests().length).toBeLessThanOrEqual(before + 1);
     expect(said).toEqual(["listed ", "added a"]);
   });
@@ -308,7 +329,7 @@ describe("a watch survives", () => {
     await expect.poll(() => said, SOON).toEqual(["listed ", "listed "]);
   });
 
-  it("410 between two pages: begins the list anew", async () => {
+  it("410 between two pages: begins the list again", async () => {
     for (const name of ["a", "b", "c"]) server.put(name);
     server.next.push(
       (stream, request) => {
@@ -339,7 +360,7 @@ describe("a watch survives", () => {
   });
 
   it("a watch that is ended as soon as it begins, without a hot loop", async () => {
-    const { said } = start({ backoffMs: { first: 50, most: 200 }, healthyMs: 1_000 });
+    const { said } = start({ retry: { firstMs: 50, longestMs: 200, spread: [0.5, 1] }, healthyMs: 1_000 });
     server.next.push((stream, request) => {
       answer(200, JSON.stringify({ metadata: { resourceVersion: "1" }, items: [] }))(stream, request);
     });
@@ -379,5 +400,50 @@ describe("a watch lists again", () => {
     const { watch } = start();
     await watch.synced;
     expect(Date.now() - began).toBeGreaterThanOrEqual(990);
+  });
+});
+
+describe("of what others wrote on an object, a watch", () => {
+  const REQUESTED = "catalyst.openova.io/requestedAt";
+
+  it("keeps what is read and no more, however much there is", async () => {
+    const more = {
+      labels: { team: "x".repeat(10_000) },
+      finalizers: ["catalyst.openova.io/unified-rbac", "f".repeat(10_000)],
+      annotations: { foreign: "\u0000".repeat(100_000), [REQUESTED]: "\\".repeat(250_000) },
+    };
+    for (let n = 0; n < 5; n += 1) server.put(`o${n}`, more);
+    server.put("plain", { annotations: { [REQUESTED]: "2026-11-30T15:00:00Z" } });
+    const { watch, events } = start();
+    await watch.synced;
+    await watching();
+    server.put("late", more);
+    await expect.poll(() => events.length, SOON).toBe(2);
+    const kept = JSON.stringify(events);
+    expect(kept.length).toBeLessThan(3_000);
+    expect(kept).not.toMatch(/xxx|fff|u0000|foreign/);
+    expect(kept).toContain("2026-11-30T15:00:00Z");
+    expect(kept.match(/sha256:[0-9a-f]{64}/g)).toHaveLength(6);
+  });
+
+  it("leaves out one that is no object, and takes in all others", async () => {
+    const skipped: string[] = [];
+    server.put("a");
+    server.put("bad", { annotations: { [REQUESTED]: 7 } });
+    server.put("z");
+    watches = makeOpenWatch(
+      connection,
+      { log: silentLog, clock: systemClock, random: () => 0.5, skipped: () => void skipped.push("object") },
+      QUICK,
+    );
+    const said: string[] = [];
+    watches.open({ path: COLLECTION }, (event) => {
+      said.push(event.kind === "listed" ? event.items.map(({ name }) => name).join() : event.object.name);
+    });
+    await watching();
+    server.put("bad", { finalizers: "none" });
+    server.put("later");
+    await expect.poll(() => said, SOON).toEqual(["a,z", "later"]);
+    expect(skipped).toEqual(["object", "object"]);
   });
 });

@@ -4,6 +4,9 @@ import { ConfigError, parseConfig } from "../../../src/lib/config.ts";
 const noFile = (): string => {
   throw Object.assign(new Error("no such file"), { code: "ENOENT" });
 };
+const closedFile = (): string => {
+  throw Object.assign(new Error("permission denied"), { code: "EACCES" });
+};
 const DATABASE_URL = "postgres://ada:hunter2@db:5432/rbac";
 const NATS_URL = "nats://nats:4222";
 
@@ -31,6 +34,11 @@ describe("parseConfig", () => {
     expect(config.databaseURL.reveal()).toBe(DATABASE_URL);
   });
 
+  it("counts what is given in seconds once", () => {
+    const webhook = parseConfig("webhook", { DATABASE_URL, SHUTDOWN_DELAY_SECONDS: "5" }, noFile);
+    expect(webhook.shutdownDelayMs).toBe(5_000);
+  });
+
   it("takes master keys from a variable or a file, and repeats none of them in a mistake", () => {
     const key = "k".repeat(32);
     const env = { DATABASE_URL, NATS_URL };
@@ -40,14 +48,62 @@ describe("parseConfig", () => {
     expect(parseConfig("reconciler", { ...env, MASTER_KEYS_FILE: "/keys" }, read).masterKeys?.current).toBe(2);
     for (const wrong of [
       { MASTER_KEYS: key },
-      { MASTER_KEYS_FILE: "/gone" },
+      { MASTER_KEYS_FILE: "/closed" },
       { MASTER_KEYS: `1: ${key}`, MASTER_KEYS_FILE: "/keys" },
     ]) {
-      const mistakes = mistakesOf(() => parseConfig("reconciler", { ...env, ...wrong }, noFile));
+      const mistakes = mistakesOf(() => parseConfig("reconciler", { ...env, ...wrong }, closedFile));
       expect(mistakes).toHaveLength(1);
       expect(mistakes[0]).toMatch(/^MASTER_KEYS/);
       expect(mistakes[0]).not.toContain(key);
     }
+  });
+
+  it("has no master keys while their file, a Secret that is optional, is not there", () => {
+    const env = { DATABASE_URL, NATS_URL, MASTER_KEYS_FILE: "/master-keys/keys" };
+    expect(parseConfig("reconciler", env, noFile).masterKeys).toBeUndefined();
+  });
+
+  it("takes every secret from a file instead of the environment, and never from both", () => {
+    const files: Record<string, string> = {
+      "/url": `${NATS_URL}\n`,
+      "/password": "hunter2\n",
+      "/token": "s3cret\n",
+      "/empty": " ",
+    };
+    const read = (path: string) => files[path] ?? noFile();
+    const env = { DATABASE_URL, NATS_URL_FILE: "/url" };
+    const of = (more: Record<string, string>) => parseConfig("reconciler", { ...env, ...more }, read).nats;
+    expect(of({}).servers.map((server) => server.reveal())).toEqual([NATS_URL]);
+    expect(of({ NATS_USER: "rbac", NATS_PASSWORD_FILE: "/password" }).login?.password()).toBe("hunter2");
+    expect(of({ NATS_USER: "rbac", NATS_PASSWORD: "plain" }).login).toMatchObject({ user: "rbac" });
+    expect(of({ NATS_TOKEN_FILE: "/token" }).token?.()).toBe("s3cret");
+    expect(of({ NATS_NKEY_FILE: "/nkey", NATS_CA_FILE: "/ca" })).toMatchObject({
+      nkeyFile: "/nkey",
+      tls: { caFile: "/ca" },
+    });
+    const wrong = (more: Record<string, string>) => mistakesOf(() => of(more));
+    expect(wrong({ NATS_URL })).toEqual(["NATS_URL_FILE: give it or NATS_URL, not both"]);
+    expect(wrong({ NATS_USER: "rbac", NATS_PASSWORD_FILE: "/gone" })).toEqual([
+      "NATS_PASSWORD_FILE: the file cannot be read (ENOENT)",
+    ]);
+    expect(wrong({ NATS_TOKEN_FILE: "/empty" })).toEqual(["NATS_TOKEN_FILE: the file is empty"]);
+    expect(wrong({ NATS_USER: "rbac" })).toEqual(["NATS_USER: means nothing without NATS_PASSWORD"]);
+    expect(wrong({ NATS_CREDS_FILE: "/c", NATS_TOKEN: "s3cret" })).toEqual([
+      "NATS_TOKEN: give it or NATS_CREDS_FILE, not both",
+    ]);
+    expect(wrong({ NATS_CERT_FILE: "/c" })).toEqual(["NATS_CERT_FILE: means nothing without NATS_KEY_FILE"]);
+  });
+
+  it("asks for the API server's certificate where its CA is named", () => {
+    const of = (env: Record<string, string>) => parseConfig("webhook", { DATABASE_URL, ...env }).clients;
+    expect(of({})).toBeUndefined();
+    expect(of({ ADMISSION_CLIENT_CA_FILE: "/ca", ADMISSION_CLIENT_NAMES: "kube-apiserver, other" })).toEqual({
+      caFile: "/ca",
+      names: ["kube-apiserver", "other"],
+    });
+    expect(mistakesOf(() => of({ ADMISSION_CLIENT_NAMES: "kube-apiserver" }))).toEqual([
+      expect.stringMatching(/^ADMISSION_CLIENT_NAMES: means nothing without ADMISSION_CLIENT_CA_FILE/),
+    ]);
   });
 
   it("takes its namespace from the service account, and the webhook's DNS name from it", () => {
@@ -64,6 +120,16 @@ describe("parseConfig", () => {
     const config = parseConfig("webhook", { DATABASE_URL, WEBHOOK_ADDRESS: "[::1]:9443", OPS_ADDRESS: "127.0.0.1:0" });
     expect(config.listen).toEqual({ host: "::1", port: 9443 });
     expect(config.ops).toEqual({ host: "127.0.0.1", port: 0 });
+  });
+
+  it("without a kubeconfig, takes the API server's address from the kubelet, so that a Pod starts without DNS", () => {
+    const env = { DATABASE_URL, NATS_URL };
+    const place = { KUBERNETES_SERVICE_HOST: "10.0.0.1", KUBERNETES_SERVICE_PORT: "6443" };
+    expect(parseConfig("reconciler", { ...env, ...place }, noFile).apiServer).toEqual({
+      host: "10.0.0.1",
+      port: "6443",
+    });
+    expect(parseConfig("reconciler", env, noFile).apiServer).toEqual({ host: undefined, port: undefined });
   });
 
   it("answers operators on this machine alone, and nowhere unless told to", () => {

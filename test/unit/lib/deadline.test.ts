@@ -1,4 +1,6 @@
 import { getEventListeners } from "node:events";
+import { readdirSync, readFileSync } from "node:fs";
+import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { expect, test } from "vitest";
 
@@ -29,4 +31,15 @@ test("work is cut with its caller's reason, be it later or before it began", asy
   caller.abort(new Error("stopping"));
   await expect(working).rejects.toThrow("stopping");
   await expect(withDeadline(caller.signal, 10_000, untilCut)).rejects.toThrow("stopping");
+});
+
+test("nothing that a service does again and again joins its long-lived signal by AbortSignal.any", () => {
+  const src = join(import.meta.dirname, "../../../src");
+  // A session of Postgres, a connection to NATS, a pause of one watch: these signals end with what they are for. The others
+  // are programs that end.
+  const seldom = /^(reconciler\/engine|bus\/consume|kube\/reconnectProbe|lib\/deadline)\.ts$|^(plugin|cli)\//;
+  const found = readdirSync(src, { recursive: true, encoding: "utf8" })
+    .filter((file) => file.endsWith(".ts") && !seldom.test(file))
+    .filter((file) => readFileSync(join(src, file), "utf8").includes("AbortSignal.any("));
+  expect(found).toEqual([]);
 });

@@ -13,13 +13,13 @@ function capture() {
 describe("the log", () => {
   it("writes one JSON object a line, with the fields of its parents", () => {
     const { log, last } = capture();
-    log.with({ saga: "u-1", ns: "tenant-a" }).info("step done", { step: "keycloak", attempt: 1, ms: 12 });
+    log.with({ saga: "u-1", namespace: "tenant-a" }).info("step done", { step: "keycloak", attempt: 1, ms: 12 });
     expect(last()).toMatchObject({
       level: "info",
       role: "test",
       msg: "step done",
       saga: "u-1",
-      ns: "tenant-a",
+      namespace: "tenant-a",
       step: "keycloak",
       attempt: 1,
       ms: 12,
@@ -56,12 +56,12 @@ describe("the log", () => {
       name: "TypeError",
       stack: expect.arrayContaining([expect.stringContaining("log.test")]),
     });
-    log.error("failed", { error: new TransientError({ code: "NeighbourUnavailable", message: "no answer" }) });
+    log.error("failed", { error: new TransientError({ code: "UpstreamUnavailable", message: "no answer" }) });
     expect(last()["error"]).toEqual({
       name: "TransientError",
       message: "no answer",
       class: "transient",
-      code: "NeighbourUnavailable",
+      code: "UpstreamUnavailable",
     });
   });
 

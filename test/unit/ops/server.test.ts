@@ -1,7 +1,7 @@
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { silentLog } from "../../../src/lib/log.ts";
 import { makeLiveness } from "../../../src/ops/liveness.ts";
-import { makeMetrics } from "../../../src/ops/metrics.ts";
+import { makeMetrics, recordStoreStats } from "../../../src/ops/metrics.ts";
 import { makeOpsServer, type OpsServer } from "../../../src/ops/server.ts";
 
 let now = 0;
@@ -19,8 +19,11 @@ beforeEach(async () => {
   now = 1_000_000;
   lastTurn = 0;
   problem = undefined;
-  const liveness = makeLiveness({ now: () => now });
-  liveness.register({ name: "worker", lastProgress: () => lastTurn, allowedMs: 60_000 });
+  const part = { start: () => undefined, stop: () => undefined };
+  const liveness = makeLiveness({ now: () => now }, [
+    { ...part, name: "worker", lastProgress: () => lastTurn, allowedMs: 60_000 },
+    { ...part, name: "port" },
+  ]);
   server = makeOpsServer({
     address: { host: "127.0.0.1", port: 0 },
     registry: metrics.registry,
@@ -56,18 +59,27 @@ describe("/readyz", () => {
 
 describe("/metrics", () => {
   it("shows what was counted, under the role", async () => {
-    metrics.step({ step: "keycloak", direction: "up", outcome: "done", seconds: 0.02 });
+    metrics.increment("unified_rbac_step_attempts_total", { step: "keycloak", direction: "up", outcome: "done" });
     const { status, text } = await get("/metrics");
     expect(status).toBe(200);
     expect(text).toContain(
-      'unified_rbac_step_total{step="keycloak",direction="up",outcome="done",role="reconciler"} 1',
+      'unified_rbac_step_attempts_total{step="keycloak",direction="up",outcome="done",role="reconciler"} 1',
     );
   });
 
   it("forgets a state that nobody is in any more", async () => {
-    const rest = { errors: {}, waiting: {}, due: 0, oldestDueSeconds: 0, debts: 0, outbox: 0, oldestOutboxSeconds: 0 };
-    metrics.standing({ users: { pending: 2 }, ...rest });
-    metrics.standing({ users: { done: 2 }, ...rest });
+    const rest = {
+      errors: {},
+      waiting: {},
+      due: 0,
+      oldestDueSeconds: 0,
+      cleanups: 0,
+      outbox: 0,
+      oldestOutboxSeconds: 0,
+      parkedEvents: 0,
+    };
+    recordStoreStats(metrics, { users: { pending: 2 }, ...rest });
+    recordStoreStats(metrics, { users: { done: 2 }, ...rest });
     const { text } = await get("/metrics");
     expect(text).toContain('unified_rbac_users{state="done",role="reconciler"} 2');
     expect(text).not.toContain('state="pending"');
@@ -83,7 +95,7 @@ it("cannot start on a port that is taken", async () => {
   const second = makeOpsServer({
     address: { host: "127.0.0.1", port: server.port() },
     registry: metrics.registry,
-    liveness: makeLiveness({ now: () => now }),
+    liveness: makeLiveness({ now: () => now }, []),
     ready: [],
     log: silentLog,
   });

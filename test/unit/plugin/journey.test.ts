@@ -2,7 +2,7 @@ import { stripVTControlCharacters } from "node:util";
 import { describe, expect, test } from "vitest";
 import type { AuditView } from "../../../src/api/operator.ts";
 import { journey } from "../../../src/plugin/journey.ts";
-import { verdict } from "../../../src/plugin/person.ts";
+import { healthOf } from "../../../src/plugin/userView.ts";
 import { nextText, statusText } from "../../../src/plugin/status.ts";
 import { inColour, plainly } from "../../../src/plugin/text.ts";
 import { ADA } from "../../support/builders.ts";
@@ -52,24 +52,24 @@ describe("a journey", () => {
     const lastError = {
       step: "keycloak" as const,
       class: "transient" as const,
-      code: "NeighbourUnavailable",
+      code: "UpstreamUnavailable",
       upstreamStatus: 503,
       message: "keycloak answered 503.",
       at: "2026-05-01T11:59:50.000Z",
     };
     const status = { retryCount: 3, nextRetryAt: "2026-05-01T12:00:04.000Z", lastError };
-    const person = personWith({ status, conditions: waitingFor("NeighbourUnavailable") });
+    const person = personWith({ status, conditions: waitingFor("UpstreamUnavailable") });
     const moments = journey({ person, saga: undefined, audit: [], events: [] }, NOW);
     expect(told(moments).slice(1)).toEqual([
       ["11:59:50", "keycloak", "attempt 3 failed (503): keycloak answered 503."],
-      ["12:00:04", "keycloak", "attempt 4, or as soon as the neighbour answers"],
+      ["12:00:04", "keycloak", "attempt 4, or as soon as the upstream answers"],
     ]);
-    expect(nextText(person, undefined, verdict(person), NOW)).toBe(
-      "keycloak: attempt 4, or as soon as the neighbour answers, in 4 s.",
+    expect(nextText(person, undefined, healthOf(person), NOW)).toBe(
+      "keycloak: attempt 4, or as soon as the upstream answers, in 4 s.",
     );
   });
 
-  test("without the books is told by the object alone", () => {
+  test("without the state store is told by the object alone", () => {
     const history = [
       { at: "2026-05-01T11:00:02.000Z", state: "failed" as const, reason: "NotAllowed", message: "No." },
     ];
@@ -86,7 +86,7 @@ describe("a journey", () => {
 
   test("never promises what lies in the past", () => {
     const status = { nextRetryAt: "2026-05-01T11:00:00.000Z" };
-    const person = personWith({ status, conditions: waitingFor("NeighbourUnavailable") });
+    const person = personWith({ status, conditions: waitingFor("UpstreamUnavailable") });
     expect(
       journey({ person, saga: undefined, audit: [], events: [] }, NOW).filter(({ kind }) => kind === "next"),
     ).toEqual([]);
@@ -94,13 +94,13 @@ describe("a journey", () => {
 });
 
 describe("what happens next", () => {
-  const next = (person: ReturnType<typeof personWith>) => nextText(person, undefined, verdict(person), NOW);
+  const next = (person: ReturnType<typeof personWith>) => nextText(person, undefined, healthOf(person), NOW);
   test.each([
-    ["Ready", personWith({ conditions: [READY] }), /^Nothing: it is looked at again/],
+    ["Ready", personWith({ conditions: [READY] }), /^Nothing. The reconciler checks again/],
     ["behind", personWith({ metadata: { generation: 2 }, conditions: [READY] }), /newer version/],
-    ["stalled", personWith({ conditions: stalledBy("NotAllowed") }), /^Nothing, until the file, .*tenantuser why ada/],
-    ["waiting", personWith({ conditions: waitingFor("EmailInUse") }), /^It goes on by itself/],
-    ["unseen", personWith(), /A reconciler looks at it/],
+    ["stalled", personWith({ conditions: stalledBy("NotAllowed") }), /^Nothing until the file, .*tenantuser why ada/],
+    ["waiting", personWith({ conditions: waitingFor("EmailInUse") }), /^It continues automatically/],
+    ["unseen", personWith(), /The reconciler observes it/],
     ["leaving", personWith({ metadata: { deletionTimestamp: "2026-05-01T11:59:00Z" } }), /10 minutes/],
     [
       "suspended",
@@ -117,7 +117,7 @@ describe("what happens next", () => {
   });
 });
 
-test("status shows standing, steps, journey and next, in plain text when piped and in colour on a terminal", () => {
+test("status shows phase, steps, journey and next, in plain text when piped and in colour on a terminal", () => {
   const person = personWith({
     status: { state: "done", keycloak: { userID: "kc-1" } },
     conditions: [READY, { type: "KeycloakReady", message: "In place." }],
@@ -127,12 +127,12 @@ test("status shows standing, steps, journey and next, in plain text when piped a
     person,
     saga: undefined,
     journey: moments,
-    withoutBooks: "Only what stands on the object is shown.",
+    withoutStore: "Only what stands on the object is shown.",
   };
   const text = statusText(glance, NOW, plainly);
   expect(text).toBe(
     `ada  ada@example.com  in tenant-a
-Standing  Ready, ready since 2026-05-01 11:30:00Z (30 min ago)
+Phase     Ready, ready since 2026-05-01 11:30:00Z (30 min ago)
           The key opens the gateway.
 State     done, uuid ${ADA}
 Keycloak  Ready: In place. kc-1
@@ -140,7 +140,7 @@ Keycloak  Ready: In place. kc-1
 Journey (UTC)
   2026-05-01 11:00:00  * committed      the object is in the cluster
 
-Next      Nothing: it is looked at again when the file, the Tenant or a neighbour's side changes.
+Next      Nothing. The reconciler checks again when the file, the Tenant or an upstream changes.
 Note      Only what stands on the object is shown.
 `,
   );

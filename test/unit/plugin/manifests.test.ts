@@ -1,10 +1,10 @@
 import { describe, expect, test } from "vitest";
 import { parse } from "yaml";
-import type { Stranger } from "../../../src/api/operator.ts";
+import type { UnmanagedUser } from "../../../src/api/operator.ts";
 import { validateTenantUser } from "../../../src/api/validate.ts";
 import { manifestsOf } from "../../../src/plugin/manifests.ts";
 
-const stranger = (given: Partial<Stranger> = {}): Stranger => ({
+const unmanagedUser = (given: Partial<UnmanagedUser> = {}): UnmanagedUser => ({
   id: "kc-1",
   username: "ada",
   email: "Ada.Lovelace@acme.example",
@@ -14,7 +14,7 @@ const stranger = (given: Partial<Stranger> = {}): Stranger => ({
 
 describe("a person of the realm", () => {
   test("becomes a manifest that is valid, keeps the address as written, and names nothing that is not managed", () => {
-    const { manifests } = manifestsOf([stranger({ firstName: "Ada", lastName: " ", displayName: "Ada L." })]);
+    const { manifests } = manifestsOf([unmanagedUser({ firstName: "Ada", lastName: " ", displayName: "Ada L." })]);
     const object: unknown = parse(manifests[0]?.yaml ?? "");
     expect(object).toEqual({
       apiVersion: "catalyst.openova.io/v1alpha1",
@@ -26,15 +26,15 @@ describe("a person of the realm", () => {
   });
 
   test("who is locked out stays locked out", () => {
-    const { manifests } = manifestsOf([stranger({ enabled: false })]);
+    const { manifests } = manifestsOf([unmanagedUser({ enabled: false })]);
     expect(parse(manifests[0]?.yaml ?? "")).toMatchObject({ spec: { enabled: false } });
   });
 
   test("who may not be adopted, or whom the schema refuses, is left out with the reason", () => {
     const { manifests, leftOut } = manifestsOf([
-      stranger({ obstacle: "it holds the realm role boss" }),
-      stranger({ email: "not an address" }),
-      stranger({ email: undefined, obstacle: "it has no email" }),
+      unmanagedUser({ obstacle: "it holds the realm role boss" }),
+      unmanagedUser({ email: "not an address" }),
+      unmanagedUser({ email: undefined, obstacle: "it has no email" }),
     ]);
     expect(manifests).toEqual([]);
     expect(leftOut).toMatchObject([
@@ -46,14 +46,14 @@ describe("a person of the realm", () => {
 
   test("whose name is taken gets a number, and one without letters a word", () => {
     const emails = ["ada@a.example", "ADA@b.example", "王@c.example", "-.-@d.example"];
-    const { manifests } = manifestsOf(emails.map((email) => stranger({ email })));
+    const { manifests } = manifestsOf(emails.map((email) => unmanagedUser({ email })));
     expect(manifests.map(({ name }) => name).slice(0, 2)).toEqual(["ada", "ada-2"]);
     expect(manifests.every(({ name }) => /^[a-z0-9]([a-z0-9-]*[a-z0-9])?$/.test(name))).toBe(true);
   });
 
   test("cannot write another manifest into the file by a name", () => {
     const evil = "x\n---\nkind: ClusterRole\n# ";
-    const { manifests } = manifestsOf([stranger({ id: evil, displayName: evil, firstName: evil })]);
+    const { manifests } = manifestsOf([unmanagedUser({ id: evil, displayName: evil, firstName: evil })]);
     for (const { yaml } of manifests) expect(parse(yaml)).toMatchObject({ kind: "TenantUser" });
   });
 });

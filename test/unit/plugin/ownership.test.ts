@@ -60,6 +60,16 @@ describe("a wish", () => {
     expect(plan(personWith({ metadata: { managedFields } }), { field: "requestedAt", value: "17" }).kind).toBe("apply");
   });
 
+  test("what was annotated by hand under the plugin's own name is taken over, applied before or not", () => {
+    const byHand = owns(CLI_MANAGER, "requestedAt", { operation: "Update" });
+    for (const managedFields of [[byHand], [byHand, owns(CLI_MANAGER, "requestedAt")]]) {
+      expect(plan(personWith({ metadata: { managedFields } }), { field: "requestedAt", value: "17" })).toMatchObject({
+        kind: "apply",
+        force: true,
+      });
+    }
+  });
+
   test("takes over what somebody changed by hand, and only that by force", () => {
     const managedFields = [owns("kubectl-edit", "suspend", { operation: "Update" })];
     const suspended = personWith({ metadata: { managedFields }, spec: { suspend: true } });

@@ -21,7 +21,7 @@ describe("the page about the plugin", () => {
   });
 
   test("shows a healthy, a waiting and a stalled person", () => {
-    for (const said of ["Standing  Ready, ready", "Standing  EmailInUse, underway", "Standing  NotAllowed, stalled"]) {
+    for (const said of ["Phase     Ready, ready", "Phase     EmailInUse, underway", "Phase     NotAllowed, stalled"]) {
       expect(page).toContain(said);
     }
     for (const name of ["ada", "grace", "linus"])

@@ -1,7 +1,7 @@
 /** People as the API server shows them, for the plugin's tests. */
 import type { Condition } from "../../../src/api/meta.ts";
 import type { TenantUserStatus } from "../../../src/api/tenantUser.ts";
-import { type Person, person } from "../../../src/plugin/person.ts";
+import { type UserView, person } from "../../../src/plugin/userView.ts";
 import type { SagaView } from "../../../src/api/operator.ts";
 import { NOW, OBJECT_UID, ADA } from "../../support/builders.ts";
 
@@ -14,7 +14,7 @@ export function personWith(
     status?: TenantUserStatus;
     conditions?: readonly Partial<Condition>[];
   } = {},
-): Person {
+): UserView {
   const conditions = given.conditions?.map((each) => ({
     type: "Ready",
     status: "True",
@@ -63,7 +63,7 @@ export function sagaWith(given: Partial<SagaView> = {}): SagaView {
     newapiUserID: "na-1",
     adopted: false,
     thisCluster: true,
-    owed: [],
+    pending: [],
     retryCount: 0,
     history: [],
     createdAt: "2026-05-01T11:00:00.100Z",

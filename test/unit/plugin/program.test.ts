@@ -40,7 +40,7 @@ describe("a wrong command line", () => {
     [["status", "ada", "--last", "0"], /whole number/],
     [["purge", "--uuid", "all"], /must be a uuid/],
     [["export"], /--tenant/],
-    [["debts", "--ops-url", "nonsense"], /must be a URL/],
+    [["cleanups", "--ops-url", "nonsense"], /must be a URL/],
   ])("%o ends with 2 and says why", async (args, said) => {
     api.answers.set("POST /apis/authentication.k8s.io/v1/selfsubjectreviews", refused(403, "no"));
     const ran = await go(args);
@@ -151,7 +151,7 @@ describe("list", () => {
       [""],
     ]);
     const all = (await go(["list", "-A", "--not-ready", "-o", "wide"])).out;
-    expect(all).toMatch(/^NAMESPACE +NAME .*MESSAGE\ntenant-a +bob .* No\[2J\.\n$/);
+    expect(all).toMatch(/^NAMESPACE +NAME .*MESSAGE\ntenant-a +bob .* No \[2J\.\n$/);
   });
 
   test("reads every page", async () => {
@@ -175,7 +175,7 @@ describe("list", () => {
       namespace: "tenant-a",
       name: "ada",
       email: "ada@example.com",
-      standing: "ready",
+      phase: "ready",
       reason: "Ready",
     };
     expect(JSON.parse((await go(["list", "-o", "json"])).out)).toMatchObject([expected]);
@@ -185,24 +185,24 @@ describe("list", () => {
 });
 
 describe("status and why", () => {
-  test("show what stands on the object where the books may not be asked, and say so", async () => {
+  test("show what stands on the object where the state store may not be asked, and say so", async () => {
     give(ADA, ada());
     api.answers.set(`GET ${PODS}`, refused(403, 'pods is forbidden: User "bob" cannot list resource "pods"'));
     const ran = await go(["status", "ada"]);
     expect(ran.exit).toBe(0);
-    expect(ran.out).toContain("Next      Nothing: it is looked at again");
+    expect(ran.out).toContain("Next      Nothing. The reconciler checks again");
     expect(ran.out).toMatch(/Note +Only what stands on the object is shown\. You \(bob\) may not list pods/);
   });
 
-  test("say which command mends it", async () => {
+  test("say which command fixes it", async () => {
     give(ADA, ada({ conditions: stalledBy("SecretForeign", "Secret x is foreign.") }));
     const ran = await go(["why", "ada"]);
     expect(ran.out).toMatch(
-      /is stalled since[^]*It is the\s+tenant's turn\.[^]*\n\n {2}kubectl get secret SECRET -n tenant-a\n$/,
+      /is stalled since[^]*The\s+tenant\s+must\s+act\.[^]*\n\n {2}kubectl get secret SECRET -n tenant-a\n$/,
     );
     expect(JSON.parse((await go(["why", "ada", "-o", "json"])).out)).toMatchObject({
       reason: "SecretForeign",
-      turn: "tenant",
+      actor: "tenant",
     });
   });
 
@@ -210,7 +210,7 @@ describe("status and why", () => {
     api.answers.set(`GET ${PODS}`, refused(403, "no"));
     const ran = await go([command, "ada"]);
     expect(ran).toMatchObject({ exit: EXIT.notFound, out: "" });
-    expect(ran.err).toMatch(/^There is no TenantUser ada in namespace tenant-a, and the books cannot be asked: /);
+    expect(ran.err).toMatch(/^There is no TenantUser ada in namespace tenant-a, and the state store cannot be asked: /);
   });
 
   test("find no reconciler: a sentence with where was looked", async () => {
@@ -219,8 +219,8 @@ describe("status and why", () => {
         { metadata: { name: "p" }, status: { containerStatuses: [{ name: "webhook", state: { running: {} } }] } },
       ],
     });
-    expect((await go(["debts"])).err).toMatch(/^No reconciler runs in namespace unified-rbac-system/);
-    await go(["debts", "--operator-namespace", "elsewhere"]);
+    expect((await go(["cleanups"])).err).toMatch(/^No reconciler runs in namespace unified-rbac-system/);
+    await go(["cleanups", "--operator-namespace", "elsewhere"]);
     expect(api.seen.at(-1)?.path).toBe("/api/v1/namespaces/elsewhere/pods");
   });
 });
@@ -254,7 +254,7 @@ describe("wait", () => {
     give(ADA, ada({ conditions: waitingFor("EmailInUse", "Bob has it.") }));
     expect(await go(["wait", "ada", "--timeout", "0s"])).toMatchObject({
       exit: EXIT.notYet,
-      err: "It did not come to pass within 0s. EmailInUse: Bob has it.\n",
+      err: "It did not happen within 0s. EmailInUse: Bob has it.\n",
     });
     api.answers.delete(`GET ${ADA}`);
     expect((await go(["wait", "ada"])).exit).toBe(EXIT.notFound);
@@ -353,7 +353,7 @@ describe("the way to the operator's port", () => {
   test("is kubectl's port-forward, with the same cluster and the Pod whose reconciler runs", async () => {
     give(PODS, { items: [running] });
     const sitting = withKubectl(`echo "$@" > ${join(api.folder, "args")}; exit 1`);
-    await go(["debts", "--context", "night", "--kubeconfig", api.kubeconfig], sitting);
+    await go(["cleanups", "--context", "night", "--kubeconfig", api.kubeconfig], sitting);
     const { readFile } = await import("node:fs/promises");
     expect(await readFile(join(api.folder, "args"), "utf8")).toBe(
       `port-forward --kubeconfig ${api.kubeconfig} --context night -n unified-rbac-system pod/unified-rbac-7f :8082 --address 127.0.0.1\n`,
@@ -376,14 +376,16 @@ describe("the way to the operator's port", () => {
     ],
   ])("that %s is a sentence", async (_name, script, exit, said) => {
     give(PODS, { items: [running] });
-    const ran = await go(["debts"], withKubectl(script));
+    const ran = await go(["cleanups"], withKubectl(script));
     expect(ran.exit).toBe(exit);
     expect(ran.err).toMatch(said);
   });
 
   test("without kubectl is a sentence", async () => {
     give(PODS, { items: [running] });
-    expect((await go(["debts"], { env: { PATH: "/nonexistent" } })).err).toMatch(/^The program kubectl was not found/);
+    expect((await go(["cleanups"], { env: { PATH: "/nonexistent" } })).err).toMatch(
+      /^The program kubectl was not found/,
+    );
   });
 });
 
@@ -394,7 +396,7 @@ describe("completion", () => {
     give(PEOPLE, listOf(ada(), ada({ metadata: { name: "adele" }, conditions: [READY] })));
     expect(await offers("re")).toEqual(["resume", "retry", ":4"]);
     expect(await offers("why", "ad")).toEqual(["ada", "adele", ":4"]);
-    expect(await offers("debts", "w")).toEqual(["waive", ":4"]);
+    expect(await offers("cleanups", "w")).toEqual(["waive", ":4"]);
     expect(await offers("list", "--not")).toEqual(["--not-ready", ":4"]);
     expect(await offers("list", "-o", "")).toEqual(["json", "wide", "yaml", ":4"]);
     expect(await offers("wait", "ada", "--for", "g")).toEqual(["gone", ":4"]);

@@ -4,32 +4,37 @@ import type { TenantSpecInput } from "../../../src/api/tenant.ts";
 import type { LiveTenantUser, TenantUserSpecInput } from "../../../src/api/tenantUser.ts";
 import type { UserEvent } from "../../../src/api/userEvent.ts";
 import { TerminalError, TransientError, WaitingError } from "../../../src/lib/errors.ts";
-import { silentLog } from "../../../src/lib/log.ts";
+import { type LogFields, silentLog } from "../../../src/lib/log.ts";
 import type { TenantAccess } from "../../../src/reconciler/access.ts";
 import { makeBreakers } from "../../../src/reconciler/breakers.ts";
 import { type ClaimDeps, processClaim } from "../../../src/reconciler/claim.ts";
-import { makeCrowd } from "../../../src/reconciler/crowd.ts";
+import { makeOriginLimits } from "../../../src/reconciler/originLimits.ts";
+import { makeFailureCounts } from "../../../src/lib/backoff.ts";
 import { makeTenantBreakers } from "../../../src/reconciler/tenantBreakers.ts";
+import { AddressHeld, NotAsked } from "../../../src/keycloak/realm.ts";
+import { desire } from "../../../src/saga/desired.ts";
 import { patched, type SagaRow } from "../../../src/saga/row.ts";
-import { keycloakStep } from "../../../src/steps/keycloak.ts";
 import { newapiStep } from "../../../src/steps/newapi.ts";
 import { secretStep } from "../../../src/steps/secret.ts";
 import type { AuditEntry } from "../../../src/store/audit.ts";
-import type { Waiter } from "../../../src/store/waiting.ts";
+import type { PendingUser } from "../../../src/store/waiting.ts";
 import type { Recording } from "../../../src/store/claims.ts";
-import { ADA, NOW, sagaRow, seconds, tenant } from "../../support/builders.ts";
+import { desiredUser, keycloakStep } from "../../../src/steps/keycloak.ts";
+import { ADA, doneRow, NOW, sagaRow, seconds, tenant, tenantUser } from "../../support/builders.ts";
 import { type FakeCluster, makeFakeCluster } from "../../support/fakeCluster.ts";
-import { makeFakeGateway, makeFakeRealm } from "../../support/fakeNeighbours.ts";
+import { makeFakeGateway, makeFakeRealm } from "../../support/fakeUpstreams.ts";
 
 const OWNER = 7;
 const NAME = `newapi-key-${ADA}`;
 const down = () =>
   new TransientError({
-    code: "NeighbourUnavailable",
-    neighbour: "keycloak",
+    code: "UpstreamUnavailable",
+    upstream: "keycloak",
     upstreamStatus: 503,
     message: "Keycloak answered 503.",
   });
+
+const unanswered = () => new TransientError({ code: "UpstreamUnavailable", message: "No answer." });
 
 /** One saga with everything around it in memory. */
 async function makeStage(
@@ -54,20 +59,23 @@ async function makeStage(
     gateway,
     user,
     row: sagaRow({ objectUID: user.metadata.uid, clusterID, ...options.row }),
-    /** Undefined: the lease was let go. */
+    /** Undefined: the lease was released. */
     owner: OWNER as number | undefined,
     access: undefined as TenantAccess | undefined,
-    waiters: [] as Waiter[],
-    handedTo: undefined as Waiter | undefined,
+    otherTenants: [] as TenantAccess[],
+    pendingUsers: [] as PendingUser[],
+    handedTo: undefined as PendingUser | undefined,
     takenOver: undefined as string | undefined,
+    others: new Map<string, SagaRow>(),
     forgotten: [] as string[],
     released: 0,
-    suspected: [] as string[],
-    doubted: [] as string[],
+    rechecked: [] as string[],
+    invalidated: [] as string[],
     counted: [] as string[],
     recordings: [] as Recording[],
     audit: [] as AuditEntry[],
     events: [] as UserEvent[],
+    lines: [] as (LogFields & { readonly message: string })[],
     stop: new AbortController(),
     beforeRecord: undefined as ((recording: Recording) => void) | undefined,
   };
@@ -91,14 +99,15 @@ async function makeStage(
   });
   const tenantBreakers = makeTenantBreakers({
     clock,
-    suspect: (tenantID) => void stage.suspected.push(tenantID),
+    requestRecheck: (tenantID) => void stage.rechecked.push(tenantID),
     recovered: () => undefined,
   });
   opened.push(() => {
     breakers.stop();
     tenantBreakers.stop();
   });
-  const registry = () => (stage.access === undefined ? [] : [stage.access]);
+  const logLine = (message: string, fields?: LogFields): void => void stage.lines.push({ message, ...fields });
+  const registry = () => [...(stage.access === undefined ? [] : [stage.access]), ...stage.otherTenants];
   const deps: ClaimDeps = {
     cluster,
     clusterID,
@@ -120,17 +129,17 @@ async function makeStage(
       if (recording.lease !== "keep") stage.owner = undefined;
       stage.recordings.push(recording);
       stage.events.push(...recording.events);
-      return Promise.resolve({ owner: claim.owner, row: stage.row });
+      return Promise.resolve(stage.row);
     },
     keepAudit: (entries) => void stage.audit.push(...entries),
     moveEmail: (row, email) => {
       stage.row = { ...stage.row, email };
       return Promise.resolve({ kind: "bound", row: { ...row, email }, returned: false });
     },
-    firstWaiter: () => Promise.resolve(stage.waiters[0]),
-    forgetWaiter: (uid) => {
+    firstPendingUser: () => Promise.resolve(stage.pendingUsers[0]),
+    forgetPendingUser: (uid) => {
       stage.forgotten.push(uid);
-      stage.waiters = stage.waiters.filter((each) => each.uid !== uid);
+      stage.pendingUsers = stage.pendingUsers.filter((each) => each.uid !== uid);
       return Promise.resolve();
     },
     handOver: (_claim, to) => {
@@ -141,19 +150,22 @@ async function makeStage(
       stage.takenOver = uuid;
       return Promise.resolve(true);
     },
+    sagaOf: (uuid) => Promise.resolve(stage.others.get(uuid)),
     counted: (tenantID) => void stage.counted.push(tenantID),
-    doubt: (namespace) => void stage.doubted.push(namespace),
+    invalidateAccessCheck: (namespace) => void stage.invalidated.push(namespace),
     released: () => void (stage.released += 1),
-    crowd: makeCrowd(),
+    originLimits: makeOriginLimits({ clock }),
+    pauses: makeFailureCounts(() => 0),
     observe: () => undefined,
     clock,
     random: () => 0,
-    log: silentLog,
+    log: { ...silentLog, info: logLine, warn: logLine },
   };
   return {
     ...stage,
     stage,
     tenantBreakers,
+    breakers,
     /** One claim, from its taking to its end. */
     async claim(): Promise<void> {
       stage.row = { ...stage.row, version: stage.row.version + 1 };
@@ -165,6 +177,7 @@ async function makeStage(
       cluster.user("tenant-a", "ada")?.status?.conditions?.find((each) => each.type === type),
     edit: (changes: Partial<TenantUserSpecInput>) =>
       cluster.applyUser("tenant-a", "ada", { email: "ada@example.com", ...options.spec, ...changes }),
+    now: () => clock.now(),
     later(s: number): void {
       clock.at += s * 1000;
     },
@@ -189,6 +202,217 @@ function outsideCalls({ realm, gateway, cluster }: Stage): number {
   const secrets = (["createSecret", "replaceSecret", "deleteSecret"] as const).map((method) => cluster.calls(method));
   return realm.calls.length + gateway.calls.length + secrets.reduce((sum, n) => sum + n, 0);
 }
+
+describe("an invitation that Keycloak refuses", () => {
+  const answered = (status: number) =>
+    new TransientError({
+      code: "UpstreamUnavailable",
+      upstreamStatus: status,
+      message: `Keycloak answered ${status}.`,
+    });
+  const refused = () =>
+    new TerminalError({ code: "RequestRefused", upstreamStatus: 400, message: "Keycloak refused it: no such action." });
+  const invited = { spec: { invitation: "Email" as const } };
+
+  test("for its mail server's sake holds nobody up, and is sent again by itself until it is taken", async () => {
+    const at = await makeStage(invited);
+    at.realm.fail("invite", answered(500));
+    await at.claim();
+    expect(at.condition("Ready")).toMatchObject({ status: "True", reason: "Ready" });
+    expect(at.condition("InvitationSent")).toMatchObject({ status: "False", reason: "InvitationRefused" });
+    expect(at.condition("InvitationSent")?.message).toContain("Keycloak answered 500.");
+    expect(at.stage.row).toMatchObject({ state: "done", retryCount: 0, dueAt: seconds(30) });
+    at.later(31);
+    at.realm.fail("invite", answered(503));
+    await at.claim();
+    expect(at.stage.row.dueAt).toEqual(seconds(31 + 60));
+    expect(at.condition("Ready")).toMatchObject({ status: "True", reason: "Ready" });
+    at.later(61);
+    await at.claim();
+    expect(at.realm.mails).toHaveLength(1);
+    expect(at.condition("InvitationSent")).toMatchObject({ status: "True", reason: "InvitationSent" });
+    expect(at.stage.row).toMatchObject({ dueAt: undefined, refusedInvitation: undefined });
+    at.later(3600);
+    await at.claim();
+    expect(at.realm.mails).toHaveLength(1);
+    expect(at.stage.audit.filter(({ action }) => action === "invited")).toHaveLength(1);
+  });
+
+  test("for what it asks is sent as soon as that is corrected", async () => {
+    const at = await makeStage({ spec: { invitation: "Email", requiredActions: ["NO_SUCH"] } });
+    at.realm.fail("invite", refused());
+    await at.claim();
+    expect(at.condition("Ready")).toMatchObject({ status: "True" });
+    expect(at.stage.row.dueAt).toEqual(seconds(600));
+    at.edit({ invitation: "Email", requiredActions: ["UPDATE_PASSWORD"] });
+    await at.claim();
+    expect(at.realm.mails).toHaveLength(1);
+  });
+
+  test("is not even asked of it for one who is locked out; that one is mailed when let in", async () => {
+    const at = await makeStage({ spec: { invitation: "Email", enabled: false } });
+    await at.claim();
+    expect(at.realm.calls).not.toContain("invite");
+    expect(at.condition("InvitationSent")).toMatchObject({ status: "False", reason: "Disabled" });
+    at.edit({ invitation: "Email", enabled: true });
+    await at.claim();
+    expect(at.realm.mails).toHaveLength(1);
+  });
+
+  test.each([
+    ["nobody answered", unanswered()],
+    ["somebody in between gave up on", answered(504)],
+  ])("counts as sent where %s", async (_what, error) => {
+    const at = await makeStage(invited);
+    at.realm.fail("invite", error, "after");
+    await at.claim();
+    at.later(20);
+    await at.claim();
+    expect(at.condition("Ready")).toMatchObject({ status: "True" });
+    expect(at.realm.calls.filter((call) => call === "invite")).toHaveLength(1);
+  });
+
+  test("does not count as sent where it did not come to the call", async () => {
+    const at = await makeStage(invited);
+    at.realm.fail("invite", new NotAsked(unanswered()) as never);
+    await at.claim();
+    expect(at.realm.mails).toEqual([]);
+    at.later(20);
+    await at.claim();
+    expect(at.realm.mails).toHaveLength(1);
+  });
+
+  test("by its credential is the tenant's trouble, and sent when that is over", async () => {
+    const at = await makeStage(invited);
+    at.realm.fail("invite", new TerminalError({ code: "CredentialsRefused", upstreamStatus: 403, message: "No." }));
+    await at.claim();
+    expect(at.condition("Stalled")).toMatchObject({ reason: "CredentialsRefused" });
+    at.stage.access = { ...(at.stage.access as TenantAccess), revision: "r2" };
+    await at.claim();
+    expect(at.realm.mails).toHaveLength(1);
+  });
+});
+
+describe("an address that another person's account has", () => {
+  const holder = { tenantID: "acme", uuid: "0a000000-0000-5000-8000-00000000000a", userID: "kc-9" };
+  const held = () => new AddressHeld({ code: "EmailInUse", message: "Somebody has it." }, holder);
+  const theirs = (given: Partial<SagaRow> = {}) =>
+    doneRow({ uuid: holder.uuid, email: "mallory@example.com", keycloakUserID: "kc-9", ...given });
+  /** Their account, with Ada's address in it. */
+  const squatting = () => ({
+    id: "kc-9",
+    enabled: true,
+    adopted: false,
+    verified: false,
+    wanted: { ...desiredUser(theirs(), desire(tenantUser().build(), tenant())), email: "ada@example.com" },
+  });
+
+  test.each([
+    ["living", {}],
+    ["retained", { state: "retained" as const, objectUID: undefined }],
+    ["orphaned", { state: "orphaned" as const }],
+  ])(
+    "and whose row (%s) has another: that one gets its own back, and this person waits no longer",
+    async (_what, given) => {
+      const at = await makeStage();
+      at.stage.others.set(holder.uuid, theirs(given));
+      at.realm.users.set(holder.uuid, squatting());
+      at.realm.fail("ensureUser", held());
+      await at.claim();
+      expect(at.stage.takenOver).toBeUndefined();
+      expect(at.condition("Ready")).toMatchObject({ status: "False", reason: "EmailInUse" });
+      expect(at.condition("Stalled")).toBeUndefined();
+      expect(at.realm.users.get(holder.uuid)?.wanted.email).toBe("mallory@example.com");
+      expect(at.stage.audit).toContainEqual(
+        expect.objectContaining({ uuid: holder.uuid, action: "email-restored", target: "kc-9" }),
+      );
+      at.later(20);
+      await at.claim();
+      expect(at.condition("Ready")).toMatchObject({ status: "True" });
+    },
+  );
+
+  test.each([
+    ["speaks for it", true],
+    ["does not", false],
+  ])("gets its own back as verified only where its tenant %s", async (_what, realmIsExclusive) => {
+    const at = await makeStage();
+    at.stage.access = { ...(at.stage.access as TenantAccess), realmIsExclusive };
+    at.stage.others.set(holder.uuid, theirs({}));
+    at.realm.users.set(holder.uuid, squatting());
+    at.realm.fail("ensureUser", held());
+    await at.claim();
+    expect(at.realm.users.get(holder.uuid)).toMatchObject({ wanted: { email: "mallory@example.com" } });
+    expect(at.realm.users.get(holder.uuid)?.verified).toBe(realmIsExclusive);
+  });
+
+  test.each([
+    ["is not known here", undefined],
+    ["was never confirmed", { confirmed: false }],
+    ["has not found it", { keycloakUserID: undefined }],
+    ["has another account", { keycloakUserID: "kc-8" }],
+  ])("and whose row %s: it loses the address, and is given none", async (_what, given) => {
+    const at = await makeStage();
+    if (given !== undefined) at.stage.others.set(holder.uuid, theirs(given));
+    at.realm.users.set(holder.uuid, squatting());
+    at.realm.fail("ensureUser", held());
+    await at.claim();
+    expect(at.realm.calls).not.toContain("restoreEmail");
+    expect(at.realm.users.get(holder.uuid)?.wanted.email).toBe("");
+    expect(at.stage.audit).toContainEqual(
+      expect.objectContaining({ uuid: holder.uuid, action: "email-taken", target: "kc-9" }),
+    );
+    at.later(20);
+    await at.claim();
+    expect(at.condition("Ready")).toMatchObject({ status: "True" });
+  });
+
+  test("that is another tenant's and not known here: nothing is written", async () => {
+    const at = await makeStage();
+    const theirHolder = { ...holder, tenantID: "umbrella" };
+    at.realm.fail("ensureUser", new AddressHeld({ code: "EmailInUse", message: "Somebody has it." }, theirHolder));
+    await at.claim();
+    expect(at.realm.calls).not.toContain("restoreEmail");
+    expect(at.realm.calls).not.toContain("takeAddress");
+  });
+
+  test.each([
+    ["has that very address", { email: "ada@example.com" }],
+    ["is another tenant's than the marks say", { tenantID: "umbrella" }],
+  ])("and whose row %s: nothing is written", async (_what, given) => {
+    const at = await makeStage();
+    if (given !== undefined) at.stage.others.set(holder.uuid, theirs(given));
+    at.realm.fail("ensureUser", held());
+    await at.claim();
+    expect(at.realm.calls).not.toContain("restoreEmail");
+    expect(at.realm.calls).not.toContain("takeAddress");
+    expect(at.condition("Ready")).toMatchObject({ status: "False", reason: "EmailInUse" });
+  });
+
+  test.each([
+    [
+      "of its own",
+      { keycloak: { url: "https://kc.umbrella.example", realm: "umbrella", credentialsSecretName: "kc" } },
+      0,
+    ],
+    ["that both share", {}, 1],
+  ])("and who is said to be another tenant's, in a realm %s", async (_realm, theirTenant, times) => {
+    const at = await makeStage();
+    at.stage.otherTenants.push({
+      ...(at.stage.access as TenantAccess),
+      tenantID: "umbrella",
+      name: "umbrella",
+      spec: tenant({ tenantID: "umbrella", namespaces: ["tenant-u"], ...theirTenant }),
+    });
+    at.stage.others.set(holder.uuid, theirs({ tenantID: "umbrella" }));
+    at.realm.fail(
+      "ensureUser",
+      new AddressHeld({ code: "EmailInUse", message: "Somebody has it." }, { ...holder, tenantID: "umbrella" }),
+    );
+    await at.claim();
+    expect(at.realm.calls.filter((call) => call === "restoreEmail")).toHaveLength(times);
+  });
+});
 
 describe("a new person", () => {
   test("has everything after one claim, and the object says so", async () => {
@@ -233,7 +457,7 @@ describe("a new person", () => {
 
   test("is held by our finalizer before the first outside call", async () => {
     const at = await makeStage();
-    at.cluster.break("addFinalizer", new TransientError({ code: "NeighbourUnavailable", message: "x" }));
+    at.cluster.break("addFinalizer", new TransientError({ code: "UpstreamUnavailable", message: "x" }));
     await at.claim();
     expect(outsideCalls(at)).toBe(0);
     at.cluster.break("addFinalizer", undefined);
@@ -290,6 +514,31 @@ describe("a new person", () => {
     const at = await done();
     await at.claim();
     expect(at.cluster.events.map(({ type, reason }) => [type, reason])).toEqual([["Normal", "Ready"]]);
+  });
+});
+
+describe("the log", () => {
+  test("has one line per outcome, and none when there is nothing to do", async () => {
+    const at = await makeStage();
+    at.gateway.fail("ensure", down());
+    await at.claim();
+    const who = { saga: ADA, namespace: "tenant-a", name: "ada", generation: 1 };
+    expect(at.stage.lines).toMatchObject([{ ...who, outcome: "transient", step: "newapi", attempt: 1 }]);
+    at.later(1);
+    await at.claim();
+    await at.claim();
+    expect(at.stage.lines.slice(1)).toMatchObject([{ ...who, outcome: "ready" }]);
+    at.cluster.deleteUser("tenant-a", "ada");
+    await at.claim();
+    expect(at.stage.lines.slice(2)).toMatchObject([{ saga: ADA, outcome: "deleted" }]);
+    for (const { message } of at.stage.lines) expect(message).toMatch(/^[a-z][^A-Z]*[^.]$/);
+  });
+
+  test("says when a status cannot be written, beside the outcome", async () => {
+    const at = await makeStage();
+    at.cluster.break("applyTenantUserStatus", down());
+    await at.claim();
+    expect(at.stage.lines.map(({ outcome }) => outcome)).toEqual(["status-failed", "ready"]);
   });
 });
 
@@ -371,11 +620,11 @@ describe("a refusal", () => {
     expect(at.condition("Stalled")).toBeUndefined();
   });
 
-  test("by a neighbour is the same, under its step", async () => {
+  test("by an upstream is the same, under its step", async () => {
     const at = await makeStage();
     at.realm.fail(
       "ensureUser",
-      new TerminalError({ code: "UserClaimed", neighbour: "keycloak", message: "Somebody has it." }),
+      new TerminalError({ code: "UserClaimed", upstream: "keycloak", message: "Somebody has it." }),
     );
     await at.claim();
     expect(at.condition("Stalled")).toMatchObject({ reason: "UserClaimed" });
@@ -389,26 +638,97 @@ describe("a refusal", () => {
     await at.claim();
     expect(at.cluster.secret("tenant-a", NAME)).toEqual(theirs);
     expect(at.condition("Stalled")).toMatchObject({ reason: "SecretForeign" });
-    expect(at.stage.doubted).toEqual([]);
+    expect(at.stage.invalidated).toEqual([]);
+  });
+
+  test("of a Secret that a finalizer of others holds waits, and does not stall", async () => {
+    const at = await makeStage();
+    at.cluster.applySecret("tenant-a", NAME, { mine: "x" });
+    at.cluster.editSecret("tenant-a", NAME, {
+      metadata: {
+        labels: { "catalyst.openova.io/sme-tenant": "acme", "catalyst.openova.io/sme-user-uuid": ADA },
+        finalizers: ["theirs/hold"],
+      },
+    });
+    at.cluster.removeSecret("tenant-a", NAME);
+    await at.claim();
+    expect(at.condition("Stalled")).toBeUndefined();
+    expect(at.condition("Ready")).toMatchObject({ status: "False", reason: "SecretTerminating" });
+    expect(at.condition("Ready")?.message).toContain("theirs/hold");
+    expect(at.condition("Reconciling")).toMatchObject({ status: "True", reason: "SecretTerminating" });
+    at.cluster.editSecret("tenant-a", NAME, { metadata: { finalizers: [] } });
+    at.later(4);
+    await at.claim();
+    expect(at.condition("Ready")).toMatchObject({ status: "True" });
+  });
+
+  test("by a quota of the namespace waits, ever longer, and resumes by itself", async () => {
+    const at = await makeStage();
+    const refused = new WaitingError({
+      code: "SecretRefused",
+      upstream: "kubernetes",
+      upstreamStatus: 403,
+      message: "exceeded quota",
+    });
+    at.cluster.admitSecrets(() => {
+      throw refused;
+    });
+    const pauses: number[] = [];
+    for (let attempt = 1; attempt <= 40; attempt += 1) {
+      await at.claim();
+      const pause = ((at.stage.row.dueAt?.getTime() ?? 0) - at.stage.clock.now()) / 1000;
+      pauses.push(pause);
+      at.later(pause);
+    }
+    expect(at.condition("Stalled")).toBeUndefined();
+    expect(at.condition("Ready")).toMatchObject({ status: "False", reason: "SecretRefused" });
+    expect(at.condition("SecretReady")?.status).not.toBe("True");
+    expect(pauses[0]).toBeLessThanOrEqual(4);
+    expect(Math.max(...pauses)).toBeLessThanOrEqual(150);
+    expect(pauses.at(-1)).toBeGreaterThanOrEqual(120);
+    expect(pauses.reduce((sum, each) => sum + each)).toBeGreaterThan(600);
+    at.cluster.admitSecrets(undefined);
+    await at.claim();
+    expect(at.condition("Ready")).toMatchObject({ status: "True" });
   });
 
   test("by the API server for want of rights has them asked for, in the Secret's namespace", async () => {
     const at = await makeStage();
     const refused = {
       code: "MissingPermission",
-      neighbour: "kubernetes",
+      upstream: "kubernetes",
       upstreamStatus: 403,
       message: "No.",
     } as const;
     at.cluster.break("createSecret", new TerminalError(refused));
     await at.claim();
     expect(at.condition("Stalled")).toMatchObject({ reason: "MissingPermission" });
-    expect(at.stage.doubted).toEqual(["tenant-a"]);
+    expect(at.stage.invalidated).toEqual(["tenant-a"]);
+  });
+
+  test.each([
+    new TerminalError({
+      code: "MissingPermission",
+      upstream: "kubernetes",
+      upstreamStatus: 403,
+      message: "Apply the Role.",
+    }),
+    new TransientError({ code: "NamespaceTerminating", upstream: "kubernetes", upstreamStatus: 403, message: "403" }),
+  ])("in a namespace that goes tells nobody to apply the Role there ($code)", async (refused) => {
+    const at = await makeStage();
+    at.cluster.setNamespaceActive("tenant-a", false);
+    at.cluster.break("createSecret", refused);
+    await at.claim();
+    expect(at.condition("Ready")).toMatchObject({ status: "False", reason: "NamespaceTerminating" });
+    expect(at.condition("Reconciling")).toMatchObject({ status: "True" });
+    expect(at.condition("Stalled")).toBeUndefined();
+    expect(JSON.stringify(at.cluster.events)).not.toContain("Role");
+    expect(at.stage.invalidated).toEqual([]);
   });
 });
 
 describe("a failure that passes", () => {
-  test("is tried again later, said as Reconciling, and goes on where it was", async () => {
+  test("is tried again later, said as Reconciling, and continues where it was", async () => {
     const at = await makeStage();
     at.gateway.fail("ensure", down());
     await at.claim();
@@ -429,7 +749,7 @@ describe("a failure that passes", () => {
       await at.claim();
       at.later(60);
     }
-    expect(at.condition("Ready")).toMatchObject({ status: "False", reason: "NeighbourUnavailable" });
+    expect(at.condition("Ready")).toMatchObject({ status: "False", reason: "UpstreamUnavailable" });
     expect(at.condition("Reconciling")?.status).toBe("True");
     expect(at.stage.events.map(({ type }) => type)).toEqual(["sme.user.failed"]);
     // By now nobody goes there but a probe; the circuit is another test's.
@@ -453,6 +773,37 @@ describe("a failure that passes", () => {
     expect(at.condition("Ready")?.status).toBe("True");
   });
 
+  test("of the status alone that does not pass is tried more and more rarely", async () => {
+    const at = await makeStage();
+    const refused = { code: "RequestRefused", upstream: "kubernetes", upstreamStatus: 422, message: "No." } as const;
+    at.cluster.break("applyTenantUserStatus", new TerminalError(refused));
+    const pauses: number[] = [];
+    for (let n = 0; n < 12; n += 1) {
+      const before = at.now();
+      await at.claim();
+      pauses.push((at.stage.row.dueAt?.getTime() ?? 0) - before);
+      at.later(600);
+    }
+    expect(pauses.map((ms) => ms / 1000)).toEqual([1, 2, 4, 8, 16, 32, 64, 128, 256, 300, 300, 300]);
+    at.cluster.break("applyTenantUserStatus", undefined);
+    await at.claim();
+    expect(at.condition("Ready")?.status).toBe("True");
+    expect(at.stage.row.dueAt).toBeUndefined();
+  });
+
+  test("of one object that cannot be read is tried more and more rarely", async () => {
+    const at = await makeStage();
+    at.cluster.break("getTenantUser", new TerminalError({ code: "InvalidSpec", message: "It does not fit." }));
+    const pauses: number[] = [];
+    for (let n = 0; n < 4; n += 1) {
+      const before = at.now();
+      await at.claim();
+      pauses.push((at.stage.row.dueAt?.getTime() ?? 0) - before);
+      at.later(600);
+    }
+    expect(pauses.map((ms) => ms / 1000)).toEqual([1, 2, 4, 8]);
+  });
+
   test("of an answer that was lost makes nothing twice", async () => {
     const at = await makeStage();
     at.realm.fail("ensureUser", down(), "after");
@@ -471,6 +822,52 @@ describe("a failure that passes", () => {
     await at.claim();
     expect(at.stage.row).toMatchObject({ retryCount: 1 });
     expect(JSON.stringify([at.stage.row, at.live()])).not.toContain("hunter2");
+  });
+});
+
+describe("what an upstream's failure says of others", () => {
+  const failure = (upstreamStatus?: number) =>
+    new TransientError({ code: "UpstreamUnavailable", upstream: "keycloak", upstreamStatus, message: "No." });
+  const ORIGIN = new URL(tenant().keycloak.url).origin;
+
+  async function failing(error: Error): Promise<Stage> {
+    const at = await makeStage();
+    for (let n = 0; n < 12; n += 1) {
+      at.realm.fail("ensureUser", error);
+      await at.claim();
+      at.later(600);
+    }
+    return at;
+  }
+
+  test.each([
+    ["a mail that cannot be sent (500)", failure(500)],
+    ["a database that takes no NUL (500)", failure(500)],
+    ["an answer that is not its own (200)", failure(200)],
+    ["a user that it lost (404)", failure(404)],
+    ["501", failure(501)],
+    ["505", failure(505)],
+    ["an error that nobody expected", new Error("a bug of ours")],
+    [
+      "the API server's silence",
+      new TransientError({ code: "UpstreamUnavailable", upstream: "kubernetes", message: "Away." }),
+    ],
+  ])("nothing, when it is %s: the breakers stay closed, and the person pauses alone", async (_name, error) => {
+    const at = await failing(error);
+    expect(at.breakers.ask(ORIGIN)).toBeUndefined();
+    expect(at.tenantBreakers.ask("acme", "keycloak")).toBeUndefined();
+    expect(at.stage.row).toMatchObject({ state: "failed", retryCount: 12 });
+  });
+
+  test.each([
+    ["no answer", failure()],
+    ["a 429", failure(429)],
+    ["a 502", failure(502)],
+    ["a 503", failure(503)],
+    ["a 504", failure(504)],
+  ])("that nobody is there, when it is %s and a probe is not answered either", async (_name, error) => {
+    const at = await failing(error);
+    expect(at.breakers.ask(ORIGIN)).toBeDefined();
   });
 });
 
@@ -499,11 +896,11 @@ describe("waiting", () => {
 });
 
 describe("a credential that is refused", () => {
-  const refused = (neighbour: "keycloak" | "newapi" = "keycloak") =>
-    new TerminalError({ code: "CredentialsRefused", neighbour, upstreamStatus: 401, message: "Refused (401)." });
+  const refused = (upstream: "keycloak" | "newapi" = "keycloak") =>
+    new TerminalError({ code: "CredentialsRefused", upstream, upstreamStatus: 401, message: "Refused (401)." });
 
-  async function open(at: Stage, neighbour: "keycloak" | "newapi" = "keycloak"): Promise<void> {
-    for (let n = 0; n < 5; n += 1) at.tenantBreakers.refused("acme", neighbour);
+  async function open(at: Stage, upstream: "keycloak" | "newapi" = "keycloak"): Promise<void> {
+    for (let n = 0; n < 5; n += 1) at.tenantBreakers.recordAuthFailure("acme", upstream);
   }
 
   test("stalls its own, asks for the Tenant's check, and resumes under another credential", async () => {
@@ -511,7 +908,7 @@ describe("a credential that is refused", () => {
     at.realm.fail("ensureUser", refused());
     await at.claim();
     expect(at.condition("Stalled")).toMatchObject({ reason: "CredentialsRefused" });
-    expect(at.stage.suspected).toEqual(["acme"]);
+    expect(at.stage.rechecked).toEqual(["acme"]);
     await at.claim();
     expect(at.stage.row).toMatchObject({ state: "failed", dueAt: undefined });
     at.stage.access = { ...(at.stage.access as TenantAccess), revision: "r2" };
@@ -528,33 +925,33 @@ describe("a credential that is refused", () => {
     expect(at.condition("Reconciling")?.status).toBe("True");
     expect(at.condition("Stalled")).toBeUndefined();
     expect(at.stage.row).toMatchObject({ state: "pending", retryCount: 0, lastError: undefined, dueAt: seconds(30) });
-    at.tenantBreakers.checked("acme", "keycloak", false);
-    at.tenantBreakers.checked("acme", "keycloak", true);
+    at.tenantBreakers.recordCheck("acme", "keycloak", false);
+    at.tenantBreakers.recordCheck("acme", "keycloak", true);
     await at.claim();
     expect(at.condition("Ready")?.status).toBe("True");
   });
 
-  test("at one neighbour, or of another tenant, holds back nobody else", async () => {
+  test("at one upstream, or of another tenant, holds back nobody else", async () => {
     const at = await makeStage();
     await open(at, "newapi");
-    for (let n = 0; n < 5; n += 1) at.tenantBreakers.refused("other", "keycloak");
+    for (let n = 0; n < 5; n += 1) at.tenantBreakers.recordAuthFailure("other", "keycloak");
     await at.claim();
     expect(at.stage.row).toMatchObject({ state: "kc_created", reached: "kc_created" });
   });
 
-  test("counts as let in, when the neighbour refuses the request and not the credential", async () => {
+  test("counts as let in, when the upstream refuses the request and not the credential", async () => {
     const at = await makeStage();
-    for (let n = 0; n < 4; n += 1) at.tenantBreakers.refused("acme", "keycloak");
+    for (let n = 0; n < 4; n += 1) at.tenantBreakers.recordAuthFailure("acme", "keycloak");
     at.realm.fail(
       "ensureUser",
-      new TerminalError({ code: "RequestRefused", neighbour: "keycloak", upstreamStatus: 400, message: "No." }),
+      new TerminalError({ code: "RequestRefused", upstream: "keycloak", upstreamStatus: 400, message: "No." }),
     );
     await at.claim();
-    at.tenantBreakers.refused("acme", "keycloak");
+    at.tenantBreakers.recordAuthFailure("acme", "keycloak");
     expect(at.tenantBreakers.open()).toBe(0);
   });
 
-  test("holds a deletion ten minutes; the rest is a debt, which is paid when it is let in again", async () => {
+  test("holds a deletion ten minutes; the rest is a cleanup, which is done when it is let in again", async () => {
     const at = await done();
     at.cluster.deleteUser("tenant-a", "ada");
     for (let n = 0; n < 5; n += 1) {
@@ -575,7 +972,7 @@ describe("a credential that is refused", () => {
     at.later(3600);
     await at.claim();
     expect(at.stage.row.state).toBe("deleting");
-    at.tenantBreakers.checked("acme", "keycloak", true);
+    at.tenantBreakers.recordCheck("acme", "keycloak", true);
     await at.claim();
     expect(at.stage.row.state).toBe("deleted");
     expect(at.realm.users.size).toBe(0);
@@ -614,7 +1011,7 @@ describe("a deletion", () => {
     expect([at.realm.users.size, at.gateway.accounts.size, at.stage.audit.length]).toEqual([0, 0, 0]);
   });
 
-  test("goes on where it was cut", async () => {
+  test("continues where it was cut", async () => {
     const at = await done();
     at.cluster.deleteUser("tenant-a", "ada");
     at.gateway.fail("disable", down(), "after");
@@ -626,7 +1023,7 @@ describe("a deletion", () => {
     expect(at.live()).toBeUndefined();
   });
 
-  test("is let go after ten minutes, with the rest as a debt that is paid later", async () => {
+  test("is released after ten minutes, with the rest as a cleanup that is done later", async () => {
     const at = await done();
     at.cluster.deleteUser("tenant-a", "ada");
     at.gateway.fail("disable", down());
@@ -636,7 +1033,7 @@ describe("a deletion", () => {
     await at.claim();
     expect(at.live()).toBeUndefined();
     expect(at.cluster.events.at(-1)).toMatchObject({
-      reason: "DebtOwed",
+      reason: "CleanupPending",
       note: expect.stringContaining("newapi, keycloak"),
     });
     expect(at.stage.row).toMatchObject({ state: "deleting", deleting: { released: true, undone: ["secret"] } });
@@ -647,7 +1044,7 @@ describe("a deletion", () => {
     expect(at.realm.users.size).toBe(0);
   });
 
-  test("with grace locks, lets go, and purges when it is over", async () => {
+  test("with grace locks, releases, and purges when it is over", async () => {
     const at = await done({ tenant: { deletionGrace: "1h" } });
     at.cluster.deleteUser("tenant-a", "ada");
     await at.claim();
@@ -662,8 +1059,29 @@ describe("a deletion", () => {
     expect(at.realm.users.size).toBe(0);
   });
 
-  test("with Retain keeps all three, by the last word of the object", async () => {
+  test("with a Retain that is not allowed locks all three, and keeps them for 30 days", async () => {
     const at = await done();
+    at.edit({ deletionPolicy: "Retain" });
+    await at.claim();
+    expect(at.condition("Stalled")).toMatchObject({ status: "True", reason: "NotAllowed" });
+    at.cluster.deleteUser("tenant-a", "ada");
+    await at.claim();
+    expect(at.live()).toBeUndefined();
+    expect(at.stage.row).toMatchObject({ state: "deleting", deletionPolicy: "Delete", deleting: { released: true } });
+    expect(at.cluster.secret("tenant-a", NAME)).toBeUndefined();
+    expect([...at.realm.users.values()]).toMatchObject([{ enabled: false }]);
+    expect([...at.gateway.accounts.values()]).toMatchObject([{ disabled: true }]);
+    at.later(30 * 86_400 - 60);
+    await at.claim();
+    expect(at.realm.users.size).toBe(1);
+    at.later(120);
+    await at.claim();
+    expect(at.stage.row.state).toBe("deleted");
+    expect(at.realm.users.size).toBe(0);
+  });
+
+  test("with Retain keeps all three, by the last word of the object", async () => {
+    const at = await done({ tenant: { allow: { retain: true } } });
     at.edit({ deletionPolicy: "Retain" });
     at.cluster.deleteUser("tenant-a", "ada");
     await at.claim();
@@ -684,7 +1102,7 @@ describe("a deletion", () => {
     expect(at.live()).toBeUndefined();
   });
 
-  test.each(["terminating", "gone"] as const)("by a CRD that is %s undoes nothing and lets go", async (state) => {
+  test.each(["terminating", "gone"] as const)("by a CRD that is %s undoes nothing and releases", async (state) => {
     const at = await done();
     at.cluster.setCRD(state);
     at.cluster.deleteUser("tenant-a", "ada");
@@ -693,6 +1111,22 @@ describe("a deletion", () => {
     expect(outsideCalls(at)).toBe(calls);
     expect(at.live()).toBeUndefined();
     expect(at.stage.row).toMatchObject({ state: "orphaned", keycloakUserID: "kc-1" });
+  });
+
+  test("whose cluster was lost on the way undoes no more: the row is an orphan, and those who wait are told", async () => {
+    const at = await done();
+    at.cluster.deleteUser("tenant-a", "ada");
+    at.gateway.fail("disable", down());
+    await at.claim();
+    expect(at.stage.row).toMatchObject({ state: "deleting", deleting: { released: false, undone: ["secret"] } });
+    at.cluster.loseUser("tenant-a", "ada");
+    at.stage.row = { ...at.stage.row, clusterID: "another" };
+    at.later(60);
+    const calls = outsideCalls(at);
+    await at.claim();
+    expect(outsideCalls(at)).toBe(calls);
+    expect(at.stage.row).toMatchObject({ state: "orphaned", dueAt: undefined, deleting: { undone: ["secret"] } });
+    expect(at.stage.released).toBe(1);
   });
 
   test("that nobody has seen is none: the row is an orphan, and those who wait are told", async () => {
@@ -724,9 +1158,9 @@ describe("a deletion", () => {
 describe("handing over", () => {
   async function withWaiter(spec: Partial<TenantUserSpecInput> = {}) {
     const at = await done();
-    const heir = at.cluster.applyUser("tenant-a", "ada-new", { email: "ada@example.com", ...spec });
-    const { uid, name } = heir.metadata;
-    at.stage.waiters = [{ uid, name, namespace: "tenant-a", createdAt: NOW }];
+    const successor = at.cluster.applyUser("tenant-a", "ada-new", { email: "ada@example.com", ...spec });
+    const { uid, name } = successor.metadata;
+    at.stage.pendingUsers = [{ uid, name, namespace: "tenant-a", createdAt: NOW }];
     at.cluster.deleteUser("tenant-a", "ada");
     return { at, uid };
   }
@@ -740,7 +1174,7 @@ describe("handing over", () => {
     expect(at.cluster.secret("tenant-a", NAME)).toBeDefined();
   });
 
-  test("not to one that is gone: it is forgotten, and the deletion goes on", async () => {
+  test("not to one that is gone: it is forgotten, and the deletion continues", async () => {
     const { at, uid } = await withWaiter();
     at.cluster.loseUser("tenant-a", "ada-new");
     await at.claim();
@@ -798,7 +1232,7 @@ describe("a lease that is lost", () => {
     expect(at.realm.mails).toEqual([]);
   });
 
-  test("what it had done outside is found and mended by the next claim", async () => {
+  test("what it had done outside is found and fixed by the next claim", async () => {
     const at = await makeStage();
     at.stage.beforeRecord = ({ patch }) => {
       if (patch.state === "secret_applied") at.stage.row = { ...at.stage.row, version: 99 };

@@ -1,22 +1,26 @@
 import { describe, expect, it, vi } from "vitest";
 
 import { makeLog } from "../../../src/lib/log.ts";
+import { makeNotifier, type Notifier } from "../../../src/lib/notifier.ts";
 import { type EngineDeps, makeEngine } from "../../../src/reconciler/engine.ts";
 
 type Statement = { readonly name?: string; readonly values?: readonly unknown[] };
 type Query = (statement: Statement) => Promise<{ rows: readonly never[] }>;
 
 /** An engine on a database in which nothing is due. */
-function makeIdle(query: Query, given: Partial<EngineDeps>): ReturnType<typeof makeEngine> {
+function makeIdle(query: Query, given: Partial<EngineDeps>, due: Notifier = makeNotifier()) {
   const deps: Partial<EngineDeps> = {
-    // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- of a pool, a look needs its query alone
+    // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- of a pool, a poll needs its query alone
     pool: { query } as unknown as EngineDeps["pool"],
+    due,
     workers: 8,
     ready: () => true,
     clusterID: () => Promise.resolve("cluster"),
-    openSession: () => Promise.resolve({ owner: 1, lost: new AbortController().signal, close: async () => {} }),
+    openSession: () =>
+      Promise.resolve({ owner: 1, lost: new AbortController().signal, abandon: () => {}, close: async () => {} }),
     recovered: () => {},
-    held: () => [],
+    held: () => new Map(),
+    originLimits: { run: ({ act }) => act(), waiting: () => 0 },
     clock: { now: () => 0 },
     log: makeLog({ level: "silent", role: "reconciler" }),
     ...given,
@@ -26,34 +30,35 @@ function makeIdle(query: Query, given: Partial<EngineDeps>): ReturnType<typeof m
 }
 
 describe("the engine", () => {
-  it("says once that Postgres answers again, after a look that failed", async () => {
+  it("says once that Postgres answers again, after a poll that failed", async () => {
     let up = false;
     const recovered = vi.fn<() => void>();
-    const looks = vi.fn<Query>(async () => {
+    const polls = vi.fn<Query>(async () => {
       if (!up) throw new Error("Postgres is away");
       return { rows: [] };
     });
-    const engine = makeIdle(looks, { recovered });
-    engine.start();
-    await vi.waitFor(() => expect(looks).toHaveBeenCalled());
+    const due = makeNotifier();
+    const engine = makeIdle(polls, { recovered }, due);
+    void engine.start();
+    await vi.waitFor(() => expect(polls).toHaveBeenCalled());
     expect(recovered).not.toHaveBeenCalled();
     up = true;
     await vi.waitFor(() => expect(recovered).toHaveBeenCalledTimes(1), 5_000);
-    const before = looks.mock.calls.length;
-    engine.look();
-    await vi.waitFor(() => expect(looks.mock.calls.length).toBeGreaterThan(before));
+    const before = polls.mock.calls.length;
+    due.notify();
+    await vi.waitFor(() => expect(polls.mock.calls.length).toBeGreaterThan(before));
     expect(recovered).toHaveBeenCalledTimes(1);
     await engine.stop();
   });
 
-  it("takes one at a time of a tenant whose neighbour is known to be down", async () => {
+  it("takes one claim at a time of a tenant whose upstream is known to be down", async () => {
     const asked: Statement[] = [];
     const query: Query = async (statement) => {
       asked.push(statement);
       return { rows: [] };
     };
-    const engine = makeIdle(query, { held: () => ["acme"] });
-    engine.start();
+    const engine = makeIdle(query, { held: () => new Map([["acme", 1]]) });
+    void engine.start();
     await vi.waitFor(() => expect(asked.some(({ name }) => name === "claim-due")).toBe(true));
     const [, limit, , , tenants, counts, most] = asked.find(({ name }) => name === "claim-due")?.values ?? [];
     expect({ limit, tenants, counts, most }).toEqual({ limit: 8, tenants: ["acme"], counts: [3], most: 4 });

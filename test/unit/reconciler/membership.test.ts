@@ -1,5 +1,6 @@
 import { afterEach, expect, test } from "vitest";
 import type { Part } from "../../../src/lib/lifecycle.ts";
+import { systemClock } from "../../../src/lib/clock.ts";
 import { silentLog } from "../../../src/lib/log.ts";
 import { makeMembership } from "../../../src/reconciler/membership.ts";
 
@@ -14,6 +15,8 @@ function watchThe(living: () => Promise<readonly number[]>) {
     living,
     own: () => 3,
     changed: (now) => void seen.push(now),
+    lost: () => {},
+    clock: systemClock,
     log: silentLog,
     everyMs: 5,
   });
@@ -42,6 +45,8 @@ test("tells of the own number as soon as there is one", async () => {
     living: () => Promise.resolve([3]),
     own: () => own,
     changed: (living, mine) => void seen.push([living, mine]),
+    lost: () => {},
+    clock: systemClock,
     log: silentLog,
     everyMs: 5,
   });
@@ -65,4 +70,28 @@ test("tells of nobody's going while it cannot be read", async () => {
   });
   await expect.poll(() => looks).toBeGreaterThan(6);
   expect(seen).toEqual([[3]]);
+});
+
+test("tells of the own session when Postgres does not know it any more, and not of one that is just being opened", async () => {
+  let living: readonly number[] = [3, 7];
+  let own: number | undefined = 3;
+  const lost: number[] = [];
+  const part = makeMembership({
+    living: () => Promise.resolve(living),
+    own: () => own,
+    changed: () => {},
+    lost: (number) => {
+      lost.push(number);
+      own = undefined;
+    },
+    clock: systemClock,
+    log: silentLog,
+    everyMs: 5,
+  });
+  started.push(part);
+  void part.start();
+  await expect.poll(() => part.lastProgress()).toBeGreaterThan(0);
+  expect(lost).toEqual([]);
+  living = [7];
+  await expect.poll(() => lost).toEqual([3]);
 });

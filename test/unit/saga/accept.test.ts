@@ -1,6 +1,12 @@
 import * as fc from "fast-check";
 import { describe, expect, test } from "vitest";
-import { accept, type Acceptance, type Books, type Claimant, type MirroredTenant } from "../../../src/saga/accept.ts";
+import {
+  accept,
+  type Acceptance,
+  type StoreSnapshot,
+  type Claimant,
+  type MirroredTenant,
+} from "../../../src/saga/accept.ts";
 import { sameJSON } from "../../../src/saga/revision.ts";
 import { tenantSpecOf } from "../../support/tenantSpec.ts";
 
@@ -16,7 +22,7 @@ function claims(id: string, given: Partial<Claimant> = {}): Claimant {
   };
 }
 
-function books(uses: Record<string, string[]> = {}, mirror: readonly MirroredTenant[] = []): Books {
+function snapshot(uses: Record<string, string[]> = {}, mirror: readonly MirroredTenant[] = []): StoreSnapshot {
   const held = Object.entries(uses).map(([id, namespaces]) => [id, { rows: 1, namespaces }] as const);
   return { mirror, uses: new Map(held) };
 }
@@ -29,15 +35,76 @@ function of(result: ReadonlyMap<string, Acceptance>, id: string): Acceptance {
 
 const later = "2026-02-01T00:00:00Z";
 
+describe("Tenants in one realm", () => {
+  const inRealm = (id: string, emailDomains: string[], given: Partial<Claimant> = {}) => {
+    const spec = tenantSpecOf(id);
+    return claims(id, {
+      spec: { ...spec, keycloak: { ...spec.keycloak, realm: "shared" }, allow: { ...spec.allow, emailDomains } },
+      ...given,
+    });
+  };
+  const wasAccepted = (claimant: Claimant): Claimant => ({ ...claimant, accepted: claimant.spec });
+
+  test("are accepted where each has domains of its own", () => {
+    const two = [inRealm("acme", ["acme.example"]), inRealm("globex", ["globex.example"], { createdAt: later })];
+    const result = accept(two, snapshot());
+    for (const id of ["acme", "globex"]) expect(of(result, id).refusals).toEqual([]);
+  });
+
+  test.each([
+    ["the younger names none", ["acme.example"], []],
+    ["the older names none", [], ["globex.example"]],
+    ["neither names any", [], []],
+    ["one is named twice", ["acme.example", "both.example"], ["globex.example", "both.example"]],
+  ])("the younger is refused, and told whose the realm is, where %s", (_what, older, younger) => {
+    const two = [inRealm("acme", older), inRealm("globex", younger, { createdAt: later })];
+    const result = accept(two, snapshot());
+    expect(of(result, "acme")).toMatchObject({ accepted: { tenantID: "acme" }, refusals: [] });
+    expect(of(result, "globex").accepted).toBeUndefined();
+    expect(of(result, "globex").refusals).toMatchObject([
+      { reason: "ClaimRefused", message: expect.stringMatching(/"acme".*allow\.emailDomains/) },
+    ]);
+    // In another realm, or of another Keycloak, anything goes.
+    expect(
+      of(accept([inRealm("acme", older), claims("globex", { createdAt: later })], snapshot()), "globex").refusals,
+    ).toEqual([]);
+  });
+
+  test("what was accepted beats an older one that comes later", () => {
+    const result = accept([inRealm("acme", []), wasAccepted(inRealm("globex", [], { createdAt: later }))], snapshot());
+    expect(of(result, "acme").accepted).toBeUndefined();
+    expect(of(result, "globex").refusals).toEqual([]);
+  });
+
+  test("a domain that is another's is not taken over; the accepted spec stays in force, whole", () => {
+    const acme = inRealm("acme", ["acme.example", "globex.example"]);
+    const accepted = inRealm("acme", ["acme.example"]).spec;
+    const globex = wasAccepted(inRealm("globex", ["globex.example"], { createdAt: later }));
+    const result = accept([{ ...acme, accepted }, globex], snapshot({ acme: ["acme"], globex: ["globex"] }));
+    expect(of(result, "acme")).toMatchObject({ accepted, refusals: [{ reason: "ClaimRefused" }] });
+    expect(of(result, "globex").refusals).toEqual([]);
+  });
+
+  test("those that are side by side from before stay, with their people, and the younger is told", () => {
+    const two = [wasAccepted(inRealm("acme", [])), wasAccepted(inRealm("globex", [], { createdAt: later }))];
+    const result = accept(two, snapshot({ acme: ["acme"], globex: ["globex"] }));
+    expect(of(result, "acme").refusals).toEqual([]);
+    expect(of(result, "globex")).toMatchObject({
+      accepted: { tenantID: "globex" },
+      refusals: [{ reason: "ClaimRefused" }],
+    });
+  });
+});
+
 describe("a Tenant by itself", () => {
   test("is accepted as it is", () => {
-    expect(of(accept([claims("acme")], books()), "acme")).toEqual({ accepted: tenantSpecOf("acme"), refusals: [] });
+    expect(of(accept([claims("acme")], snapshot()), "acme")).toEqual({ accepted: tenantSpecOf("acme"), refusals: [] });
   });
 
   test("may change anything while it has no users", () => {
     const spec = tenantSpecOf("acme", { namespaces: ["other"] });
     const moved = { ...spec, keycloak: { ...spec.keycloak, realm: "new" } };
-    const result = accept([claims("acme", { spec: moved, accepted: tenantSpecOf("acme") })], books());
+    const result = accept([claims("acme", { spec: moved, accepted: tenantSpecOf("acme") })], snapshot());
     expect(of(result, "acme")).toEqual({ accepted: moved, refusals: [] });
   });
 
@@ -53,7 +120,7 @@ describe("a Tenant by itself", () => {
   ])("keeps its whole accepted spec when %s changes while it has users", (field, change) => {
     const accepted = tenantSpecOf("acme");
     const spec = tenantSpecOf("acme", { ...change, limits: { maxUsers: 3 } });
-    const result = of(accept([claims("acme", { spec, accepted })], books({ acme: ["acme"] })), "acme");
+    const result = of(accept([claims("acme", { spec, accepted })], snapshot({ acme: ["acme"] })), "acme");
     expect(result.accepted).toEqual(accepted);
     expect(result.refusals).toHaveLength(1);
     expect(result.refusals[0]).toMatchObject({ reason: "ChangeRefused", message: expect.stringContaining(field) });
@@ -61,7 +128,7 @@ describe("a Tenant by itself", () => {
 
   test("takes over what is not fixed while it has users", () => {
     const spec = tenantSpecOf("acme", { namespaces: ["acme", "more"], suspend: true, limits: { maxUsers: 3 } });
-    const result = accept([claims("acme", { spec, accepted: tenantSpecOf("acme") })], books({ acme: ["acme"] }));
+    const result = accept([claims("acme", { spec, accepted: tenantSpecOf("acme") })], snapshot({ acme: ["acme"] }));
     expect(of(result, "acme")).toEqual({ accepted: spec, refusals: [] });
   });
 
@@ -69,7 +136,10 @@ describe("a Tenant by itself", () => {
     const accepted = tenantSpecOf("acme", { namespaces: ["busy", "idle"] });
     const leave = (namespaces: string[]) =>
       of(
-        accept([claims("acme", { spec: tenantSpecOf("acme", { namespaces }), accepted })], books({ acme: ["busy"] })),
+        accept(
+          [claims("acme", { spec: tenantSpecOf("acme", { namespaces }), accepted })],
+          snapshot({ acme: ["busy"] }),
+        ),
         "acme",
       );
     expect(leave(["busy"]).refusals).toEqual([]);
@@ -84,17 +154,20 @@ describe("a Tenant by itself", () => {
     const accepted = tenantSpecOf("acme");
     const spec = tenantSpecOf("acme", {
       namespaces: ["acme", "more"],
-      keycloak: { ...accepted.keycloak, credentialsSecretName: "mended" },
+      keycloak: { ...accepted.keycloak, credentialsSecretName: "fixed" },
     });
-    const result = of(accept([claims("acme", { spec, accepted, deleting: true })], books({ acme: ["acme"] })), "acme");
+    const result = of(
+      accept([claims("acme", { spec, accepted, deleting: true })], snapshot({ acme: ["acme"] })),
+      "acme",
+    );
     expect(result.accepted?.namespaces).toEqual(["acme"]);
-    expect(result.accepted?.keycloak.credentialsSecretName).toBe("mended");
+    expect(result.accepted?.keycloak.credentialsSecretName).toBe("fixed");
   });
 
   test("on its way out and never accepted is accepted only for users that it has all the same", () => {
     const leaving = claims("acme", { deleting: true });
-    expect(of(accept([leaving], books()), "acme").accepted).toBeUndefined();
-    expect(of(accept([leaving], books({ acme: ["acme"] })), "acme").accepted).toEqual(tenantSpecOf("acme"));
+    expect(of(accept([leaving], snapshot()), "acme").accepted).toBeUndefined();
+    expect(of(accept([leaving], snapshot({ acme: ["acme"] })), "acme").accepted).toEqual(tenantSpecOf("acme"));
   });
 });
 
@@ -104,19 +177,19 @@ describe("what was accepted before", () => {
   test("is told by the mirror rather than by a status that lags behind", () => {
     const result = accept(
       [claims("acme", { accepted: tenantSpecOf("acme", { namespaces: ["older"] }) })],
-      books({ acme: ["old"] }, [{ tenantID: "acme", objectUID: "uid-acme", accepted: old }]),
+      snapshot({ acme: ["old"] }, [{ tenantID: "acme", objectUID: "uid-acme", accepted: old }]),
     );
     expect(of(result, "acme").accepted).toEqual(old);
   });
 
   test("is told by the status when the database is new", () => {
-    const result = accept([claims("acme", { accepted: old })], books({ acme: ["old"] }));
+    const result = accept([claims("acme", { accepted: old })], snapshot({ acme: ["old"] }));
     expect(of(result, "acme").accepted).toEqual(old);
   });
 
   test("is told by the mirror of the Tenant that this one replaces", () => {
     const mirror = [{ tenantID: "acme", objectUID: "gone", accepted: old }];
-    expect(of(accept([claims("acme")], books({ acme: ["old"] }, mirror)), "acme").accepted).toEqual(old);
+    expect(of(accept([claims("acme")], snapshot({ acme: ["old"] }, mirror)), "acme").accepted).toEqual(old);
   });
 
   test("stays without a word while Postgres is silent, and nothing new is accepted", () => {
@@ -133,7 +206,7 @@ describe("Tenants that want the same", () => {
         claims("young", { createdAt: later, spec: tenantSpecOf("young", { namespaces: ["shared", "own"] }) }),
         claims("old", { spec: tenantSpecOf("old", { namespaces: ["shared"] }) }),
       ],
-      books(),
+      snapshot(),
     );
     expect(of(result, "old").refusals).toEqual([]);
     expect(of(result, "young").accepted?.namespaces).toEqual(["own"]);
@@ -149,19 +222,19 @@ describe("Tenants that want the same", () => {
         claims("old", { spec: tenantSpecOf("old", { namespaces: ["shared"] }) }),
         claims("young", { createdAt: later, spec: shared, accepted: shared }),
       ],
-      books(),
+      snapshot(),
     );
     expect(of(result, "young").accepted).toEqual(shared);
     expect(of(result, "old").accepted?.namespaces).toEqual([]);
   });
 
-  test("a namespace that is let go is free at once", () => {
+  test("a namespace that is released is free at once", () => {
     const result = accept(
       [
         claims("old", { accepted: tenantSpecOf("old", { namespaces: ["old", "shared"] }) }),
         claims("young", { createdAt: later, spec: tenantSpecOf("young", { namespaces: ["shared"] }) }),
       ],
-      books(),
+      snapshot(),
     );
     expect(of(result, "young").accepted?.namespaces).toEqual(["shared"]);
   });
@@ -172,7 +245,7 @@ describe("Tenants that want the same", () => {
         claims("a", { spec: tenantSpecOf("acme", { namespaces: ["one"] }) }),
         claims("b", { createdAt: later, spec: tenantSpecOf("acme", { namespaces: ["two"] }) }),
       ],
-      books(),
+      snapshot(),
     );
     expect(of(result, "a").accepted?.namespaces).toEqual(["one"]);
     expect(of(result, "b").accepted).toBeUndefined();
@@ -206,19 +279,19 @@ describe("whatever is asked", () => {
     .map((list) => list.map((each, index) => claims(`c${index}`, each)));
   const uses = fc
     .dictionary(fc.constantFrom("t1", "t2", "t3", "t4"), fc.uniqueArray(namespace))
-    .map((held) => books(held));
+    .map((held) => snapshot(held));
 
   /** A state that the decision itself has led to, and then new wishes. */
   const history = fc
-    .record({ before: claimants, uses, wishes: fc.array(spec, { minLength: 6, maxLength: 6 }), newcomers: claimants })
-    .map(({ before, uses: ledger, wishes, newcomers }) => {
+    .record({ before: claimants, uses, wishes: fc.array(spec, { minLength: 6, maxLength: 6 }), newUsers: claimants })
+    .map(({ before, uses: ledger, wishes, newUsers }) => {
       const first = accept(before, ledger);
       const settled = before.map((each, index) => ({
         ...each,
         accepted: first.get(each.uid)?.accepted,
         spec: wishes[index] ?? each.spec,
       }));
-      const added = newcomers.map((each) => ({ ...each, uid: `new-${each.uid}`, name: `new-${each.name}` }));
+      const added = newUsers.map((each) => ({ ...each, uid: `new-${each.uid}`, name: `new-${each.name}` }));
       return { settled, all: [...settled, ...added], ledger };
     });
 
@@ -233,7 +306,7 @@ describe("whatever is asked", () => {
     );
   });
 
-  test("what was accepted is never lost to a newcomer: only its own wishes can give it up", () => {
+  test("what was accepted is never lost to a new user: only its own wishes can give it up", () => {
     fc.assert(
       fc.property(history, ({ settled, all, ledger }) => {
         const alone = accept(settled, ledger);

@@ -4,7 +4,6 @@ import {
   afterBeginDown,
   afterDown,
   afterEnd,
-  afterFailure,
   afterFinish,
   afterOrphan,
   afterRelease,
@@ -12,6 +11,7 @@ import {
   beforeUp,
   remember,
 } from "../../../src/saga/advance.ts";
+import { afterFailure } from "../../../src/saga/failure.ts";
 import { fingerprint } from "../../../src/saga/decide.ts";
 import { desire } from "../../../src/saga/desired.ts";
 import { patched, type Run, type SagaRow } from "../../../src/saga/row.ts";
@@ -40,7 +40,7 @@ const run = (given: Partial<Run> = {}): Run => ({
   ...given,
 });
 const transient = (more: { retryAfterMs?: number } = {}) =>
-  new TransientError({ code: "NeighbourUnavailable", message: "Keycloak answered 503.", upstreamStatus: 503, ...more });
+  new TransientError({ code: "UpstreamUnavailable", message: "Keycloak answered 503.", upstreamStatus: 503, ...more });
 const terminal = new TerminalError({ code: "UserClaimed", message: "Somebody has it." });
 const fail = (row: SagaRow, error: SagaError, now = NOW) =>
   afterFailure(row, "keycloak", error, { desired, tenant: tenantView() }, now, still);
@@ -121,7 +121,7 @@ describe("after a step went up", () => {
   test("the id is recorded with the state, and failures are forgotten", () => {
     const row = sagaRow({ state: "failed", retryCount: 7, failedSince: NOW, blockedOn: "old", run: run() });
     const { patch, next } = afterUp(row, run(), { learned: { keycloakUserID: "kc-1" } });
-    expect(next).toEqual({ kind: "goOn" });
+    expect(next).toEqual({ kind: "continue" });
     expect(patched(row, patch)).toMatchObject({
       keycloakUserID: "kc-1",
       state: "kc_created",
@@ -133,7 +133,7 @@ describe("after a step went up", () => {
     });
   });
 
-  test("one who has been through stays done while something is mended", () => {
+  test("one who has been through stays done while something is fixed", () => {
     expect(afterUp(doneRow(), run({ step: "keycloak" }), { learned: {} }).patch).toMatchObject({
       state: "done",
       reached: "done",
@@ -152,6 +152,22 @@ describe("after a step went up", () => {
       notes: ["secret: x"],
     });
     expect(patch).toMatchObject({ reached: "secret_applied", run: { done: true, key: "works", notes: ["secret: x"] } });
+  });
+});
+
+describe("what a run does not come by", () => {
+  const before = handled({ notes: ["keycloak: The user name stayed.", "newapi: No tier."], lockedOut: true });
+  const row = doneRow({ handled: before });
+
+  test("stays said: a check of the Secret alone takes back nothing that the other steps had to say", () => {
+    const { run: next } = afterUp(row, run({ reason: "drift", step: "secret" }), { learned: {} }).patch;
+    expect(next).toMatchObject({ notes: before.notes, lockedOut: true });
+  });
+
+  test("and what a step says replaces what it had said", () => {
+    const result = { learned: {}, notes: [], lockedOut: false };
+    const { run: next } = afterUp(row, run({ reason: "drift" }), result).patch;
+    expect(next).toMatchObject({ notes: ["newapi: No tier."], lockedOut: false });
   });
 });
 
@@ -174,7 +190,7 @@ describe("when a run is finished", () => {
     expect(finished(sagaRow(), { seen }, wanted).handled).toMatchObject({ generation: 1, ...seen });
   });
 
-  test("mending one step claims to have seen nothing new", () => {
+  test("fixing one step claims to have seen nothing new", () => {
     expect(finished(doneRow(), { reason: "drift" }).handled).toMatchObject({ tenantRevision: "r1" });
   });
 
@@ -193,7 +209,7 @@ describe("when a run is finished", () => {
     expect(finished(doneRow(), {}, wanted).handled?.rotateRequestedAt).toBeUndefined();
   });
 
-  test("the count of rotations goes on with a person who passed to another object", () => {
+  test("the count of rotations continues with a person who passed to another object", () => {
     expect(finished(doneRow({ handled: undefined, keyGeneration: 3 }), {}).keyGeneration).toBe(3);
   });
 
@@ -258,7 +274,7 @@ describe("when something fails", () => {
         blockedOn: fingerprint(desired, tenantView()),
         lastError: { class: "terminal", code: "UserClaimed", step: "keycloak" },
       },
-      next: { kind: "rest" },
+      next: { kind: "idle" },
     });
   });
 
@@ -272,7 +288,7 @@ describe("when something fails", () => {
     expect(row).toMatchObject({ state: "deleting", retryCount: 8, blockedOn: undefined });
   });
 
-  test("waiting burns no retries, slows down, and the same wait is not told anew", () => {
+  test("waiting burns no retries, slows down, and the same wait is not told again", () => {
     const waiting = new WaitingError({ code: "TenantNotReady", message: "No profile." });
     const first = patched(sagaRow(), fail(sagaRow(), waiting).patch);
     expect(first).toMatchObject({ retryCount: 0, state: "pending", lastError: { at: NOW.toISOString() } });
@@ -345,7 +361,7 @@ describe("going down", () => {
     expect(() => afterDown(doneRow(), "secret", "remove", {})).toThrow(/not being deleted/);
   });
 
-  test("deleted keeps the ids for audit and frees what it held, once it is let go", () => {
+  test("deleted keeps the ids for audit and frees what it held, once it is released", () => {
     const row = patched(deletingRow(), afterEnd(deletingRow(), "deleted", NOW).patch);
     expect(row).toMatchObject({
       state: "deleted",
@@ -369,11 +385,25 @@ describe("going down", () => {
     });
   });
 
-  test("a debt is let go and goes on", () => {
+  test("a cleanup is released and continues", () => {
     expect(afterRelease(deletingRow())).toMatchObject({
       patch: { deleting: { released: true } },
-      next: { kind: "goOn" },
+      next: { kind: "continue" },
     });
+  });
+
+  test("a row for which nothing was made holds nothing once its object is gone, and is nobody's", () => {
+    const unmade = sagaRow();
+    expect(patched(unmade, afterOrphan(unmade, NOW).patch)).toMatchObject({
+      voided: true,
+      confirmed: false,
+      objectUID: undefined,
+      state: "pending",
+    });
+    const begun = sagaRow({ run: { reason: "create", generation: 1, step: "keycloak", attempt: 0, done: false } });
+    for (const row of [begun, sagaRow({ keycloakUserID: "kc-1" }), sagaRow({ newapiUserID: "7" })]) {
+      expect(patched(row, afterOrphan(row, NOW).patch)).toMatchObject({ voided: false, state: "orphaned" });
+    }
   });
 
   test("an orphan keeps its ids and its object's name", () => {
@@ -383,5 +413,11 @@ describe("going down", () => {
       objectUID: OBJECT_UID,
       reached: "done",
     });
+  });
+
+  test("an orphan keeps what the deletion in its lost cluster has undone", () => {
+    const row = deletingRow({}, { undone: ["secret"] });
+    const { deleting } = row;
+    expect(patched(row, afterOrphan(row, NOW).patch)).toMatchObject({ state: "orphaned", deleting });
   });
 });

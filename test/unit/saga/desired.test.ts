@@ -56,6 +56,15 @@ describe("what an object asks for", () => {
 });
 
 describe("the wall", () => {
+  test("lets accounts stay only where the platform says so", () => {
+    expect(judged({ deletionPolicy: "Retain" })).toMatchObject({
+      reason: "NotAllowed",
+      message: expect.stringMatching(/"Retain".*allow\.retain.*30 days/),
+    });
+    expect(judged({ deletionPolicy: "Retain" }, { allow: { retain: true } })).toBeUndefined();
+    expect(judged({ deletionPolicy: "Delete" })).toBeUndefined();
+  });
+
   test("lets pass what asks for nothing", () => {
     expect(judged({})).toBeUndefined();
   });

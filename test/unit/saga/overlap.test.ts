@@ -1,7 +1,8 @@
 /** The key before a rotation: how long it lives, and that its end is not forgotten. */
 import { describe, expect, test } from "vitest";
 import { WaitingError } from "../../../src/lib/errors.ts";
-import { afterEnd, afterFailure, afterFinish, afterUp } from "../../../src/saga/advance.ts";
+import { afterEnd, afterFinish, afterUp } from "../../../src/saga/advance.ts";
+import { afterFailure } from "../../../src/saga/failure.ts";
 import { decide } from "../../../src/saga/decide.ts";
 import { desire } from "../../../src/saga/desired.ts";
 import { report } from "../../../src/saga/report.ts";
@@ -12,11 +13,11 @@ import {
   NOW,
   readyCondition,
   seconds,
-  sightOf,
+  observationOf,
   tenant,
   tenantUser,
   tenantView,
-  view,
+  decisionInput,
 } from "../../support/builders.ts";
 
 const user = tenantUser()
@@ -34,7 +35,7 @@ const run = (given: Partial<Run> = {}): Run => ({
   ...given,
 });
 const rotated = (given: Partial<SagaRow> = {}) => doneRow({ keyGeneration: 1, previousKeyUntil: HOUR, ...given });
-const at = (row: SagaRow, now: Date) => decide(view({ row, sight: sightOf(user) }), now);
+const at = (row: SagaRow, now: Date) => decide(decisionInput({ row, observation: observationOf(user) }), now);
 
 describe("after a rotation", () => {
   const rotating = doneRow({ rotation: { toGeneration: 1 } });
@@ -49,7 +50,7 @@ describe("after a rotation", () => {
   test("at another one there is nothing to end", () => {
     const { patch, next } = finished({});
     expect(patch).not.toHaveProperty("previousKeyUntil");
-    expect(next).toEqual({ kind: "rest" });
+    expect(next).toEqual({ kind: "idle" });
   });
 
   test("the gateway's step says which it is", () => {
@@ -60,7 +61,7 @@ describe("after a rotation", () => {
 
 describe("during the overlap", () => {
   test("the row rests until its end, and is ready meanwhile", () => {
-    expect(at(rotated(), NOW)).toEqual({ kind: "rest", why: "done", until: HOUR });
+    expect(at(rotated(), NOW)).toEqual({ kind: "idle", why: "done", until: HOUR });
   });
 
   test("any other run leaves the end as it is, and the row due", () => {

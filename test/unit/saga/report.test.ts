@@ -20,7 +20,7 @@ const desired = desire(tenantUser().build(), tenant());
 const error = {
   step: "keycloak",
   class: "transient",
-  code: "NeighbourUnavailable",
+  code: "UpstreamUnavailable",
   upstreamStatus: 503,
   message: "Keycloak answered 503.",
   at: NOW.toISOString(),
@@ -42,6 +42,27 @@ const situations = {
   suspended: { kind: "suspended" },
   deleting: { kind: "deleting", message: "Being undone.", nextAt: seconds(4) },
 } satisfies Record<string, Situation>;
+
+describe("a lockout by Keycloak", () => {
+  const locked = doneRow({ handled: handled({ lockedOut: true }) });
+
+  test("is Ready with its reason, for it must not stop a Kustomization, and KeycloakReady is not", () => {
+    const status = said(locked, situations.ready);
+    expect(conditionOf(status, "Ready")).toMatchObject({ status: "True", reason: "LockedByKeycloak" });
+    expect(conditionOf(status, "KeycloakReady")).toMatchObject({ status: "False", reason: "LockedByKeycloak" });
+    expect(conditionOf(status, "Stalled")).toBeUndefined();
+    expect(conditionOf(status, "Ready")?.message).toContain("spec.enabled to false");
+  });
+
+  test("hides neither a spec that disables the person nor a quota that is used up", () => {
+    const disabled = { ...desired, enabled: false };
+    const status = said(locked, situations.ready, { desired: disabled });
+    expect(conditionOf(status, "Ready")).toMatchObject({ reason: "Disabled" });
+    expect(conditionOf(status, "KeycloakReady")).toMatchObject({ status: "True" });
+    const exhausted = doneRow({ handled: handled({ lockedOut: true, key: "exhausted" }) });
+    expect(conditionOf(said(exhausted, situations.ready), "Ready")).toMatchObject({ reason: "QuotaExhausted" });
+  });
+});
 
 describe("what tools read (kstatus)", () => {
   test.each([
@@ -121,7 +142,7 @@ describe("Ready", () => {
     expect(of(doneRow({ retryCount: 2, lastError: error }))).toMatchObject({ status: "True", reason: "Ready" });
     expect(of(doneRow({ retryCount: 5, lastError: error, state: "failed" }))).toMatchObject({
       status: "False",
-      reason: "NeighbourUnavailable",
+      reason: "UpstreamUnavailable",
     });
   });
 
@@ -137,16 +158,16 @@ describe("Ready", () => {
     });
   });
 
-  test("one who waits behind a neighbour that is down is not ready; one who was ready stays it", () => {
-    const down: Situation = { kind: "waiting", reason: "NeighbourUnavailable", message: "keycloak does not answer." };
+  test("one who waits behind an upstream that is down is not ready; one who was ready stays it", () => {
+    const down: Situation = { kind: "waiting", reason: "UpstreamUnavailable", message: "keycloak does not answer." };
     expect(conditionOf(said(sagaRow(), down), "Ready")).toMatchObject({
       status: "False",
-      reason: "NeighbourUnavailable",
+      reason: "UpstreamUnavailable",
     });
     const previous = { observedGeneration: 1, conditions: [readyCondition()] };
     const status = said(doneRow(), down, { previous });
     expect(conditionOf(status, "Ready")).toMatchObject({ status: "True", reason: "Ready" });
-    expect(conditionOf(status, "Reconciling")).toMatchObject({ status: "True", reason: "NeighbourUnavailable" });
+    expect(conditionOf(status, "Reconciling")).toMatchObject({ status: "True", reason: "UpstreamUnavailable" });
   });
 
   test("suspending leaves it as it was", () => {
@@ -161,7 +182,7 @@ describe("Ready", () => {
     expect(conditionOf(status, "Stalled")).toBeUndefined();
   });
 
-  test("one who was never ready is Stalled while suspended: only a person can go on", () => {
+  test("one who was never ready is Stalled while suspended: only a person can continue", () => {
     const status = said(sagaRow(), { kind: "suspended" });
     expect(conditionOf(status, "Ready")).toMatchObject({ status: "False", reason: "Suspended" });
     expect(conditionOf(status, "Stalled")).toMatchObject({ status: "True", reason: "Suspended" });
@@ -203,7 +224,7 @@ describe("the rest of the status", () => {
 
   test("the failing step says why", () => {
     const status = said(doneRow({ retryCount: 1, lastError: error }), situations.retrying);
-    expect(conditionOf(status, "KeycloakReady")).toMatchObject({ status: "False", reason: "NeighbourUnavailable" });
+    expect(conditionOf(status, "KeycloakReady")).toMatchObject({ status: "False", reason: "UpstreamUnavailable" });
     expect(conditionOf(status, "NewAPIReady")?.status).toBe("True");
   });
 
@@ -220,8 +241,8 @@ describe("the rest of the status", () => {
 
   test("going down the steps say what is undone", () => {
     const status = said(deletingRow({}, { undone: ["secret"] }), situations.deleting);
-    expect(conditionOf(status, "SecretReady")).toMatchObject({ status: "False", message: "Undone." });
-    expect(conditionOf(status, "KeycloakReady")).toMatchObject({ status: "False", message: "Still to be undone." });
+    expect(conditionOf(status, "SecretReady")).toMatchObject({ status: "False", message: "Removed or disabled." });
+    expect(conditionOf(status, "KeycloakReady")).toMatchObject({ status: "False", message: "Not removed yet." });
   });
 
   test("the last error stays for reading after it was overcome", () => {

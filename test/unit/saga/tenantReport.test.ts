@@ -35,7 +35,7 @@ function words(status: TenantStatus): string[] {
 }
 
 describe("a Tenant's status", () => {
-  test("is Ready when all three neighbours are as needed, and fits its own schema", () => {
+  test("is Ready when all three upstreams are as needed, and fits its own schema", () => {
     const status = tenantReport(reported(), now);
     expect(words(status)).toEqual([
       "Ready True Ready",
@@ -47,19 +47,11 @@ describe("a Tenant's status", () => {
     expect(status.conditions?.[0]).toMatchObject({ observedGeneration: 3, lastTransitionTime: "2026-03-01T12:00:00Z" });
   });
 
-  test("says what its gateway's dialect cannot do", () => {
-    const newapi = { url: "https://gateway.example.com", credentialsSecretName: "acme", deletion: "Delete" } as const;
-    const saying = (dialect: "admin-v1" | "new-api") =>
-      words(
-        tenantReport(
-          reported({
-            acceptance: { accepted: tenantSpecOf("acme", { newapi: { ...newapi, dialect } }), refusals: [] },
-          }),
-          now,
-        ),
-      );
-    expect(saying("admin-v1")).toContain("NewAPIReady True NotSupportedByGateway");
-    expect(saying("new-api")).toContain("NewAPIReady True Ready");
+  test("says what its gateway's dialect cannot do, and is Ready all the same", () => {
+    const newapi = wrong("advises", "NotSupportedByGateway", "Dialect x cannot delete accounts.");
+    const status = tenantReport(reported({ checks: { ...allWell, newapi } }), now);
+    expect(words(status)).toContain("NewAPIReady True NotSupportedByGateway");
+    expect(words(status)).toContain("Ready True Ready");
   });
 
   test("names the worst first, and says everything that is wrong", () => {
@@ -76,11 +68,11 @@ describe("a Tenant's status", () => {
     expect(status.conditions?.[0]?.message).toBe("Token refused. No namespace x.");
   });
 
-  test("is under way, never stalled, while a neighbour is silent or was not asked", () => {
+  test("is under way, never stalled, while an upstream is silent or was not asked", () => {
     const keycloak = { kind: "unreachable", message: "Keycloak does not answer." } as const;
     const silent = tenantReport(reported({ checks: { ...allWell, keycloak } }), now);
     expect(words(silent).slice(0, 2)).toEqual([
-      "Ready False NeighbourUnavailable",
+      "Ready False UpstreamUnavailable",
       "Reconciling True ProgressingWithRetry",
     ]);
     const unasked = tenantReport(reported({ checks: undefined }), now);

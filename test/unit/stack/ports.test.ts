@@ -17,12 +17,12 @@ describe("the ports of a stack", () => {
     expect(await choosePorts(first, new Set())).toEqual(first);
   });
 
-  it("change where a stranger has taken one meanwhile", async () => {
+  it("change where somebody else has taken one meanwhile", async () => {
     const first = await choosePorts({}, new Set());
-    const stranger = createServer().listen(first.nats, "127.0.0.1");
-    await once(stranger, "listening");
+    const unmanagedUser = createServer().listen(first.nats, "127.0.0.1");
+    await once(unmanagedUser, "listening");
     const second = await choosePorts(first, new Set());
-    stranger.close();
+    unmanagedUser.close();
     expect(second).toEqual({ ...first, nats: second.nats });
     expect(second.nats).not.toBe(first.nats);
   });

@@ -32,11 +32,11 @@ describe("a launched program", () => {
     await expect.poll(() => findMarked(dir)).toEqual([]);
   });
 
-  it("leaves a stranger alone who got the pid meanwhile", async () => {
-    const stranger = await launch(sh("exec sleep 60"), join(dir, "log"), dir);
-    await terminate({ ...stranger, startTime: "1" }, "SIGKILL");
-    expect(isAlive(stranger)).toBe(true);
-    await terminate(stranger, "SIGKILL");
+  it("leaves another process alone that got the pid meanwhile", async () => {
+    const unmanagedUser = await launch(sh("exec sleep 60"), join(dir, "log"), dir);
+    await terminate({ ...unmanagedUser, startTime: "1" }, "SIGKILL");
+    expect(isAlive(unmanagedUser)).toBe(true);
+    await terminate(unmanagedUser, "SIGKILL");
   });
 });
 

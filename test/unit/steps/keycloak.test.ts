@@ -1,10 +1,12 @@
 import { describe, expect, test } from "vitest";
 import { TransientError, WaitingError } from "../../../src/lib/errors.ts";
 import { candidateUUID } from "../../../src/api/names.ts";
-import { MarkedStranger } from "../../../src/keycloak/realm.ts";
-import { keycloakStep } from "../../../src/steps/keycloak.ts";
+import { MarkedUser } from "../../../src/keycloak/realm.ts";
+import { desire } from "../../../src/saga/desired.ts";
+import { NOTHING_MANAGED } from "../../../src/saga/row.ts";
+import { desiredUser, keycloakStep } from "../../../src/steps/keycloak.ts";
 import { CarriesUUID } from "../../../src/steps/step.ts";
-import { ADA, deletingRow, doneRow, sagaRow, tenantUser } from "../../support/builders.ts";
+import { ADA, deletingRow, doneRow, handled, sagaRow, tenant, tenantUser } from "../../support/builders.ts";
 import { learned, makeBench } from "../../support/stepContext.ts";
 
 const invited = tenantUser().withSpec({ invitation: "Email" }).build();
@@ -41,6 +43,7 @@ describe("going up", () => {
       changed: false,
       managed: row.managed,
       usernameKept: false,
+      lockedOut: false,
     };
     const realm = { ...bench.realm, ensureUser: () => Promise.resolve(found) };
     const { learned: fields } = await keycloakStep.up(
@@ -51,6 +54,22 @@ describe("going up", () => {
     expect(fields).toMatchObject({ adopted: true });
   });
 
+  test("a lockout that Keycloak told of is told on, and compared with what was told before", async () => {
+    const bench = makeBench();
+    const row = doneRow();
+    const ensured = await bench.realm.ensureUser(
+      desiredUser(row, desire(tenantUser().build(), tenant())),
+      undefined,
+      { policy: "Never" },
+      bench.signal,
+    );
+    const realm = { ...bench.realm, ensureUser: () => Promise.resolve({ ...ensured, lockedOut: true }) };
+    const result = await keycloakStep.up(bench.context(row, undefined, { realm: () => realm }), bench.signal);
+    expect(result.lockedOut).toBe(true);
+    const told = doneRow({ handled: handled({ lockedOut: true }) });
+    expect(desiredUser(told, desire(tenantUser().build(), tenant())).saidLockedOut).toBe(true);
+  });
+
   test("one made in the place of an adopted one that is gone is ours to delete", async () => {
     const bench = makeBench();
     const { learned: fields } = await keycloakStep.up(bench.context(doneRow({ adopted: true })), bench.signal);
@@ -59,14 +78,14 @@ describe("going up", () => {
 
   test("the mail's intent is recorded before it is sent", async () => {
     const bench = makeBench();
-    bench.realm.fail("invite", new TransientError({ code: "NeighbourUnavailable", message: "No answer." }));
+    bench.realm.fail("invite", new TransientError({ code: "UpstreamUnavailable", message: "No answer." }));
     await expect(keycloakStep.up(bench.context(sagaRow(), invited), bench.signal)).rejects.toThrow("No answer.");
     expect(bench.notes).toEqual([{ keycloakUserID: "kc-1", invitedKeycloakUserID: "kc-1" }]);
   });
 
   test("one mail a Keycloak user, also when its answer was lost", async () => {
     const bench = makeBench();
-    bench.realm.fail("invite", new TransientError({ code: "NeighbourUnavailable", message: "No answer." }), "after");
+    bench.realm.fail("invite", new TransientError({ code: "UpstreamUnavailable", message: "No answer." }), "after");
     await keycloakStep.up(bench.context(sagaRow(), invited), bench.signal).catch(() => undefined);
     const row = learned(sagaRow(), bench.notes[0] ?? {});
     await keycloakStep.up(bench.context(row, invited), bench.signal);
@@ -97,17 +116,17 @@ describe("going up", () => {
 });
 
 describe("marks on somebody else", () => {
-  const stranger = (wrongAddress: boolean): MarkedStranger =>
-    new MarkedStranger({ code: "UserClaimed", message: "Somebody else carries them." }, wrongAddress);
+  const unmanagedUser = (wrongAddress: boolean): MarkedUser =>
+    new MarkedUser({ code: "UserClaimed", message: "Somebody else carries them." }, wrongAddress);
 
-  test("with another address: the newcomer goes on under the next uuid of this address", async () => {
+  test("with another address: the new user continues under the next uuid of this address", async () => {
     const bench = makeBench();
     for (const [n, next] of [
       [undefined, 2],
       [2, 3],
     ] as const) {
       const row = sagaRow({ uuid: candidateUUID("acme", "ada@example.com", n) });
-      const refusal = stranger(true);
+      const refusal = unmanagedUser(true);
       bench.realm.fail("ensureUser", refusal);
       await expect(keycloakStep.up(bench.context(row), bench.signal)).rejects.toMatchObject({
         uuid: candidateUUID("acme", "ada@example.com", next),
@@ -120,13 +139,58 @@ describe("marks on somebody else", () => {
     const bench = makeBench();
     const pinned = sagaRow({ uuid: "0a000000-0000-4000-8000-00000000000a" });
     for (const [row, error] of [
-      [sagaRow(), stranger(false)],
-      [pinned, stranger(true)],
+      [sagaRow(), unmanagedUser(false)],
+      [pinned, unmanagedUser(true)],
     ] as const) {
       bench.realm.fail("ensureUser", error);
       await expect(keycloakStep.up(bench.context(row), bench.signal)).rejects.toBe(error);
     }
   });
+});
+
+describe("accounts that another person had before", () => {
+  test("are reset, and then are the person's own; the key is not yet", async () => {
+    const bench = makeBench();
+    const row = doneRow({ toReset: ["keycloak", "newapi"] });
+    const { learned: fields } = await keycloakStep.up(bench.context(row), bench.signal);
+    expect(bench.realm.users.get(ADA)?.wanted).toMatchObject({ reset: true });
+    expect(fields).toMatchObject({ toReset: ["newapi"] });
+    await keycloakStep.up(bench.context(learned(row, fields)), bench.signal);
+    expect(bench.realm.users.get(ADA)?.wanted.reset).toBeUndefined();
+  });
+
+  test("one found under another address: the key that goes with it is replaced too", async () => {
+    const bench = makeBench();
+    const found = { userID: "kc-1", created: false, adopted: false, changed: true, managed: NOTHING_MANAGED };
+    const realm = {
+      ...bench.realm,
+      ensureUser: () => Promise.resolve({ ...found, succeeded: true, usernameKept: false, lockedOut: false }),
+    };
+    const { learned: fields } = await keycloakStep.up(
+      bench.context(sagaRow(), undefined, { realm: () => realm }),
+      bench.signal,
+    );
+    expect(fields).toMatchObject({ toReset: ["newapi"] });
+  });
+});
+
+test("one who succeeds another is recorded before the account changes, and reset as a whole after a cut", async () => {
+  const bench = makeBench();
+  const cut = new TransientError({ code: "UpstreamUnavailable", message: "cut" });
+  const ensureUser: typeof bench.realm.ensureUser = async (_user, _hint, how) => {
+    await how.succeeding?.();
+    throw cut;
+  };
+  const realm = { ...bench.realm, ensureUser };
+  await expect(keycloakStep.up(bench.context(sagaRow(), undefined, { realm: () => realm }), bench.signal)).rejects.toBe(
+    cut,
+  );
+  expect(bench.notes).toEqual([{ toReset: ["keycloak", "newapi"] }]);
+  const { learned: fields } = await keycloakStep.up(
+    bench.context(sagaRow({ toReset: ["keycloak", "newapi"] })),
+    bench.signal,
+  );
+  expect(fields).toMatchObject({ toReset: ["newapi"] });
 });
 
 describe("going down", () => {

@@ -3,12 +3,14 @@ import { TransientError } from "../../../src/lib/errors.ts";
 import type { SagaRow } from "../../../src/saga/row.ts";
 import { newapiStep } from "../../../src/steps/newapi.ts";
 import { secretStep } from "../../../src/steps/secret.ts";
-import { ADA, deletingRow, handled, sagaRow, tenantUser } from "../../support/builders.ts";
-import { type FakeGateway, makeFakeGateway } from "../../support/fakeNeighbours.ts";
+import { afterFinish, beforeUp } from "../../../src/saga/advance.ts";
+import { desire } from "../../../src/saga/desired.ts";
+import { ADA, deletingRow, doneRow, handled, NOW, sagaRow, tenant, tenantUser } from "../../support/builders.ts";
+import { type FakeGateway, makeFakeGateway } from "../../support/fakeUpstreams.ts";
 import { type Bench, learned, makeBench } from "../../support/stepContext.ts";
 
 const known = (given: Partial<SagaRow> = {}) => sagaRow({ keycloakUserID: "kc-1", ...given });
-const lost = () => new TransientError({ code: "NeighbourUnavailable", message: "No answer." });
+const lost = () => new TransientError({ code: "UpstreamUnavailable", message: "No answer." });
 
 /** Account and Secret are there. */
 async function established(bench: Bench): Promise<SagaRow> {
@@ -91,6 +93,90 @@ describe("going up", () => {
   });
 });
 
+describe("an account that another person had before", () => {
+  for (const overlap of [false, true]) {
+    for (const enabled of [true, false]) {
+      test(`gets another key at once, ${overlap ? "with" : "without"} overlap, ${enabled ? "enabled" : "locked"}`, async () => {
+        const bench = makeBench(makeFakeGateway({ overlap }));
+        const row = { ...(await established(bench)), toReset: ["newapi"], rotation: { toGeneration: 0 } } as const;
+        const user = tenantUser()
+          .withSpec({ enabled, key: { generation: 0, overlap: "7d" } })
+          .build();
+        await newapiStep.up(bench.context(row, user), bench.signal);
+        expect(bench.gateway.accounts.get(ADA)?.key).toBe("sk-key-1-rotated");
+      });
+    }
+  }
+
+  test("is rotated also where nothing else asks for it, with no overlap, and once", () => {
+    const user = tenantUser()
+      .withSpec({ key: { generation: 0, overlap: "7d" } })
+      .build();
+    const desired = desire(user, tenant());
+    const row = doneRow({ toReset: ["newapi"], handled: undefined });
+    const run = { reason: "recovered", generation: 1, step: "keycloak", attempt: 0, done: false } as const;
+    const intent = beforeUp(row, desired, run, NOW);
+    expect(intent?.rotation).toMatchObject({ toGeneration: 0 });
+    const finished = { ...row, rotation: intent?.rotation ?? undefined };
+    const { patch, next } = afterFinish(
+      finished,
+      { ...run, done: true, rotated: true, leavesPrevious: true },
+      desired,
+      { revision: "r1", ready: true, message: "", deletionGraceMs: 0 },
+      NOW,
+    );
+    expect(patch).toMatchObject({ rotation: null, toReset: null, previousKeyUntil: NOW });
+    expect(next).toEqual({ kind: "retry", at: NOW });
+  });
+});
+
+describe("an account of which no row tells", () => {
+  /** Undone, and then the database was lost. */
+  async function leftBehind(bench: Bench): Promise<void> {
+    const row = await established(bench);
+    const deleting = learned(row, { state: "deleting", deleting: deletingRow().deleting });
+    await secretStep.down(bench.context(deleting), "remove", bench.signal);
+    await newapiStep.down(bench.context(deleting), "remove", bench.signal);
+    expect(bench.gateway.accounts.get(ADA)).toMatchObject({ disabled: true, key: "sk-key-1" });
+  }
+
+  test.each([true, false])(
+    "is opened with another key than the one that was given up, enabled: %s",
+    async (enabled) => {
+      const bench = makeBench();
+      await leftBehind(bench);
+      const context = bench.context(known(), tenantUser().withSpec({ enabled }).build());
+      const row = learned(learned(known(), bench.notes[0] ?? {}), (await newapiStep.up(context, bench.signal)).learned);
+      expect(bench.gateway.accounts.get(ADA)).toMatchObject({ disabled: !enabled, key: "sk-key-1-rotated" });
+      expect(bench.notes).toMatchObject([{ newapiUserID: "na-1", toReset: ["newapi"], rotation: { toGeneration: 0 } }]);
+      await secretStep.up({ ...context, row }, bench.signal);
+      expect(JSON.stringify(await bench.cluster.getSecret("tenant-a", `newapi-key-${ADA}`, bench.signal))).toContain(
+        Buffer.from("sk-key-1-rotated").toString("base64"),
+      );
+    },
+  );
+
+  test("has its key replaced after a cut, too", async () => {
+    const bench = makeBench();
+    await leftBehind(bench);
+    bench.gateway.fail("rotate", lost(), "before");
+    await expect(newapiStep.up(bench.context(known()), bench.signal)).rejects.toThrow("No answer.");
+    const noted = learned(known(), bench.notes[0] ?? {});
+    await newapiStep.up(bench.context(noted), bench.signal);
+    expect(bench.gateway.accounts.get(ADA)?.key).toBe("sk-key-1-rotated");
+  });
+
+  test.each([true, false])("keeps the key that the person's Secret holds, enabled: %s", async (enabled) => {
+    const bench = makeBench();
+    const row = await established(bench);
+    const user = tenantUser().withSpec({ enabled }).build();
+    if (!enabled) await newapiStep.up(bench.context(row, user), bench.signal);
+    await newapiStep.up(bench.context(known(), user), bench.signal);
+    expect(bench.gateway.accounts.get(ADA)?.key).toBe("sk-key-1");
+    expect(bench.notes).toEqual([]);
+  });
+});
+
 describe("rotation", () => {
   const rotating = (row: SagaRow) => ({ ...row, rotation: { toGeneration: 1 } });
 
@@ -123,7 +209,7 @@ describe("rotation", () => {
     expect(bench.gateway.accounts.get(ADA)?.key).toBe("sk-key-1-rotated");
   });
 
-  test("a run that begins anew after it has rotated does not rotate again", async () => {
+  test("a run that begins again after it has rotated does not rotate again", async () => {
     const bench = makeBench();
     const row = rotating(await established(bench));
     const run = {

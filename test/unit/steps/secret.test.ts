@@ -166,10 +166,10 @@ describe("another place", () => {
     expect(bench.cluster.secret("tenant-a", NAME)).toBeUndefined();
   });
 
-  test("cut after the new one was made, it goes on where it was", async () => {
+  test("cut after the new one was made, it continues where it was", async () => {
     const { bench, row } = await withAccount();
     const before = await up(bench, row);
-    bench.cluster.break("deleteSecret", new TransientError({ code: "NeighbourUnavailable", message: "No answer." }));
+    bench.cluster.break("deleteSecret", new TransientError({ code: "UpstreamUnavailable", message: "No answer." }));
     await expect(up(bench, before, { secret: { name: "newapi-key-mine" } })).rejects.toThrow("No answer.");
     bench.cluster.break("deleteSecret", undefined);
     const after = await up(bench, before, { secret: { name: "newapi-key-mine" } });

@@ -1,8 +1,11 @@
 import { X509Certificate } from "node:crypto";
 import { describe, expect, test } from "vitest";
-import { LIFETIME_MS, makeCertificates, planRenewal, type Subject } from "../../../src/tls/authority.ts";
+import { LIFETIME_MS, makeCertificates, planRenewal, type CertificateSubject } from "../../../src/tls/authority.ts";
 
-const SUBJECT: Subject = { dnsNames: ["webhook.ns.svc", "webhook.ns.svc.cluster.local"], ips: ["127.0.0.1", "::1"] };
+const SUBJECT: CertificateSubject = {
+  dnsNames: ["webhook.ns.svc", "webhook.ns.svc.cluster.local"],
+  ips: ["127.0.0.1", "::1"],
+};
 const NOW = Date.UTC(2026, 0, 1);
 
 describe("makeCertificates", () => {

@@ -40,15 +40,16 @@ describe("what stands in the repository twice", () => {
 });
 
 describe("a folder", () => {
-  it("is walked as Flux does: no links, nothing hidden, YAML only", async () => {
+  it("is walked as Flux does: no links, YAML only, also what begins with a dot, and nothing that Flux ignores", async () => {
     const made = lintFolder({
       "a/b/c.yml": userYAML("ada"),
       "notes.txt": userYAML("x", { email: "x" }),
-      ".gitea/workflows/lint.yaml": userYAML("x", { email: "x" }),
+      ".archive/eve.yaml": userYAML("eve"),
+      ".github/workflows/lint.yaml": userYAML("x", { email: "x" }),
       "outside.txt": "",
     });
     symlinkSync(join(made.dir, "outside.txt"), join(made.dir, "a/link.yaml"));
-    expect(await made.lint(".")).toMatchObject({ code: 0, err: "1 manifest checked: 0 errors, 0 warnings\n" });
+    expect(await made.lint(".")).toMatchObject({ code: 0, err: "2 manifests checked: 0 errors, 0 warnings\n" });
   });
 
   it("with a kustomization is what that names; patches are no manifests, what is forgotten is told", async () => {

@@ -14,7 +14,7 @@ describe("a manifest that is well", () => {
 
   it("may stand among others' objects, which are passed over", async () => {
     const others =
-      "apiVersion: v1\nkind: Secret\nspec: {email: 7}\n---\napiVersion: capsule.clastix.io/v1beta2\nkind: Tenant\n---\n---\n# nothing\n---\njust: text\n";
+      "apiVersion: v1\nkind: Secret\nmetadata: {name: s}\nspec: {email: 7}\n---\napiVersion: capsule.clastix.io/v1beta2\nkind: Tenant\nmetadata: {name: t}\n---\n---\n# nothing\n";
     expect((await lintFiles({ "all.yaml": `${others}---\n${userYAML("ada")}` })).err).toContain(
       "1 manifest checked: 0 errors",
     );
@@ -56,7 +56,7 @@ spec:
       "users/ada.yaml:8:19: spec.groups[1]: must be a group's name or full path: one line, without spaces around it",
       "users/ada.yaml:11:7: spec.secret.labels: must have names that Kubernetes takes for labels, such as team or example.com/team",
       "users/ada.yaml:11:25: spec.secret.labels[example.com/team]: must be a value that Kubernetes takes for a label: letters, digits, hyphens, underscores and dots, or nothing",
-      "users/ada.yaml:13:15: spec.attributes: must not contain username, email, emailVerified, firstName, lastName, enabled, id: these have fields of their own in spec, or none",
+      "users/ada.yaml:13:15: spec.attributes: must not contain username, email, emailVerified, firstName, lastName, enabled, id, disabledReason: these have fields of their own in spec, or are Keycloak's",
     ]);
     expect((await lintFiles({ "users/ada.yaml": text })).out).toEqual([
       "users/ada.yaml:7:3: spec.emial: is no field of this kind (did you mean email?)",

@@ -37,6 +37,14 @@ describe("--tenant", () => {
     expect(code).toBe(1);
   });
 
+  it("finds a deletion policy that the platform does not allow", async () => {
+    const text = userYAML("ada", { deletionPolicy: "Retain" });
+    const { out } = await withTenant(text, {});
+    expect(out).toHaveLength(1);
+    expect(out[0]).toMatch(/spec\.deletionPolicy: Deletion policy "Retain" is not allowed.*allow\.retain/);
+    expect((await withTenant(text, { allow: { retain: true } })).out).toEqual([]);
+  });
+
   it("is content with what is allowed", async () => {
     const spec = { groups: ["/ok"], newapi: { tier: "gold", quota: 10 } };
     const allow = { groups: ["ok"], tiers: ["gold"] };

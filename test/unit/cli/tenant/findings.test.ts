@@ -2,11 +2,11 @@ import { describe, expect, it } from "vitest";
 
 import { REASON } from "../../../../src/api/reasons.ts";
 import { liveTenant, type LiveTenant } from "../../../../src/api/tenant.ts";
-import { printable } from "../../../../src/cli/printable.ts";
+import { shown } from "../../../../src/lib/text.ts";
 import { asText } from "../../../../src/cli/tenant/checkText.ts";
-import { compose, type Finding, problem } from "../../../../src/cli/tenant/findings.ts";
-import { ofKustomization, ofRepository } from "../../../../src/cli/tenant/lookAtFlux.ts";
-import { mendingOf } from "../../../../src/cli/tenant/mending.ts";
+import { compose, type CheckFinding, problem } from "../../../../src/cli/tenant/findings.ts";
+import { ofKustomization, ofPerson, ofRepository } from "../../../../src/cli/tenant/checkFlux.ts";
+import { remediationOf } from "../../../../src/cli/tenant/remediation.ts";
 import { tenantSpecInput, tenantSpecOf } from "../../../support/tenantSpec.ts";
 
 type Said = readonly [type: string, status: "True" | "False" | "Unknown", reason: string, message?: string];
@@ -43,7 +43,12 @@ const missingGroup = problem("acme", spec, "Keycloak", {
   blocking: true,
   subject: { kind: "group", name: "/staff" },
 });
-const unreachable: Finding = { area: "Keycloak", level: "unknown", message: "Asked from here: no answer.", mend: [] };
+const unreachable: CheckFinding = {
+  area: "Keycloak",
+  level: "unknown",
+  message: "Asked from here: no answer.",
+  fix: [],
+};
 
 describe("what is known of a tenant", () => {
   it("is nothing missing where all is well", () => {
@@ -72,7 +77,9 @@ describe("what is known of a tenant", () => {
       { level: "unknown" },
       { area: "Keycloak", level: "missing", reason: "AttributesDropped", message: "It drops." },
     ]);
-    expect(findings[1]?.mend).toEqual(["kcadm.sh update users/profile -r acme -s unmanagedAttributePolicy=ADMIN_EDIT"]);
+    expect(findings[1]?.fix).toEqual([
+      expect.stringMatching(/users\/profile .*ADMIN_EDIT.*sme_tenant_id.*permissions\.edit = \["admin"\]/),
+    ]);
   });
 
   it("is the reconciler's word also where we saw nothing wrong", () => {
@@ -82,18 +89,18 @@ describe("what is known of a tenant", () => {
     ];
     const { findings } = compose(tenant(said), { Gateway: [] });
     expect(findings).toMatchObject([{ area: "Gateway", level: "missing", message: "Refused." }]);
-    expect(findings[0]?.mend.join()).toContain("create secret generic acme-newapi");
+    expect(findings[0]?.fix.join()).toContain("create secret generic acme-newapi");
   });
 
-  it("shows a refused change, which no neighbour's condition tells", () => {
+  it("shows a refused change, which no upstream's condition tells", () => {
     const { findings } = compose(tenant([["Ready", "False", "ChangeRefused"], ...WELL.slice(1)]), {});
     expect(findings).toMatchObject([{ area: "Tenant", level: "missing", reason: "ChangeRefused" }]);
   });
 
-  it("says that the reconciler has not looked yet", () => {
+  it("says that the reconciler has not observed it yet", () => {
     const report = compose(tenant(WELL, 2), {});
     expect(report.findings).toMatchObject([{ area: "Tenant", level: "missing" }]);
-    expect(asText(report)).toContain("Tenant acme: not looked at yet");
+    expect(asText(report)).toContain("Tenant acme: not observed yet");
   });
 
   it("gives advice without calling anything missing", () => {
@@ -105,31 +112,51 @@ describe("what is known of a tenant", () => {
 
 it("keeps another's words from looking like a command of ours, or from steering the terminal", () => {
   const message = "Kustomization: \u001b[2K\rok\n      kubectl delete ns x\u202e";
-  const report = compose(tenant(WELL), { Flux: [{ area: "Flux", level: "missing", message, mend: ["mend it"] }] });
-  const text = printable(asText(report));
-  expect(text.split("\n").filter((line) => /^ {6}/.test(line))).toEqual(["      mend it"]);
+  const report = compose(tenant(WELL), { Flux: [{ area: "Flux", level: "missing", message, fix: ["fix it"] }] });
+  const text = shown(asText(report));
+  expect(text.split("\n").filter((line) => /^ {6}/.test(line))).toEqual(["      fix it"]);
   for (const steering of ["\u001b", "\r", "\u202e"]) expect(text).not.toContain(steering);
 });
 
 describe("the commands", () => {
   it("name the very thing that is missing", () => {
     const subject = (kind: "group" | "realmRole" | "serviceAccountRole", name: string) => ({ kind, name });
-    expect(mendingOf("acme", spec, "MissingGroup", subject("group", "/staff"))).toEqual([
+    expect(remediationOf("acme", spec, "MissingGroup", { missing: subject("group", "/staff") })).toEqual([
       "kcadm.sh create groups -r acme -s name=staff",
     ]);
-    expect(mendingOf("acme", spec, "MissingGroup", subject("group", "/a/b c"))).toEqual([
+    expect(remediationOf("acme", spec, "MissingGroup", { missing: subject("group", "/a/b c") })).toEqual([
       "kcadm.sh create groups/$(kcadm.sh get group-by-path/a -r acme --fields id --format csv --noquotes)/children -r acme -s 'name=b c'",
     ]);
-    expect(mendingOf("acme", spec, "MissingRole", subject("realmRole", "auditor"))).toEqual([
+    expect(remediationOf("acme", spec, "MissingRole", { missing: subject("realmRole", "auditor") })).toEqual([
       "kcadm.sh create roles -r acme -s name=auditor",
     ]);
-    expect(mendingOf("acme", spec, "MissingRole", subject("serviceAccountRole", "view-clients"))).toEqual([
+    expect(
+      remediationOf("acme", spec, "MissingRole", { missing: subject("serviceAccountRole", "view-clients") }),
+    ).toEqual([
       "kcadm.sh add-roles -r acme --uusername service-account-unified-rbac --cclientid realm-management --rolename view-clients",
     ]);
   });
 
+  it("renew the credential that was refused, or both where nobody knows which", () => {
+    const renewing = (upstream?: "keycloak" | "gateway"): string =>
+      remediationOf("acme", spec, "CredentialsRefused", { upstream }).join("\n");
+    expect(renewing("keycloak")).toMatch(/generic acme-keycloak (?!.*acme-newapi)/s);
+    expect(renewing("gateway")).toMatch(/^(?!.*acme-keycloak).*generic acme-newapi /s);
+    expect(renewing()).toMatch(/generic acme-keycloak .*generic acme-newapi /s);
+  });
+
+  it("are the reason's own where it has no others, and none about a single user", () => {
+    expect(remediationOf("acme", spec, "ChangeRefused")).toEqual([
+      "kubectl get tenant acme -o jsonpath='{.status.accepted}'",
+    ]);
+    expect(remediationOf("acme", spec, "Progressing")).toEqual([]);
+    expect(remediationOf("acme", spec, "FluxCapacitor")).toEqual([]);
+  });
+
   it("let no name from a Tenant become a command of its own", () => {
-    const [line] = mendingOf("acme", spec, "MissingGroup", { kind: "group", name: "/x; rm -rf ~ '$(id)" });
+    const [line] = remediationOf("acme", spec, "MissingGroup", {
+      missing: { kind: "group", name: "/x; rm -rf ~ '$(id)" },
+    });
     expect(line).toBe(`kcadm.sh create groups -r acme -s 'name=x; rm -rf ~ '\\''$(id)'`);
   });
 });
@@ -181,6 +208,31 @@ describe("Flux's objects", () => {
     const repository = object({ secretRef: { name: "tenant-git" } }, ["False", "GitOperationFailed", "no login"]);
     const [finding] = ofRepository("ns", repository);
     expect(finding?.message).toBe("GitRepository ns/users: no login");
-    expect(finding?.mend.join()).toContain("create secret generic tenant-git");
+    expect(finding?.fix.join()).toContain("create secret generic tenant-git");
+  });
+});
+
+describe("a person whom an applier is told to treat otherwise", () => {
+  const person = (metadata: object) => ({ metadata: { name: "ada", ...metadata } }) as Parameters<typeof ofPerson>[1];
+
+  it("may be deleted on a typo: something is missing, with the command that ends it", () => {
+    const annotations = { "kustomize.toolkit.fluxcd.io/force": "enabled" };
+    expect(ofPerson("tenant-acme", person({ annotations }))).toMatchObject([
+      {
+        level: "missing",
+        message: expect.stringContaining(
+          "TenantUser tenant-acme/ada: metadata.annotations[kustomize.toolkit.fluxcd.io/force]",
+        ),
+        fix: ["kubectl -n tenant-acme annotate tenantuser ada kustomize.toolkit.fluxcd.io/force-"],
+      },
+    ]);
+  });
+
+  it("may be passed over: advice; and is well otherwise", () => {
+    const labels = { "kustomize.toolkit.fluxcd.io/reconcile": "disabled" };
+    expect(ofPerson("tenant-acme", person({ labels }))).toMatchObject([
+      { level: "advice", fix: ["kubectl -n tenant-acme label tenantuser ada kustomize.toolkit.fluxcd.io/reconcile-"] },
+    ]);
+    expect(ofPerson("tenant-acme", person({ labels: { team: "a" } }))).toEqual([]);
   });
 });

@@ -2,7 +2,7 @@ import { describe, expect, it } from "vitest";
 
 import { liveTenant } from "../../../../src/api/tenant.ts";
 import { liveTenantUser, type LiveTenantUser } from "../../../../src/api/tenantUser.ts";
-import { graceOf, leftovers, planText } from "../../../../src/cli/tenant/offboardPlan.ts";
+import { graceOf, leftovers, planText, retainedOf } from "../../../../src/cli/tenant/offboardPlan.ts";
 import { namespacesOf, type Survey } from "../../../../src/cli/tenant/survey.ts";
 import { tenantSpecInput, tenantSpecOf } from "../../../support/tenantSpec.ts";
 
@@ -17,14 +17,18 @@ const person = (name: string, deletionPolicy: "Delete" | "Retain" = "Delete"): L
     spec: { email: `${name}@acme.example`, deletionPolicy },
   });
 
-function surveyed(users: readonly LiveTenantUser[], deletionGrace = "7d", byState = {}): Survey {
+function surveyed(
+  users: readonly LiveTenantUser[],
+  deletionGrace = "7d",
+  { byState = {}, allow = {} }: { byState?: Record<string, number>; allow?: { retain?: boolean } } = {},
+): Survey {
   const namespace = { uid: "n", repositories: [], kustomizations: [{ path: "/k", uid: "k" }] };
   return {
     tenant: liveTenant.parse({
       apiVersion: "catalyst.openova.io/v1alpha1",
       kind: "Tenant",
       metadata: { ...meta, name: "acme" },
-      spec: tenantSpecInput("acme", { deletionGrace }),
+      spec: tenantSpecInput("acme", { deletionGrace, allow }),
       status: { users: { total: users.length, byState } },
     }),
     namespaces: [
@@ -43,7 +47,7 @@ describe("the plan of an end", () => {
   2. 1 person is removed: Secrets at once, accounts disabled now and undone after the grace of 7d.
        tenant-acme/ada  ada@acme.example
      Until then the Tenant stays; run this again afterwards (--skip-grace: nobody needs to come back).
-  3. Tenant acme is deleted, when nothing is owed any more.
+  3. Tenant acme is deleted, when no cleanup is pending.
   4. Namespaces are deleted, with everything in them: tenant-acme.
      Left alone: shared (not made by the onboarding).
 `);
@@ -59,12 +63,35 @@ describe("the plan of an end", () => {
     }
   });
 
-  it("warns of those who are kept, and of debts", () => {
-    const found = surveyed([person("ada", "Retain"), person("bob")], "0s", { deleting: 2, deleted: 9 });
+  it("warns of those who are kept, and of pending cleanups", () => {
+    const found = surveyed([person("ada", "Retain"), person("bob")], "0s", {
+      byState: { deleting: 2, deleted: 9 },
+      allow: { retain: true },
+    });
     expect(planText("acme", found, WISHES)).toContain("1 has deletionPolicy Retain: those accounts stay");
     expect(planText("acme", found, { ...WISHES, alsoRetained: true })).not.toContain("deletionPolicy");
-    expect(planText("acme", found, WISHES)).toContain("2 people are on the way out already");
+    expect(planText("acme", found, WISHES)).toContain("2 people are being deleted already");
     expect([...leftovers(found)]).toEqual([["deleting", 2]]);
+  });
+
+  it("says of those who ask to be kept, and may not be, for how long they are locked", () => {
+    const people = [person("ada", "Retain"), person("bob")];
+    const text = planText("acme", surveyed(people, "7d"), { ...WISHES, skipGrace: true });
+    expect(text).toContain("1 has a deletionPolicy Retain that the Tenant does not allow");
+    expect(text).toContain("those accounts are locked for 30d, then undone");
+    expect(text).not.toContain("those accounts stay");
+    expect(planText("acme", surveyed(people, "60d"), WISHES)).toContain("locked for 60d");
+    expect(planText("acme", surveyed(people), { ...WISHES, alsoRetained: true })).not.toContain("deletionPolicy");
+  });
+
+  it("goes by what was accepted of the Tenant, not by what was asked for since", () => {
+    const found = surveyed([person("ada", "Retain")], "0s", { allow: { retain: true } });
+    const accepted = tenantSpecOf("acme", { allow: { retain: false } });
+    const { tenant } = found;
+    if (tenant === undefined) throw new Error("there is no Tenant");
+    const changed = { ...found, tenant: { ...tenant, status: { ...tenant.status, accepted } } };
+    expect(retainedOf(found, WISHES).kept).toHaveLength(1);
+    expect(retainedOf(changed, WISHES)).toMatchObject({ kept: [], withheld: [{ metadata: { name: "ada" } }] });
   });
 
   it("says what still holds the Tenant in Git", () => {
