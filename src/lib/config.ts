@@ -35,8 +35,8 @@ export interface WebhookConfig extends CommonConfig {
   readonly role: "webhook";
   readonly ops: Address;
   readonly listen: Address;
-  /** Directory with tls.crt and tls.key: a mounted Secret, which may appear late. */
-  readonly tlsDir: string;
+  /** Directories with tls.crt and tls.key, which may appear late: a mounted Secret, and what the reconciler hands over. */
+  readonly tlsDirs: readonly string[];
   /** Absent: whoever reaches the port is answered. */
   readonly clients: AdmissionClientsConfig | undefined;
   /** How long it still serves after it was asked to end. */
@@ -80,6 +80,8 @@ export interface WebhookTLSConfig {
   /** false: somebody else (cert-manager) makes the Secret and sets the CA in the webhook configurations. */
   readonly managed: boolean;
   readonly secretName: string;
+  /** Directory in which the webhook of the same Pod finds the certificate too; absent: only in the Secret. */
+  readonly handoverDir: string | undefined;
   /** Name of both webhook configurations. */
   readonly configurationName: string;
   readonly dnsNames: readonly string[];
@@ -131,7 +133,7 @@ export function parseConfig(role: Role, env: Environment, read: ReadText = readT
         ...shared(vars, given),
         ops: vars.OPS_ADDRESS,
         listen: vars.WEBHOOK_ADDRESS,
-        tlsDir: vars.TLS_DIR,
+        tlsDirs: [vars.TLS_DIR, ...(vars.TLS_HANDOVER_DIR === undefined ? [] : [vars.TLS_HANDOVER_DIR])],
         clients: clientsOf(vars),
         shutdownDelayMs: vars.SHUTDOWN_DELAY_SECONDS,
       };
@@ -158,6 +160,7 @@ export function parseConfig(role: Role, env: Environment, read: ReadText = readT
         webhookTLS: {
           managed: vars.WEBHOOK_CERTIFICATES === "own",
           secretName: vars.WEBHOOK_TLS_SECRET,
+          handoverDir: vars.TLS_HANDOVER_DIR,
           configurationName: vars.WEBHOOK_CONFIGURATION,
           dnsNames:
             vars.WEBHOOK_DNS_NAMES.length > 0 ? vars.WEBHOOK_DNS_NAMES : [`unified-rbac-webhook.${namespace}.svc`],

@@ -83,6 +83,7 @@ export const webhookEnv = z
     OPS_ADDRESS: address("0.0.0.0:8080"),
     WEBHOOK_ADDRESS: address("0.0.0.0:9443"),
     TLS_DIR: z.string().default("/tls"),
+    TLS_HANDOVER_DIR: z.string().optional(),
     SHUTDOWN_DELAY_SECONDS: seconds(3, 0, 20),
     ADMISSION_CLIENT_CA_FILE: z.string().optional(),
     ADMISSION_CLIENT_NAMES: z.string().default("").transform(list),
@@ -126,6 +127,7 @@ export const reconcilerEnv = z.object({
   OPERATOR_NAMESPACE: name(DEFAULT_NAMESPACE),
   WEBHOOK_CERTIFICATES: z.enum(["own", "external"], "must be own or external").default("own"),
   WEBHOOK_TLS_SECRET: name("unified-rbac-webhook-tls"),
+  TLS_HANDOVER_DIR: z.string().optional(),
   WEBHOOK_CONFIGURATION: name("unified-rbac"),
   WEBHOOK_DNS_NAMES: z
     .string()

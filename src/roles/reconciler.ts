@@ -22,9 +22,8 @@ import { makeOperator } from "../reconciler/operator.ts";
 import { makeProbe } from "../reconciler/probe.ts";
 import { makePool } from "../store/pool.ts";
 import { openWorkerSession } from "../store/workerSession.ts";
-import { makeRenewer } from "../tls/renewer.ts";
 import { type Interceptors, NO_INTERCEPTORS } from "./interceptors.ts";
-import { certificatePort } from "./certificates.ts";
+import { composeRenewer } from "./certificates.ts";
 import { composeReconciler } from "./composition.ts";
 
 /** The sidecar: everything that acts. Starts with every dependency down. */
@@ -103,9 +102,8 @@ export async function runReconciler(
     all.push(makeOperatorServer({ address: config.operator, operator, log }));
   }
   if (config.webhookTLS.managed) {
-    const port = certificatePort(makeWebhookConfig(connection, config.operatorNamespace), config.webhookTLS);
-    const subject = { dnsNames: config.webhookTLS.dnsNames, ips: config.webhookTLS.ips };
-    all.push(makeRenewer({ port, subject, clock, log }));
+    const api = makeWebhookConfig(connection, config.operatorNamespace);
+    all.push(composeRenewer({ api, config: config.webhookTLS, clock, log }));
   }
   const ops = makeOpsServer({
     address: config.ops,

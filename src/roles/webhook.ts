@@ -12,7 +12,7 @@ import { makePool, warm } from "../store/pool.ts";
 import { makeTenantDirectory } from "../store/tenantDirectory.ts";
 import { makeTLSFiles } from "../tls/files.ts";
 
-/** Admission: no Kubernetes client, no token; Postgres and a mounted certificate are all it has. */
+/** Admission: no Kubernetes client, no token; Postgres and a certificate in files are all it has. */
 export function runWebhook(config: WebhookConfig, log: Log, lifecycle: Lifecycle): Promise<number> {
   const url = databaseSource(config);
   const pool = makePool({
@@ -21,7 +21,12 @@ export function runWebhook(config: WebhookConfig, log: Log, lifecycle: Lifecycle
     onIdleError: (error) => log.debug("lost an idle connection to Postgres", { error }),
   });
   const metrics = makeMetrics("webhook");
-  const tls = makeTLSFiles({ directory: config.tlsDir, clientCAFile: config.clients?.caFile, log });
+  const tls = makeTLSFiles({
+    directories: config.tlsDirs,
+    clientCAFile: config.clients?.caFile,
+    clock: systemClock,
+    log,
+  });
   tls.subscribe(({ notAfter }) => metrics.set("unified_rbac_certificate_expiry_timestamp_seconds", notAfter / 1000));
   const tenants = makeTenantDirectory({ url, log, random: Math.random });
   const admission = makeAdmissionServer({

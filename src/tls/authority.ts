@@ -47,7 +47,7 @@ export function planRenewal(
   const read = readSet(current);
   if (read === undefined) return { action: "renew", reason: "unreadable", keep: "" };
   const { leaf, authorities } = read;
-  const issuer = authorities.find((ca) => leaf.checkIssued(ca) && leaf.verify(ca.publicKey));
+  const issuer = issuerOf(leaf, authorities);
   if (issuer === undefined) return { action: "renew", reason: "unreadable", keep: "" };
   // Only the one whose leaf is served right now; an expired one helps nobody.
   const keep = issuer.validToDate.getTime() > now ? pemOf(issuer) : "";
@@ -100,11 +100,28 @@ export async function makeCertificates(
   return { cert: ended(leaf.cert), key: ended(leaf.private), ca: ca.join("") };
 }
 
+/** Whether a client that trusts `ca` trusts `cert`, dates aside. Both PEM; false where one of them is unreadable. */
+export function vouchesFor(ca: string, cert: string): boolean {
+  try {
+    return issuerOf(new X509Certificate(cert), readAuthorities(ca)) !== undefined;
+  } catch {
+    return false;
+  }
+}
+
+function issuerOf(leaf: X509Certificate, authorities: readonly X509Certificate[]): X509Certificate | undefined {
+  return authorities.find((ca) => leaf.checkIssued(ca) && leaf.verify(ca.publicKey));
+}
+
+function readAuthorities(ca: string): X509Certificate[] {
+  return (ca.match(PEM) ?? []).map((pem) => new X509Certificate(pem));
+}
+
 function readSet(set: CertificateSet): { leaf: X509Certificate; authorities: X509Certificate[] } | undefined {
   try {
     const leaf = new X509Certificate(set.cert);
     if (!leaf.checkPrivateKey(createPrivateKey(set.key))) return undefined;
-    return { leaf, authorities: (set.ca.match(PEM) ?? []).map((pem) => new X509Certificate(pem)) };
+    return { leaf, authorities: readAuthorities(set.ca) };
   } catch {
     return undefined;
   }

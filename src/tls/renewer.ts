@@ -4,7 +4,13 @@ import { type Clock, pause } from "../lib/clock.ts";
 import { ConflictError, isSagaError } from "../lib/errors.ts";
 import type { Part } from "../lib/lifecycle.ts";
 import type { Log } from "../lib/log.ts";
-import { type CertificateSet, makeCertificates, planRenewal, type CertificateSubject } from "./authority.ts";
+import {
+  type CertificateSet,
+  makeCertificates,
+  planRenewal,
+  type CertificateSubject,
+  vouchesFor,
+} from "./authority.ts";
 
 /** The cluster as the renewer needs it. `Stored` is whatever names the revision that was read. */
 export interface CertificatePort<Stored> {
@@ -17,6 +23,8 @@ export interface CertificatePort<Stored> {
    * configurations that do not exist.
    */
   setCABundle(ca: string, signal: AbortSignal): Promise<readonly string[]>;
+  /** Gives the pair to the webhook of the same Pod. Resolves with false where that failed; never rejects. */
+  handOver(set: CertificateSet): Promise<boolean>;
 }
 
 export interface Renewer extends Part {
@@ -51,11 +59,30 @@ export function makeRenewer<Stored>(deps: {
     missing = names;
   };
 
+  /** Leaves: the one that the webhook beside us was given, and the one that the last poll found in the Secret. */
+  let given: string | undefined;
+  let polled: string | undefined;
+
+  /**
+   * At once, where the webhook has no certificate that the API server trusts. Otherwise at the next poll: by then every
+   * API server has noticed the new CA.
+   */
+  const handOver = async (set: CertificateSet): Promise<void> => {
+    const urgent = given === undefined || !vouchesFor(set.ca, given);
+    const noticed = polled === set.cert;
+    polled = set.cert;
+    if (given === set.cert || !(urgent || noticed)) return;
+    if (await port.handOver(set)) given = set.cert;
+  };
+
   const renew: Renewer["renew"] = async (signal) => {
     const current = await port.readSecret(signal);
     const plan = planRenewal(current?.set, subject, clock.now());
     if (plan.action === "keep") {
-      if (current !== undefined) await trust(current.set.ca, signal);
+      if (current !== undefined) {
+        await trust(current.set.ca, signal);
+        await handOver(current.set);
+      }
       return "kept";
     }
     const set = await makeCertificates(subject, {
@@ -71,10 +98,14 @@ export function makeRenewer<Stored>(deps: {
       if (!(error instanceof ConflictError)) throw error;
       // Another replica was first: what it wrote counts.
       const theirs = await port.readSecret(signal);
-      if (theirs !== undefined) await trust(theirs.set.ca, signal);
+      if (theirs !== undefined) {
+        await trust(theirs.set.ca, signal);
+        await handOver(theirs.set);
+      }
       return "lost";
     }
     await trust(set.ca, signal);
+    await handOver(set);
     log.info("renewed certificate", { reason: plan.reason, outcome: "renewed" });
     return "renewed";
   };

@@ -87,6 +87,9 @@ export async function startProduct(env: StackEnv, options: ProductOptions = {}):
   await stopPair(env, id);
   const folder = join(home(env), id);
   mkdirSync(folder, { recursive: true });
+  // As empty as that of a new Pod.
+  const handover = join(folder, "tls-handover");
+  rmSync(handover, { recursive: true, force: true });
   const ports = {
     webhook: await freePort(),
     webhookOps: await freePort(),
@@ -108,6 +111,7 @@ export async function startProduct(env: StackEnv, options: ProductOptions = {}):
       override["WEBHOOK_ADDRESS"] = `127.0.0.1:${ports.webhook}`;
       override["OPS_ADDRESS"] = `127.0.0.1:${ports.webhookOps}`;
       override["TLS_DIR"] = tlsDir(env);
+      override["TLS_HANDOVER_DIR"] = handover;
       // One process a role: the API server has nowhere else to go meanwhile.
       override["SHUTDOWN_DELAY_SECONDS"] = "0";
       override["ADMISSION_CLIENT_CA_FILE"] = env.KUBE_CA_FILE;
@@ -115,6 +119,7 @@ export async function startProduct(env: StackEnv, options: ProductOptions = {}):
     } else if (role === "reconciler") {
       override["OPS_ADDRESS"] = `127.0.0.1:${ports.reconcilerOps}`;
       override["OPERATOR_ADDRESS"] = `127.0.0.1:${ports.operator}`;
+      override["TLS_HANDOVER_DIR"] = handover;
       override["KUBECONFIG"] = join(home(env), "kubeconfig");
     }
     const container = containerOf(manifests, role, {

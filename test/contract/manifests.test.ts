@@ -120,8 +120,10 @@ describe("the Deployment", () => {
       identity: "unified-rbac-0",
       operator: { host: "127.0.0.1", port: 8082 },
       operatorNamespace: "unified-rbac-system",
-      webhookTLS: { secretName: manifests.tlsSecret.name, managed: true },
+      webhookTLS: { secretName: manifests.tlsSecret.name, handoverDir: "/tls-handover", managed: true },
     });
+    const { tlsDirs } = parseConfig("webhook", containerOf(manifests, "webhook", facts).env, mounted);
+    expect(tlsDirs).toEqual(["/tls", "/tls-handover"]);
   });
 
   it("gives no container a secret in its environment, and each the one database login that is its own", () => {
@@ -129,13 +131,16 @@ describe("the Deployment", () => {
       z.looseObject({
         name: z.string(),
         env: z.array(z.looseObject({ name: z.string(), valueFrom: z.looseObject({}).optional() })),
-        volumeMounts: z.array(z.object({ name: z.string(), mountPath: z.string(), readOnly: z.literal(true) })),
+        volumeMounts: z.array(
+          z.object({ name: z.string(), mountPath: z.string(), readOnly: z.boolean().default(false) }),
+        ),
       }),
     );
     const volumes = z.array(
       z.looseObject({
         name: z.string(),
         secret: z.looseObject({ secretName: z.string(), items: z.array(z.object({ key: z.string() })) }).optional(),
+        emptyDir: z.object({ medium: z.string(), sizeLimit: z.string() }).optional(),
       }),
     );
     const app = read(render("manifests/overlays/default")).find(({ kind }) => kind === "Deployment");
@@ -155,6 +160,13 @@ describe("the Deployment", () => {
       webhook: ["unified-rbac-database/webhook-url", "unified-rbac-webhook-tls/tls.crt,tls.key"],
       reconciler: ["unified-rbac-database/reconciler-url", "unified-rbac-master-keys/keys"],
     });
+    // The one folder that a container may write: in memory, from the reconciler to the webhook.
+    const shared = pod.volumes.filter(({ emptyDir }) => emptyDir !== undefined);
+    expect(shared).toEqual([{ name: "tls-handover", emptyDir: { medium: "Memory", sizeLimit: "1Mi" } }]);
+    const writers = [...pod.initContainers, ...pod.containers].flatMap(({ name, volumeMounts }) =>
+      volumeMounts.filter(({ readOnly }) => !readOnly).map((mount) => `${name}: ${mount.name}`),
+    );
+    expect(writers).toEqual(["reconciler: tls-handover"]);
   });
 
   it("reaches what it needs and no more: DNS, Postgres, NATS, the API server, the Tenants' Keycloak and gateways", () => {

@@ -1,5 +1,5 @@
 /** The webhook as it is composed, on a real Postgres: what a review says is recorded, and shows in its pages. */
-import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, expect, test } from "vitest";
@@ -11,6 +11,7 @@ import { makePool } from "../../../src/store/pool.ts";
 import { loadSaga } from "../../../src/store/sagas.ts";
 import { tenantStore } from "../../../src/store/tenants.ts";
 import { makeCertificates } from "../../../src/tls/authority.ts";
+import { writePair } from "../../../src/tls/folder.ts";
 import { reviewOf, webhookClient } from "../../support/admission.ts";
 import { freshDatabase } from "../../support/postgres.ts";
 import { freePort, startRole } from "../../support/role.ts";
@@ -34,7 +35,8 @@ test("a review is answered by the Tenants in Postgres, recorded there, and count
     DATABASE_URL: database.url,
     WEBHOOK_ADDRESS: `127.0.0.1:${port}`,
     OPS_ADDRESS: `127.0.0.1:${ops}`,
-    TLS_DIR: directory,
+    TLS_DIR: join(directory, "mounted"),
+    TLS_HANDOVER_DIR: join(directory, "handover"),
     SHUTDOWN_DELAY_SECONDS: "0",
   };
   const role = startRole(ops, (lifecycle) => runWebhook(parseConfig("webhook", env), silentLog, lifecycle));
@@ -42,8 +44,8 @@ test("a review is answered by the Tenants in Postgres, recorded there, and count
   // Nothing is promised before the certificate is there.
   await expect.poll(() => role.get("/readyz").catch(() => undefined), SOON).toMatchObject({ status: 503 });
   const { cert, key, ca } = await makeCertificates({ dnsNames: ["localhost"], ips: [] }, { now: Date.now() });
-  writeFileSync(join(directory, "tls.crt"), cert);
-  writeFileSync(join(directory, "tls.key"), key);
+  // By the reconciler of the same Pod: the kubelet would deliver the Secret later.
+  await writePair(env.TLS_HANDOVER_DIR, { cert, key });
   await expect.poll(() => role.get("/readyz"), SOON).toMatchObject({ status: 200, text: "[+] admission\n" });
 
   // As the reconciler mirrors them, while the webhook runs.

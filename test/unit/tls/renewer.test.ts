@@ -9,6 +9,9 @@ const signal = new AbortController().signal;
 
 function cluster() {
   const state = { set: undefined as CertificateSet | undefined, revision: 0, bundle: "", journal: [] as string[] };
+  /** What the webhook of this Pod was given. */
+  const handed: string[] = [];
+  const disk = { broken: false };
   const port: CertificatePort<number> = {
     readSecret: async () => (state.set === undefined ? undefined : { set: state.set, stored: state.revision }),
     async writeSecret(set, stored) {
@@ -22,8 +25,12 @@ function cluster() {
       state.bundle = ca;
       return [];
     },
+    async handOver({ cert }) {
+      if (!disk.broken) handed.push(cert);
+      return !disk.broken;
+    },
   };
-  return { state, port };
+  return { state, port, handed, disk };
 }
 
 describe("the renewer", () => {
@@ -67,5 +74,61 @@ describe("the renewer", () => {
     const outcomes = await Promise.all(replicas.map((renewer) => renewer.renew(signal)));
     expect(outcomes.toSorted()).toEqual(["lost", "lost", "lost", "renewed"]);
     expect(state.bundle).toBe(state.set?.ca);
+  });
+
+  test("hands the first certificate over at once, whoever made it, and each one once", async () => {
+    const { state, port, handed } = cluster();
+    const clock = { now: () => Date.now() };
+    const [mine, theirs] = [1, 2].map(() => makeRenewer({ port, subject: SUBJECT, clock, log: silentLog }));
+    await mine?.renew(signal);
+    expect(handed).toEqual([state.set?.cert]);
+    // The other Pod's: it finds the Secret.
+    expect(await theirs?.renew(signal)).toBe("kept");
+    expect(handed).toEqual([state.set?.cert, state.set?.cert]);
+    await mine?.renew(signal);
+    await theirs?.renew(signal);
+    expect(handed).toHaveLength(2);
+  });
+
+  test("a replica that lost the race hands over what the other wrote", async () => {
+    const { state, port, handed } = cluster();
+    const clock = { now: () => Date.now() };
+    const replicas = Array.from({ length: 3 }, () => makeRenewer({ port, subject: SUBJECT, clock, log: silentLog }));
+    await Promise.all(replicas.map((renewer) => renewer.renew(signal)));
+    expect(handed).toEqual(replicas.map(() => state.set?.cert));
+  });
+
+  test("a renewed certificate waits for one more poll, so that every API server has noticed the new CA", async () => {
+    const { state, port, handed } = cluster();
+    const world = { now: Date.now() };
+    const renewer = makeRenewer({ port, subject: SUBJECT, clock: { now: () => world.now }, log: silentLog });
+    await renewer.renew(signal);
+    const first = state.set?.cert;
+    world.now += LIFETIME_MS * 0.7;
+    expect(await renewer.renew(signal)).toBe("renewed");
+    expect(handed).toEqual([first]);
+    expect(await renewer.renew(signal)).toBe("kept");
+    expect(handed).toEqual([first, state.set?.cert]);
+  });
+
+  test("after the Secret was lost nothing vouches for the old certificate: the new one is handed over at once", async () => {
+    const { state, port, handed } = cluster();
+    const renewer = makeRenewer({ port, subject: SUBJECT, clock: { now: () => Date.now() }, log: silentLog });
+    await renewer.renew(signal);
+    state.set = undefined;
+    state.revision = 0;
+    expect(await renewer.renew(signal)).toBe("renewed");
+    expect(handed.at(-1)).toBe(state.set?.["cert"]);
+    expect(new Set(handed).size).toBe(2);
+  });
+
+  test("what could not be handed over is handed over at the next poll", async () => {
+    const { state, port, handed, disk } = cluster();
+    const renewer = makeRenewer({ port, subject: SUBJECT, clock: { now: () => Date.now() }, log: silentLog });
+    disk.broken = true;
+    expect(await renewer.renew(signal)).toBe("renewed");
+    disk.broken = false;
+    await renewer.renew(signal);
+    expect(handed).toEqual([state.set?.cert]);
   });
 });
