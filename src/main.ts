@@ -1,7 +1,5 @@
 #!/usr/bin/env node
 /** The one program: the roles of the service, and the commands that people run by hand. Composes their parts, runs them. */
-import { readFileSync } from "node:fs";
-import { text } from "node:stream/consumers";
 import { ConfigError, parseConfig, type Role } from "./lib/config.ts";
 import { makeLifecycle } from "./lib/lifecycle.ts";
 import { makeLog } from "./lib/log.ts";
@@ -41,23 +39,7 @@ async function runRole(role: Role): Promise<number> {
 
 /** Loaded only here: a role has no use for it. */
 async function runCommand(args: readonly string[]): Promise<number> {
-  const { runProgram } = await import("./cli/program.ts");
-  const stop = new AbortController();
-  for (const signal of ["SIGINT", "SIGTERM"]) process.once(signal, () => stop.abort());
-  return runProgram(args, {
-    env: process.env,
-    signal: stop.signal,
-    out: (part) => process.stdout.write(part),
-    err: (part) => process.stderr.write(part),
-    readStdin: () => text(process.stdin),
-    version: versionOf(readFileSync(new URL("../package.json", import.meta.url), "utf8")),
-  });
-}
-
-function versionOf(packageJSON: string): string {
-  const parsed: unknown = JSON.parse(packageJSON);
-  const version = typeof parsed === "object" && parsed !== null && "version" in parsed ? parsed.version : undefined;
-  return typeof version === "string" ? version : "unknown";
+  return (await import("./cli/command.ts")).runCommand(args, process, { hasRoles: true });
 }
 
 try {

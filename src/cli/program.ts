@@ -7,12 +7,16 @@ import { UsageError } from "./lint/usage.ts";
 import { tenantCommand } from "./tenant.ts";
 import type { Terminal } from "./terminal.ts";
 
-const ROLES = `
+const ROLES = ["webhook", "reconciler", "migrate"];
+
+const ROLES_HELP = `
 Roles of the service, configured by the environment (a mistake there is named at the start):
   webhook         answers the API server's admission requests
   reconciler      makes accounts, keys and Secrets, and undoes them
   migrate         brings the database to this version's schema, then ends
+`;
 
+const EXAMPLE = `
 Example:
   $ unified-rbac lint users
 `;
@@ -25,11 +29,16 @@ export async function runProgram(args: readonly string[], raw: Terminal): Promis
     out: (text) => raw.out(shown(text)),
     err: (text) => raw.err(shown(text)),
   };
+  const [first = ""] = args;
+  if (!terminal.hasRoles && ROLES.includes(first)) {
+    terminal.err(`${first} is a role of the service: the image runs it, and this program has only the commands.\n`);
+    return EXIT.usage;
+  }
   let code = 0;
   const program = new Command("unified-rbac")
     .description("One line of YAML gives a person access.")
     .version(terminal.version)
-    .addHelpText("after", ROLES);
+    .addHelpText("after", terminal.hasRoles ? `${ROLES_HELP}${EXAMPLE}` : EXAMPLE);
   const done = (given: number): void => void (code = given);
   program.addCommand(lintCommand(terminal, done)).addCommand(tenantCommand(terminal, done));
   dress(program, terminal);

@@ -8,4 +8,6 @@ export interface Terminal {
   readonly signal: AbortSignal;
   /** Of this program. */
   readonly version: string;
+  /** Whether this program also runs the roles of the service. */
+  readonly hasRoles: boolean;
 }

@@ -9,7 +9,11 @@ export interface CLIOutcome {
 /** Runs `unified-rbac ARGS` in this process, with nothing of this machine's environment. */
 export async function runCLI(
   args: readonly string[],
-  { stdin = "", env = {} }: { readonly stdin?: string; readonly env?: Readonly<Record<string, string>> } = {},
+  {
+    stdin = "",
+    env = {},
+    hasRoles = true,
+  }: { readonly stdin?: string; readonly env?: Readonly<Record<string, string>>; readonly hasRoles?: boolean } = {},
 ): Promise<CLIOutcome> {
   let [out, err] = ["", ""];
   const code = await runProgram(args, {
@@ -19,6 +23,7 @@ export async function runCLI(
     readStdin: () => Promise.resolve(stdin),
     signal: new AbortController().signal,
     version: "1.2.3",
+    hasRoles,
   });
   return { code, out, err };
 }

@@ -117,7 +117,7 @@ describe("links", () => {
   });
 
   it("from code, tests and manifests lead to pages and headings that are there", () => {
-    const folders = ["src", "test", "bench", "stack", "manifests", "flux"];
+    const folders = ["src", "build", "release", "test", "bench", "stack", "manifests", "flux"];
     const files = folders.flatMap((folder) =>
       readdirSync(join(ROOT, folder), { recursive: true, encoding: "utf8" })
         .filter((name) => /\.(ts|mjs|sql|ya?ml)$/.test(name) && !name.includes("node_modules"))

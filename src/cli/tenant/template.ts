@@ -1,16 +1,14 @@
 /** The files of flux/tenant, shipped beside the program, with their variables filled in. */
-import { readFileSync } from "node:fs";
-import { join } from "node:path";
 import { isScalar, parse, parseAllDocuments, visit } from "yaml";
 import * as z from "zod";
 
 import type { TenantSpecInput } from "../../api/tenant.ts";
+import { readShipped } from "../../lib/shipped.ts";
 import { documentText, toYAML } from "../../lib/yaml.ts";
 import type { TenantValues } from "./values.ts";
 import { isObject } from "../../lib/json.ts";
 
-/** The same from the sources and from dist/. */
-const HOME = join(import.meta.dirname, "..", "..", "..", "flux", "tenant");
+const HOME = "flux/tenant";
 
 /** What can be added to the onboarding of a tenant: folders of flux/tenant. */
 export const EXTRAS = ["external-secrets", "notifications"] as const;
@@ -28,9 +26,9 @@ const component = z.object({ resources: z.array(z.string()) });
 
 /** The component's files, in the order of its kustomization, as they are shipped. */
 export function templates(extras: readonly Extra[] = []): TextFile[] {
-  return [HOME, ...extras.map((extra) => join(HOME, extra))].flatMap((folder) => {
-    const { resources } = component.parse(parse(readFileSync(join(folder, "kustomization.yaml"), "utf8")));
-    return resources.map((name) => ({ name, text: readFileSync(join(folder, name), "utf8") }));
+  return [HOME, ...extras.map((extra) => `${HOME}/${extra}`)].flatMap((folder) => {
+    const { resources } = component.parse(parse(readShipped(`${folder}/kustomization.yaml`)));
+    return resources.map((name) => ({ name, text: readShipped(`${folder}/${name}`) }));
   });
 }
 

@@ -5,6 +5,7 @@ import { describe, expect, it } from "vitest";
 import { parse, parseAllDocuments } from "yaml";
 import * as z from "zod";
 import { tenantUser } from "../../../src/api/tenantUser.ts";
+import { projectManifest } from "../../../release/bundle.ts";
 import { pathWithProgram } from "../../support/installed.ts";
 import { lintFolder, lintWith, userYAML } from "../../support/lint.ts";
 import { runShell } from "../../support/pages.ts";
@@ -79,42 +80,51 @@ describe("the workflow for Gitea Actions", () => {
   });
 });
 
-const hooks = z.array(
-  z.strictObject({
-    id: z.string(),
-    name: z.string(),
-    description: z.string(),
-    language: z.enum(["script", "system"]),
-    entry: z.string(),
-    args: z.array(z.string()),
-    files: z.string(),
-    pass_filenames: z.literal(false),
-  }),
-);
+const preCommit = z.strictObject({
+  repos: z.tuple([
+    z.strictObject({
+      // No clone of this repository: the hook installs the package.
+      repo: z.literal("local"),
+      hooks: z.tuple([
+        z.strictObject({
+          id: z.string(),
+          name: z.string(),
+          language: z.literal("node"),
+          additional_dependencies: z.tuple([z.string()]),
+          entry: z.string(),
+          args: z.array(z.string()),
+          files: z.string(),
+          pass_filenames: z.literal(false),
+        }),
+      ]),
+    }),
+  ]),
+});
 
 describe("the pre-commit hook", () => {
-  const offered = hooks.parse(parse(readFileSync(join(ROOT, ".pre-commit-hooks.yaml"), "utf8")));
-  const config = z
-    .object({ repos: z.array(z.object({ hooks: z.array(z.object({ id: z.string(), args: z.array(z.string()) })) })) })
-    .parse(parse(readFileSync(join(REPOSITORY, ".pre-commit-config.yaml"), "utf8")));
+  const { repos } = preCommit.parse(parse(readFileSync(join(REPOSITORY, ".pre-commit-config.yaml"), "utf8")));
+  const [hook] = repos[0].hooks;
 
-  it("that the tenant's repository asks for is offered", () => {
-    const asked = config.repos.flatMap((repo) => repo.hooks.map(({ id }) => id));
-    expect(offered.map(({ id }) => id)).toEqual(expect.arrayContaining(asked));
-  });
-
-  it.each(offered)("$id runs, and sees the whole repository", async ({ language, entry, args, files: changed }) => {
-    expect(new RegExp(changed, "u").test("users/ada.yaml")).toBe(true);
+  it("runs, and sees the whole repository", async () => {
+    expect(new RegExp(hook.files, "u").test("users/ada.yaml")).toBe(true);
     const made = lintFolder({
       "users/ada.yaml": userYAML("ada"),
-      "other.yml": userYAML("bob", { email: "ADA@acme.example" }),
+      "users/other.yml": userYAML("bob", { email: "ADA@acme.example" }),
     });
-    const { code, output } = await runShell([language === "script" ? join(ROOT, entry) : entry, ...args].join(" "), {
+    const { code, output } = await runShell([hook.entry, ...hook.args].join(" "), {
       cwd: made.dir,
       env: { PATH: pathWithProgram() },
     });
     expect(code).toBe(1);
-    expect(output).toContain("is the address of TenantUser bob too");
+    expect(output).toContain("is the address of TenantUser ada too");
+  });
+
+  it("and the workflow install the package of this version", () => {
+    const asked = `unified-rbac@${projectManifest.version}`;
+    expect(hook.additional_dependencies).toEqual([asked]);
+    const { env } = workflow.parse(parse(readFileSync(join(REPOSITORY, ".gitea/workflows/lint.yaml"), "utf8"))).jobs
+      .lint;
+    expect(env.UNIFIED_RBAC).toBe(asked);
   });
 });
 
