@@ -1,8 +1,8 @@
 /** The CustomResourceDefinitions of both kinds. */
 import { GROUP, KINDS, VERSION, type Kind } from "./meta.ts";
-import { schemas, type Structural } from "./schema.ts";
+import { schemas } from "./schema.ts";
 
-export interface PrinterColumn {
+interface PrinterColumn {
   readonly name: string;
   readonly type: "string" | "integer" | "date";
   readonly jsonPath: string;
@@ -11,102 +11,42 @@ export interface PrinterColumn {
   readonly priority?: 1;
 }
 
-export interface CustomResourceDefinition {
-  readonly apiVersion: "apiextensions.k8s.io/v1";
-  readonly kind: "CustomResourceDefinition";
-  readonly metadata: { readonly name: string; readonly labels: Readonly<Record<string, string>> };
-  readonly spec: {
-    readonly group: string;
-    readonly scope: "Namespaced" | "Cluster";
-    readonly names: {
-      readonly kind: string;
-      readonly listKind: string;
-      readonly plural: string;
-      readonly singular: string;
-      readonly shortNames: readonly string[];
-      readonly categories: readonly string[];
-    };
-    readonly versions: readonly {
-      readonly name: string;
-      readonly served: true;
-      readonly storage: true;
-      readonly subresources: { readonly status: Readonly<Record<string, never>> };
-      readonly additionalPrinterColumns: readonly PrinterColumn[];
-      readonly selectableFields?: readonly { readonly jsonPath: string }[];
-      readonly schema: { readonly openAPIV3Schema: Structural };
-    }[];
-  };
-}
+const column = (name: string, jsonPath: string, description: string, type: PrinterColumn["type"] = "string") => ({
+  name,
+  type,
+  jsonPath,
+  description,
+});
+const wide = (...given: Parameters<typeof column>): PrinterColumn => ({ ...column(...given), priority: 1 });
 
 const ready = (field: "status" | "reason" | "message") => `.status.conditions[?(@.type=="Ready")].${field}`;
-
-const age: PrinterColumn = {
-  name: "Age",
-  type: "date",
-  jsonPath: ".metadata.creationTimestamp",
-  description: "Since when the object is there.",
-};
+const age = column("Age", ".metadata.creationTimestamp", "Since when the object is there.", "date");
+const message = wide("Message", ready("message"), "What happened, and what to do.");
 
 /** What `kubectl get tenantusers` shows: the user's window. */
-export const TENANT_USER_COLUMNS: readonly PrinterColumn[] = [
-  { name: "Email", type: "string", jsonPath: ".spec.email", description: "The person's address." },
-  { name: "State", type: "string", jsonPath: ".status.state", description: "How far the saga has come." },
-  { name: "Ready", type: "string", jsonPath: ready("status"), description: "Whether all is as the spec says." },
-  { name: "Reason", type: "string", jsonPath: ready("reason"), description: "Why it is ready, or not." },
+const TENANT_USER_COLUMNS: readonly PrinterColumn[] = [
+  column("Email", ".spec.email", "The person's address."),
+  column("State", ".status.state", "How far the saga has come."),
+  column("Ready", ready("status"), "Whether all is as the spec says."),
+  column("Reason", ready("reason"), "Why it is ready, or not."),
   age,
-  { name: "UUID", type: "string", jsonPath: ".status.userUUID", description: "The person's uuid.", priority: 1 },
-  {
-    name: "Keycloak",
-    type: "string",
-    jsonPath: ".status.keycloak.userID",
-    description: "The id of the Keycloak user.",
-    priority: 1,
-  },
-  {
-    name: "NewAPI",
-    type: "string",
-    jsonPath: ".status.newapi.userID",
-    description: "The id of the gateway's account.",
-    priority: 1,
-  },
-  {
-    name: "Secret",
-    type: "string",
-    jsonPath: ".status.secretName",
-    description: "The Secret that holds the API key.",
-    priority: 1,
-  },
-  {
-    name: "Retries",
-    type: "integer",
-    jsonPath: ".status.retryCount",
-    description: "Failed attempts in a row.",
-    priority: 1,
-  },
-  {
-    name: "Message",
-    type: "string",
-    jsonPath: ready("message"),
-    description: "What happened, and what to do.",
-    priority: 1,
-  },
+  wide("UUID", ".status.userUUID", "The person's uuid."),
+  wide("Keycloak", ".status.keycloak.userID", "The id of the Keycloak user."),
+  wide("NewAPI", ".status.newapi.userID", "The id of the gateway's account."),
+  wide("Secret", ".status.secretName", "The Secret that holds the API key."),
+  wide("Retries", ".status.retryCount", "Failed attempts in a row.", "integer"),
+  message,
 ];
 
-export const TENANT_COLUMNS: readonly PrinterColumn[] = [
-  { name: "TenantID", type: "string", jsonPath: ".spec.tenantID", description: "The tenant's id." },
-  { name: "Ready", type: "string", jsonPath: ready("status"), description: "Whether users can be served." },
-  { name: "Reason", type: "string", jsonPath: ready("reason"), description: "Why it is ready, or not." },
-  { name: "Users", type: "integer", jsonPath: ".status.users.total", description: "Living TenantUsers." },
+const TENANT_COLUMNS: readonly PrinterColumn[] = [
+  column("TenantID", ".spec.tenantID", "The tenant's id."),
+  column("Ready", ready("status"), "Whether users can be served."),
+  column("Reason", ready("reason"), "Why it is ready, or not."),
+  column("Users", ".status.users.total", "Living TenantUsers.", "integer"),
   age,
-  { name: "Realm", type: "string", jsonPath: ".spec.keycloak.realm", description: "Its Keycloak realm.", priority: 1 },
-  { name: "Gateway", type: "string", jsonPath: ".spec.newapi.url", description: "Its LLM gateway.", priority: 1 },
-  {
-    name: "Message",
-    type: "string",
-    jsonPath: ready("message"),
-    description: "What happened, and what to do.",
-    priority: 1,
-  },
+  wide("Realm", ".spec.keycloak.realm", "Its Keycloak realm."),
+  wide("Gateway", ".spec.newapi.url", "Its LLM gateway."),
+  message,
 ];
 
 const SHAPE = {
@@ -120,7 +60,7 @@ const SHAPE = {
   Tenant: { scope: "Cluster", shortNames: ["tnt"], columns: TENANT_COLUMNS, selectable: [".spec.tenantID"] },
 } as const;
 
-export function crd(kind: Kind): CustomResourceDefinition {
+export function crd(kind: Kind) {
   const { plural, singular, listKind } = KINDS[kind];
   const { scope, shortNames, columns, selectable } = SHAPE[kind];
   return {

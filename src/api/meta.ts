@@ -48,6 +48,19 @@ export const MARK_USER_UUID = "sme_user_uuid";
 
 const timestamp = z.iso.datetime({ offset: true });
 
+/** RFC 3339 text. */
+export const time = (description: string) => timestamp.describe(description);
+/** A text that is never empty. */
+export const text = (max: number, description: string) => z.string().min(1).max(max).describe(description);
+/** A text of a status. */
+export const told = (description: string) => z.string().optional().describe(description);
+export const flag = (byDefault: boolean, description: string) => z.boolean().default(byDefault).describe(description);
+/** A number from 0 on; absent: not said. */
+export const amount = (description: string) => z.int().min(0).optional().describe(description);
+/** A list without an order in which nothing stands twice. */
+export const set = (items: { longest: number; most: number }, description: string) =>
+  z.array(z.string().min(1).max(items.longest)).max(items.most).meta({ description, "x-kubernetes-list-type": "set" });
+
 /** The part of Kubernetes metadata that we read; the rest passes through untouched. */
 export const objectMeta = z.looseObject({
   name: z.string(),
@@ -77,11 +90,7 @@ export const condition = z
   .object({
     type: z.string().min(1).max(316).describe("Which aspect this is about, in CamelCase."),
     status: z.enum(["True", "False", "Unknown"]).describe("Whether the condition holds: True, False or Unknown."),
-    observedGeneration: z
-      .int()
-      .min(0)
-      .optional()
-      .describe("The metadata.generation that the condition was computed from."),
+    observedGeneration: amount("The metadata.generation that the condition was computed from."),
     lastTransitionTime: timestamp.describe("When the status of the condition last changed."),
     reason: z.string().min(1).max(1024).describe("One CamelCase word for the cause; see the list of reasons."),
     message: z.string().max(32768).describe("One sentence: what happened, and what to do."),
@@ -98,6 +107,3 @@ export const conditions = z
     "x-kubernetes-list-type": "map",
     "x-kubernetes-list-map-keys": ["type"],
   });
-
-/** RFC 3339 text. */
-export const time = (description: string) => timestamp.describe(description);

@@ -9,40 +9,12 @@ import type { Kind } from "./meta.ts";
 import { tenantSpec, tenantStatus } from "./tenant.ts";
 import { tenantUserSpec, tenantUserStatus } from "./tenantUser.ts";
 
-export interface Validation {
-  readonly rule: string;
-  readonly message: string;
-}
-
-/** One node of a structural schema. */
-export interface Structural {
-  description?: string;
-  type: "object" | "array" | "string" | "integer" | "boolean";
-  format?: string;
-  default?: unknown;
-  enum?: string[];
-  minLength?: number;
-  maxLength?: number;
-  minimum?: number;
-  maximum?: number;
-  maxItems?: number;
-  maxProperties?: number;
-  required?: string[];
-  properties?: Record<string, Structural>;
-  additionalProperties?: Structural;
-  items?: Structural;
-  "x-kubernetes-list-type"?: "set" | "map" | "atomic";
-  "x-kubernetes-list-map-keys"?: string[];
-  "x-kubernetes-preserve-unknown-fields"?: true;
-  "x-kubernetes-validations"?: Validation[];
-}
-
 const scalar = z.union([z.string(), z.number(), z.boolean()]);
-const structuralKeys = z.strictObject({
+/** What a structural schema can say of one node itself. */
+const nodeKeys = z.strictObject({
   description: z.string().min(1).optional(),
   type: z.enum(["object", "array", "string", "integer", "boolean"]),
   format: z.string().optional(),
-  pattern: z.string().optional(),
   default: z.union([scalar, z.array(scalar), z.strictObject({}), z.object({ observedGeneration: z.int() })]).optional(),
   enum: z.array(z.string()).optional(),
   minLength: z.int().optional(),
@@ -52,13 +24,24 @@ const structuralKeys = z.strictObject({
   maxItems: z.int().optional(),
   maxProperties: z.int().optional(),
   required: z.array(z.string()).optional(),
-  properties: z.record(z.string(), z.unknown()).optional(),
-  additionalProperties: z.unknown().optional(),
-  items: z.unknown().optional(),
   "x-kubernetes-list-type": z.enum(["set", "map", "atomic"]).optional(),
   "x-kubernetes-list-map-keys": z.array(z.string()).optional(),
   "x-kubernetes-preserve-unknown-fields": z.literal(true).optional(),
 });
+const structuralKeys = nodeKeys.extend({
+  pattern: z.string().optional(),
+  properties: z.record(z.string(), z.unknown()).optional(),
+  additionalProperties: z.unknown().optional(),
+  items: z.unknown().optional(),
+});
+
+/** One node of a structural schema. */
+export interface Structural extends z.infer<typeof nodeKeys> {
+  properties?: Record<string, Structural>;
+  additionalProperties?: Structural;
+  items?: Structural;
+  "x-kubernetes-validations"?: { readonly rule: string; readonly message: string }[];
+}
 
 /** Throws, naming the field, on anything that a structural schema cannot say: nothing is lost in silence. */
 function structural(input: unknown, path: string): Structural {
@@ -139,10 +122,7 @@ function build(kind: Kind): Structural {
     type: "object",
     required: ["spec"],
     properties: {
-      apiVersion: {
-        description: "The version of this schema: catalyst.openova.io/v1alpha1.",
-        type: "string",
-      },
+      apiVersion: { description: "The version of this schema: catalyst.openova.io/v1alpha1.", type: "string" },
       kind: { description: `The kind of object: ${kind}.`, type: "string" },
       // Kubernetes describes it by itself, and forbids to do it here.
       metadata: { type: "object" },

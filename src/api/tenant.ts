@@ -1,6 +1,6 @@
 /** Tenant: which namespaces, which Keycloak realm and which gateway belong to one tenant; written by the platform's operator. */
 import * as z from "zod";
-import { API_VERSION, conditions, liveMeta, objectMeta } from "./meta.ts";
+import { amount, API_VERSION, conditions, flag, liveMeta, objectMeta, set, text } from "./meta.ts";
 
 /** Names only: what each dialect is stands in src/gateway/dialects. */
 export const DIALECT_NAMES = ["admin-v1", "new-api"] as const;
@@ -15,29 +15,22 @@ export const ADOPTIONS = ["Never", "Unclaimed"] as const;
 
 const url = (description: string) => z.string().min(8).max(2048).describe(description);
 
-const secretName = (description: string) => z.string().min(1).max(253).describe(description);
-
-const allowed = (description: string) =>
-  z.array(z.string().min(1).max(255)).max(256).meta({ description, "x-kubernetes-list-type": "set" }).default([]);
+const allowed = (description: string) => set({ longest: 255, most: 256 }, description).default([]);
 
 const keycloakSpec = z
   .object({
     url: url(
       "Keycloak's address, without the realm and without a slash at the end. Immutable while the tenant has users.",
     ),
-    realm: z.string().min(1).max(255).describe("The tenant's realm. Immutable while the tenant has users."),
-    credentialsSecretName: secretName(
+    realm: text(255, "The tenant's realm. Immutable while the tenant has users."),
+    credentialsSecretName: text(
+      253,
       "The Secret in the operator's namespace with the service account: client-id and client-secret.",
     ),
-    defaultGroups: z
-      .array(z.string().min(1).max(255))
-      .max(32)
-      .meta({
-        description:
-          "Groups that every user of the tenant is in, by name or full path; a slash inside a name is written ~/. They must exist.",
-        "x-kubernetes-list-type": "set",
-      })
-      .default(["sme-users"]),
+    defaultGroups: set(
+      { longest: 255, most: 32 },
+      "Groups that every user of the tenant is in, by name or full path; a slash inside a name is written ~/. They must exist.",
+    ).default(["sme-users"]),
     caBundle: z
       .string()
       .max(65536)
@@ -55,42 +48,33 @@ const newapiSpec = z
     url: url(
       "The address of the gateway's admin API, without a slash at the end. Immutable while the tenant has users.",
     ),
-    credentialsSecretName: secretName(
+    credentialsSecretName: text(
+      253,
       "The Secret in the operator's namespace with the admin's credential: the entries that the dialect needs.",
     ),
     publicBaseURL: url(
       "The address that people's programs use; it is written into each Secret. Absent: the url.",
     ).optional(),
-    tier: z.string().min(1).max(64).default("default").describe("The gateway's group for users that name no tier."),
+    tier: text(64, "The gateway's group for users that name no tier.").default("default"),
     deletion: z
       .enum(ACCOUNT_DELETIONS)
       .default("Disable")
       .describe(
         "What becomes of the account of a person who was deleted. Disable: it is locked, and waits for the same person. Delete: its keys are removed, then the account itself, where the dialect can do that.",
       ),
-    verifyKey: z
-      .boolean()
-      .default(true)
-      .describe(
-        "Open the gateway with each new key before calling it ready. false: such users are Ready with reason KeyNotVerified.",
-      ),
+    verifyKey: flag(
+      true,
+      "Open the gateway with each new key before calling it ready. false: such users are Ready with reason KeyNotVerified.",
+    ),
   })
   .describe("The tenant's LLM gateway.");
 
 const limitsSpec = z
   .object({
-    maxUsers: z
-      .int()
-      .min(0)
-      .optional()
-      .describe(
-        "How many users the tenant may have: everybody whose accounts are alive, retained and orphaned ones too. The oldest objects come first, the others wait. Absent: no limit.",
-      ),
-    maxQuota: z
-      .int()
-      .min(0)
-      .optional()
-      .describe("The highest quota that one user may ask for. Absent: no user may ask for one."),
+    maxUsers: amount(
+      "How many users the tenant may have: everybody whose accounts are alive, retained and orphaned ones too. The oldest objects come first, the others wait. Absent: no limit.",
+    ),
+    maxQuota: amount("The highest quota that one user may ask for. Absent: no user may ask for one."),
   })
   .describe("How much the tenant may ask for.");
 
@@ -103,12 +87,10 @@ const allowSpec = z
     emailDomains: allowed("Domains of email addresses. Empty: every domain."),
     secretPrefixes: allowed("Beginnings of Secret names, beside newapi-key-."),
     secretMetadata: allowed("Names of labels and annotations on Secrets."),
-    retain: z
-      .boolean()
-      .default(false)
-      .describe(
-        "true: users may ask for deletionPolicy Retain. false: whoever asks is NotAllowed; deleted all the same, their accounts are locked for 30 days at least, then undone.",
-      ),
+    retain: flag(
+      false,
+      "true: users may ask for deletionPolicy Retain. false: whoever asks is NotAllowed; deleted all the same, their accounts are locked for 30 days at least, then undone.",
+    ),
   })
   .describe(
     "What the tenant's own manifests may ask for: exact names, no patterns. Empty, but for emailDomains, means nothing. In a realm with another Tenant emailDomains must name domains that the other does not.",
@@ -116,12 +98,11 @@ const allowSpec = z
 
 export const tenantSpec = z
   .object({
-    tenantID: z.string().min(1).max(63).describe("The tenant's id, a DNS label. Immutable."),
-    namespaces: z.array(z.string().min(1).max(63)).max(64).meta({
-      description:
-        "The tenant's namespaces. A namespace belongs to one Tenant: the older claim wins. One with users cannot leave.",
-      "x-kubernetes-list-type": "set",
-    }),
+    tenantID: text(63, "The tenant's id, a DNS label. Immutable."),
+    namespaces: set(
+      { longest: 63, most: 64 },
+      "The tenant's namespaces. A namespace belongs to one Tenant: the older claim wins. One with users cannot leave.",
+    ),
     keycloak: keycloakSpec,
     newapi: newapiSpec,
     adoption: z
@@ -139,10 +120,7 @@ export const tenantSpec = z
       .describe(
         "How long a deleted user can come back as the same person before the accounts are purged. Digits and d, h, m or s, for example 7d.",
       ),
-    suspend: z
-      .boolean()
-      .default(false)
-      .describe("true: nothing outside is written for this tenant, until false. Deletion still runs."),
+    suspend: flag(false, "true: nothing outside is written for this tenant, until false. Deletion still runs."),
     allow: allowSpec.prefault({}),
   })
   .describe("The tenant, as the platform wants it.");

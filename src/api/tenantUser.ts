@@ -1,6 +1,6 @@
 /** TenantUser: one person of one tenant, as the tenant commits it. The one source of its type, CRD, reference and editor schema. */
 import * as z from "zod";
-import { API_VERSION, conditions, liveMeta, objectMeta, time } from "./meta.ts";
+import { amount, API_VERSION, conditions, flag, liveMeta, objectMeta, set, text, time, told } from "./meta.ts";
 
 /** Where a saga can stand; the forward states are in order. */
 export const SAGA_STATES = [
@@ -34,56 +34,33 @@ const duration = (description: string) =>
     .max(32)
     .meta({ description: `${description} Digits and d, h, m or s, for example 7d or 1h30m.` });
 
-const names = (description: string) =>
-  z.array(z.string().min(1).max(255)).max(64).meta({ description, "x-kubernetes-list-type": "set" });
+const names = (description: string) => set({ longest: 255, most: 64 }, description).optional();
 
 const newapiSpec = z
   .object({
-    tier: z
-      .string()
-      .min(1)
-      .max(64)
-      .optional()
-      .describe(
-        "The gateway's group for this person. Absent: the Tenant's tier. Another one must be in the Tenant's allow.tiers.",
-      ),
-    quota: z
-      .int()
-      .min(0)
-      .optional()
-      .describe(
-        "How much the person may spend, in the gateway's own units. Absent: not managed. At most the Tenant's limits.maxQuota.",
-      ),
+    tier: text(
+      64,
+      "The gateway's group for this person. Absent: the Tenant's tier. Another one must be in the Tenant's allow.tiers.",
+    ).optional(),
+    quota: amount(
+      "How much the person may spend, in the gateway's own units. Absent: not managed. At most the Tenant's limits.maxQuota.",
+    ),
   })
   .describe("What the person gets at NewAPI, the LLM gateway.");
 
 const secretKeys = z
   .object({
-    apiKey: z
-      .string()
-      .min(1)
-      .max(253)
-      .default(DEFAULT_SECRET_KEYS.apiKey)
-      .describe("The entry that holds the API key."),
-    baseURL: z
-      .string()
-      .min(1)
-      .max(253)
-      .default(DEFAULT_SECRET_KEYS.baseURL)
-      .describe("The entry that holds the gateway's address."),
+    apiKey: text(253, "The entry that holds the API key.").default(DEFAULT_SECRET_KEYS.apiKey),
+    baseURL: text(253, "The entry that holds the gateway's address.").default(DEFAULT_SECRET_KEYS.baseURL),
   })
   .describe("Other names for the Secret's entries, for example OPENAI_API_KEY and OPENAI_BASE_URL.");
 
 const secretSpec = z
   .object({
-    name: z
-      .string()
-      .min(1)
-      .max(253)
-      .optional()
-      .describe(
-        "The Secret's name. Absent: newapi-key-<uuid>. Must begin with newapi-key- or with a prefix from the Tenant's allow.secretPrefixes.",
-      ),
+    name: text(
+      253,
+      "The Secret's name. Absent: newapi-key-<uuid>. Must begin with newapi-key- or with a prefix from the Tenant's allow.secretPrefixes.",
+    ).optional(),
     keys: secretKeys.optional(),
     labels: z.record(z.string(), z.string().max(63)).optional().meta({
       maxProperties: 16,
@@ -115,7 +92,7 @@ const keySpec = z
   })
   .describe("Rotation of the API key.");
 
-const name = (description: string) => z.string().min(1).max(255).optional().describe(description);
+const name = (description: string) => text(255, description).optional();
 
 /** What Keycloak keeps of a person beside the address; how it keeps each stands in src/keycloak/profileFields.ts. */
 const profile = {
@@ -142,10 +119,7 @@ export const tenantUserSpec = z
         "The person's address, kept as written. Capitals and surrounding spaces make no difference: it is one person per address and tenant.",
       ),
     ...profile,
-    enabled: z
-      .boolean()
-      .default(true)
-      .describe("false locks the person out: the Keycloak and gateway users are disabled, the Secret stays."),
+    enabled: flag(true, "false locks the person out: the Keycloak and gateway users are disabled, the Secret stays."),
     userUUID: z
       .string()
       .max(64)
@@ -159,17 +133,16 @@ export const tenantUserSpec = z
       .describe(
         "Email: Keycloak sends the person one mail asking for the required actions, once per Keycloak user. None: no mail.",
       ),
-    requiredActions: z.array(z.string().min(1).max(64)).max(16).optional().meta({
-      description:
-        "What Keycloak asks for at the first login, for example UPDATE_PASSWORD; given once, when the Keycloak user is made, and in the invitation. Absent: nothing, and an invitation asks for UPDATE_PASSWORD.",
-      "x-kubernetes-list-type": "set",
-    }),
+    requiredActions: set(
+      { longest: 64, most: 16 },
+      "What Keycloak asks for at the first login, for example UPDATE_PASSWORD; given once, when the Keycloak user is made, and in the invitation. Absent: nothing, and an invitation asks for UPDATE_PASSWORD.",
+    ).optional(),
     groups: names(
       "Keycloak groups beyond the tenant's default groups, by name or full path; a slash inside a name is written ~/. Absent: not managed; []: none. Taken out again: those that this gave are taken away. Each must be in the Tenant's allow.groups.",
-    ).optional(),
+    ),
     realmRoles: names(
       "Keycloak realm roles. Absent: not managed; []: none. Taken out again: those that this gave are taken away. Each must be in the Tenant's allow.realmRoles.",
-    ).optional(),
+    ),
     attributes: z
       .record(
         z.string(),
@@ -193,10 +166,7 @@ export const tenantUserSpec = z
       .describe(
         "What happens when this object is deleted. Delete: Secret, gateway account and Keycloak user are undone. Retain: all three stay.",
       ),
-    suspend: z
-      .boolean()
-      .default(false)
-      .describe("true: nothing outside is written for this person, until false. Deletion still runs."),
+    suspend: flag(false, "true: nothing outside is written for this person, until false. Deletion still runs."),
   })
   .describe("The person, as the tenant wants it.");
 export type TenantUserSpec = z.infer<typeof tenantUserSpec>;
@@ -209,7 +179,7 @@ const historyEntry = z
     generation: z.int().optional().describe("The metadata.generation that it was about."),
     state: z.enum(SAGA_STATES).describe("The state reached."),
     reason: z.string().describe("The reason, in the words of the conditions."),
-    message: z.string().optional().describe("One sentence: what happened."),
+    message: told("One sentence: what happened."),
   })
   .describe("One outcome.");
 
@@ -223,21 +193,21 @@ export const tenantUserStatus = z
       .enum([...SAGA_STATES, "waiting"])
       .optional()
       .describe("How far the saga has come. waiting: it cannot begin yet; the Ready condition says why."),
-    userUUID: z.string().optional().describe("The person's uuid, chosen once."),
+    userUUID: told("The person's uuid, chosen once."),
     keycloak: z
-      .object({ userID: z.string().optional().describe("The id of the Keycloak user.") })
+      .object({ userID: told("The id of the Keycloak user.") })
       .optional()
       .describe("What Keycloak has."),
     newapi: z
       .object({
-        userID: z.string().optional().describe("The id of the account."),
-        username: z.string().optional().describe("The name of the account, where the gateway has names."),
+        userID: told("The id of the account."),
+        username: told("The name of the account, where the gateway has names."),
       })
       .optional()
       .describe("What NewAPI has."),
-    secretName: z.string().optional().describe("The Secret that holds the API key."),
+    secretName: told("The Secret that holds the API key."),
     binding: z
-      .object({ name: z.string().optional().describe("The name of the Secret.") })
+      .object({ name: told("The name of the Secret.") })
       .optional()
       .describe("The same Secret, in the form that Service Binding (servicebinding.io) looks for."),
     key: z
@@ -245,10 +215,9 @@ export const tenantUserStatus = z
         generation: z.int().optional().describe("The spec.key.generation that the key in the Secret belongs to."),
         rotatedAt: time("When the key was last rotated.").optional(),
         previousUntil: time("Until when the previous key still works.").optional(),
-        lastHandledRotateRequestedAt: z
-          .string()
-          .optional()
-          .describe(`The last value of the annotation catalyst.openova.io/rotateRequestedAt that was acted on.`),
+        lastHandledRotateRequestedAt: told(
+          "The last value of the annotation catalyst.openova.io/rotateRequestedAt that was acted on.",
+        ),
       })
       .optional()
       .describe("The API key (never the key itself)."),
@@ -263,9 +232,9 @@ export const tenantUserStatus = z
           .describe(
             "transient: the reconciler retries. conflict: two claims on one thing. waiting: a precondition is missing. terminal: somebody must act.",
           ),
-        code: z.string().optional().describe("One CamelCase word for the cause."),
+        code: told("One CamelCase word for the cause."),
         upstreamStatus: z.int().optional().describe("The HTTP status of the upstream's response."),
-        message: z.string().optional().describe("The upstream's message, shortened, secrets removed."),
+        message: told("The upstream's message, shortened, secrets removed."),
         at: time("When it happened.").optional(),
       })
       .optional()
@@ -275,10 +244,7 @@ export const tenantUserStatus = z
       .max(5)
       .optional()
       .meta({ description: "The last five outcomes, newest first.", "x-kubernetes-list-type": "atomic" }),
-    lastHandledRequestedAt: z
-      .string()
-      .optional()
-      .describe("The last value of the annotation catalyst.openova.io/requestedAt that was acted on."),
+    lastHandledRequestedAt: told("The last value of the annotation catalyst.openova.io/requestedAt that was acted on."),
     conditions: conditions.optional(),
   })
   .describe("What became of it; written by the reconciler alone. Ids in it are hints.");

@@ -18,13 +18,7 @@ export interface Rule {
 }
 
 /** A rule whose value has the type `Self`, as its schema says. */
-export interface RuleOf<Self> {
-  readonly name: string;
-  readonly path: string;
-  readonly cel: string;
-  readonly message: string;
-  readonly holds: (self: Self) => boolean;
-}
+type RuleOf<Self> = Omit<Rule, "holds" | "pattern"> & { readonly holds: (self: Self) => boolean };
 
 /** Ties a typed predicate to its place: rules run only on values that passed the schema there. */
 export function rule<Self>({ holds, ...rest }: RuleOf<Self>): Rule {
@@ -46,6 +40,18 @@ export function matching(name: string, path: string, pattern: string, message: s
     holds: (self) => typeof self === "string" && expression.test(self),
     pattern,
   };
+}
+
+/** A text must not match; the pattern is bound as that of {@link matching} is. */
+export function notMatching(name: string, path: string, pattern: string, message: string): Rule {
+  const expression = new RegExp(pattern, "u");
+  return rule<string>({
+    name,
+    path,
+    cel: `!self.matches(r"${pattern}")`,
+    message,
+    holds: (self) => !expression.test(self),
+  });
 }
 
 /** A text that may be set once: the API server runs it on updates only. */

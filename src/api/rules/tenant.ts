@@ -12,7 +12,7 @@ import {
   URL_DOT_SEGMENT,
   URL_LONG_HOST,
 } from "./patterns.ts";
-import { immutable, matching, rule, type Rule } from "./rule.ts";
+import { immutable, matching, notMatching, rule, type Rule } from "./rule.ts";
 
 /** Whatever passes can be asked: no part of it is read differently, or refused, by whoever parses it later. */
 const url = (name: string, path: string): Rule[] => [
@@ -22,23 +22,9 @@ const url = (name: string, path: string): Rule[] => [
     URL_BASE,
     "must be an http or https address without user, query, fragment and slash at the end, with a port from 1 to 65535 if any, such as https://keycloak.example.com; write an international host in its xn-- form",
   ),
-  rule<string>({
-    name: `${name}-host`,
-    path,
-    cel: `!self.matches(r"${URL_LONG_HOST}")`,
-    message: "must have a host of at most 253 characters",
-    holds: (self) => !LONG_HOST.test(self),
-  }),
-  rule<string>({
-    name: `${name}-path`,
-    path,
-    cel: `!self.matches(r"${URL_DOT_SEGMENT}")`,
-    message: "must have a path without . and .. between its slashes",
-    holds: (self) => !DOT_SEGMENT.test(self),
-  }),
+  notMatching(`${name}-host`, path, URL_LONG_HOST, "must have a host of at most 253 characters"),
+  notMatching(`${name}-path`, path, URL_DOT_SEGMENT, "must have a path without . and .. between its slashes"),
 ];
-const LONG_HOST = new RegExp(URL_LONG_HOST, "u");
-const DOT_SEGMENT = new RegExp(URL_DOT_SEGMENT, "u");
 
 const credentials = (name: string, path: string) =>
   matching(name, path, DNS_SUBDOMAIN, "must be the name of a Secret: lower-case letters, digits, hyphens and dots");
