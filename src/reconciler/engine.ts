@@ -147,6 +147,8 @@ export function makeEngine(deps: EngineDeps): Engine {
       .then(async (how) => {
         if (how === "ended") return;
         await pause(LANDS_MS, stopping.signal);
+        // Whoever changed the row may have left the lease to this call, which is over now.
+        uncertain = true;
         late.add(uuid);
       })
       .catch(async (error: unknown) => {

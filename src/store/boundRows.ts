@@ -21,7 +21,7 @@ export async function bindTo(client: PoolClient, object: Bound, { uuid }: SagaRo
   const locked = await lockRow(client, uuid);
   if (locked === undefined) throw new Error(`row ${uuid} is gone`);
   const { row: before } = locked;
-  const row = await writeRow(client, "bind-row", uuid, { patch: bound(before, object, now), lease: "end" });
+  const row = await writeRow(client, "bind-row", uuid, { patch: bound(before, object, now), lease: "fence" });
   await endWaiting(client, object, uuid);
   return { kind: "bound", row, returned: before.confirmed && !before.voided };
 }
@@ -52,6 +52,6 @@ export async function evict(
   now: Date,
 ): Promise<boolean> {
   if (row.tenantID === owner.tenantID || !derivedUUIDs(owner.tenantID, owner.email).includes(row.uuid)) return false;
-  await writeRow(client, "evict-row", row.uuid, { patch: evicted(row, randomUUID(), now), lease: "end" });
+  await writeRow(client, "evict-row", row.uuid, { patch: evicted(row, randomUUID(), now), lease: "fence" });
   return true;
 }

@@ -6,11 +6,15 @@ import type { Queryable } from "./sagas.ts";
 import { inTransaction } from "./transaction.ts";
 import { jsonb } from "./values.ts";
 
-/** `keep`: whoever has claimed the row continues, and leaves it due. `end`: they have lost it. */
-export type LeaseEffect = "keep" | "end";
+/**
+ * `keep`: whoever has claimed the row continues, and leaves it due. `fence`: they can record nothing more, and nobody else
+ * claims the row before their call under way has ended. `end`: they have lost it, and nothing of theirs is under way.
+ */
+export type LeaseEffect = "keep" | "fence" | "end";
 
 const LEASE: Readonly<Record<LeaseEffect, string>> = {
   keep: "touches = s.touches + 1",
+  fence: "touches = s.touches + 1, version = s.version + 1",
   end: "touches = s.touches + 1, version = s.version + 1, lease_owner = null, lease_until = null",
 };
 

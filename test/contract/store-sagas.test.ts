@@ -14,6 +14,7 @@ import {
   type Claim,
   claimDue,
   earliestDueMs,
+  giveBackLost,
   livingWorkers,
   lookAfterLate,
   record,
@@ -145,6 +146,26 @@ describe("a worker that comes late", () => {
     expect(await record(pool, claim, ended)).toBeDefined();
     expect(await lookAfterLate(pool, [row.uuid])).toEqual([]);
     expect(await again(row)).toMatchObject({ state: "deleting", deleting: { again: true } });
+  });
+
+  test("records nothing of a row that another object has taken up, and keeps others from it until its call has ended", async () => {
+    const [late, next] = [await worker(), await worker()];
+    const going = await set(await bound(), { state: "deleting", deleting: deleting(true, ["secret"]) });
+    const claim = await claimOne(late.owner);
+    expect(await bound({ uid: randomUUID() })).toMatchObject({ uuid: going.uuid });
+    expect(await record(pool, claim, giving({ state: "deleted", deleting: null }))).toBeUndefined();
+    expect(await claimDue(pool, next.owner, 10)).toEqual([]);
+    await giveBackLost(pool, late.owner, []);
+    expect((await claimDue(pool, next.owner, 10)).map(({ row }) => row.uuid)).toEqual([going.uuid]);
+  });
+
+  test("that dies keeps nobody from a row that another object has taken up", async () => {
+    const [late, next] = [await worker(), await worker()];
+    const going = await set(await bound(), { state: "deleting", deleting: deleting(true, ["secret"]) });
+    await claimOne(late.owner);
+    await bound({ uid: randomUUID() });
+    await late.close();
+    expect((await claimDue(pool, next.owner, 10)).map(({ row }) => row.uuid)).toEqual([going.uuid]);
   });
 
   test("leaves alone who was kept, or never finished", async () => {

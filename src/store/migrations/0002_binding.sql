@@ -53,7 +53,7 @@ begin
       email = its_email, sme_tenant_id = its_tenant, cluster_id = its_cluster, object_uid = its_object,
       object_namespace = its_namespace, object_name = its_name, object_created_at = its_creation, confirmed_at = now(),
       voided_at = null, due_at = now(), backoff_until = null, blocked_on = null, retry_count = 0, failed_since = null,
-      touches = touches + 1, version = version + 1, lease_owner = null, lease_until = null, updated_at = now(),
+      touches = touches + 1, version = version + 1, updated_at = now(),
       run = null, handled = null, state = reached
     where sme_user_uuid = its_uuid and confirmed_at is null and state <> 'deleted' and deleting is null
     returning *;
