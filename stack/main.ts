@@ -8,6 +8,7 @@ import { stackStatus, startStack, stopStack } from "./stack.ts";
 
 interface Options {
   readonly name: string;
+  readonly withNode: boolean;
 }
 
 const program = new Command("stack").description("The local real stack: every upstream of the product, on loopback.");
@@ -17,16 +18,17 @@ function command(name: string, description: string, action: (options: Options) =
     .command(name)
     .description(description)
     .option("--name <name>", "which stack; several can live side by side", "default")
+    .option("--with-node", "with a node, which runs Pods: needs root", false)
     .action(action);
 }
 
-command("obtain", "fetch and build the parts, without starting anything", async () => {
-  await obtain();
+command("obtain", "fetch and build the parts, without starting anything", async ({ withNode }) => {
+  await obtain(undefined, { node: withNode });
   console.log("Every part is there.");
 });
 
-command("up", "start the stack, or what of it has died", async ({ name }) => {
-  await startStack({ name });
+command("up", "start the stack, or what of it has died", async ({ name, withNode }) => {
+  await startStack({ name, node: withNode });
   const dir = relative(process.cwd(), stackDir(name));
   console.log(`The stack "${name}" is up. Its addresses and passwords: ${envFile(dir)}. Its logs: ${dir}/logs`);
 });

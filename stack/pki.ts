@@ -4,6 +4,7 @@ import { join } from "node:path";
 import { generate } from "selfsigned";
 
 import { writeAtomically } from "./files.ts";
+import { NODE_NAME, type NodeAddresses } from "./node/addresses.ts";
 
 interface Pair {
   readonly cert: string;
@@ -30,7 +31,14 @@ async function makeCa(): Promise<Pair> {
   return { cert: made.cert, key: made.private };
 }
 
-async function makeLeaf(ca: Pair, user: string, group: string | undefined, server: boolean): Promise<Pair> {
+/** `addresses`: for a server, where it is found beside this machine. */
+async function makeLeaf(
+  ca: Pair,
+  user: string,
+  group: string | undefined,
+  addresses?: readonly string[],
+): Promise<Pair> {
+  const server = addresses !== undefined;
   const subject = [
     { name: "commonName", value: user },
     ...(group === undefined ? [] : [{ name: "organizationName", value: group }]),
@@ -49,7 +57,7 @@ async function makeLeaf(ca: Pair, user: string, group: string | undefined, serve
             {
               name: "subjectAltName" as const,
               altNames: [
-                { type: 7 as const, ip: "127.0.0.1" },
+                ...["127.0.0.1", ...addresses].map((ip) => ({ type: 7 as const, ip })),
                 { type: 2 as const, value: "localhost" },
                 { type: 2 as const, value: "kubernetes.default.svc" },
               ],
@@ -64,6 +72,9 @@ async function makeLeaf(ca: Pair, user: string, group: string | undefined, serve
 /** The name by which the API server shows itself to webhooks. */
 export const ADMISSION_CLIENT = "kube-apiserver-admission";
 
+/** As whom the API server calls the kubelet. */
+export const KUBELET_CLIENT = "kube-apiserver-kubelet-client";
+
 /** Who gets a client certificate: Kubernetes takes the user from CN and the group from O. */
 const clients = {
   admin: ["stack-admin", "system:masters"],
@@ -72,7 +83,15 @@ const clients = {
   "source-controller": ["source-controller", "flux-controllers"],
   "kustomize-controller": ["kustomize-controller", "flux-controllers"],
 } as const;
-export type Client = keyof typeof clients;
+/** Those of a stack with a node. */
+const nodeClients = {
+  scheduler: ["system:kube-scheduler", undefined],
+  kubelet: [`system:node:${NODE_NAME}`, "system:nodes"],
+  "kube-proxy": ["system:kube-proxy", undefined],
+  "kube-router": ["kube-router", undefined],
+  "apiserver-kubelet": [KUBELET_CLIENT, undefined],
+} as const;
+export type Client = keyof typeof clients | keyof typeof nodeClients;
 
 export const pkiFile = (dir: string, name: string): string => join(dir, "data", "pki", name);
 
@@ -80,15 +99,20 @@ export const kubeconfigFile = (dir: string, client: Client): string =>
   client === "admin" ? join(dir, "kubeconfig") : pkiFile(dir, `${client}.kubeconfig`);
 
 /** Makes the control plane's certificates and keys once per stack, and its kubeconfigs on every start (the port may differ). */
-export async function preparePki(dir: string, apiUrl: string): Promise<void> {
+export async function preparePki(dir: string, apiUrl: string, node?: NodeAddresses): Promise<void> {
   mkdirSync(pkiFile(dir, ""), { recursive: true, mode: 0o700 });
+  const all = { ...clients, ...(node && nodeClients) };
   const done = pkiFile(dir, "done");
   if (!existsSync(done)) {
     const ca = await makeCa();
     savePair(dir, "ca", ca);
-    savePair(dir, "apiserver", await makeLeaf(ca, "kube-apiserver", undefined, true));
-    for (const [file, [user, group]] of Object.entries(clients)) {
-      savePair(dir, file, await makeLeaf(ca, user, group, false));
+    savePair(
+      dir,
+      "apiserver",
+      await makeLeaf(ca, "kube-apiserver", undefined, node ? [node.apiService, node.hostIP] : []),
+    );
+    for (const [file, [user, group]] of Object.entries(all)) {
+      savePair(dir, file, await makeLeaf(ca, user, group));
     }
     const { privateKey } = generateKeyPairSync("rsa", {
       modulusLength: 2048,
@@ -100,7 +124,7 @@ export async function preparePki(dir: string, apiUrl: string): Promise<void> {
     writeAtomically(pkiFile(dir, "service-account.pub"), publicKey.toString());
     writeAtomically(done, "");
   }
-  for (const client of Object.keys(clients) as Client[]) {
+  for (const client of Object.keys(all) as Client[]) {
     writeAtomically(kubeconfigFile(dir, client), kubeconfig(dir, client, apiUrl), 0o600);
   }
 }
@@ -110,7 +134,8 @@ function savePair(dir: string, name: string, pair: Pair): void {
   writeAtomically(pkiFile(dir, `${name}.key`), pair.key, 0o600);
 }
 
-function kubeconfig(dir: string, client: Client, server: string): string {
+/** A client's kubeconfig for an API server at this address. */
+export function kubeconfig(dir: string, client: Client, server: string): string {
   const inline = (file: string): string => readFileSync(pkiFile(dir, file)).toString("base64");
   const user = { "client-certificate-data": inline(`${client}.crt`), "client-key-data": inline(`${client}.key`) };
   // JSON is YAML, and needs no quoting rules.

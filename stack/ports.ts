@@ -17,6 +17,7 @@ export const portNames = [
   "nats",
   "natsMonitor",
   "newapi",
+  "scheduler",
 ] as const;
 export type PortName = (typeof portNames)[number];
 export type Ports = Readonly<Record<PortName, number>>;

@@ -17,6 +17,8 @@ export interface StackOptions {
   readonly name?: string;
   /** Takes each line of progress; without it they go to standard output, live on a terminal. */
   readonly log?: (line: string) => void;
+  /** With a node, which runs Pods. A stack has one from its first start on, or never. */
+  readonly node?: boolean;
 }
 
 export interface PartStatus {
@@ -27,14 +29,24 @@ export interface PartStatus {
 }
 
 /** Obtains and starts whatever is not there yet. On a running stack it starts only the parts that have died. */
-export async function startStack({ name = "default", log }: StackOptions = {}): Promise<StackEnv> {
+export async function startStack({
+  name = "default",
+  log,
+  node: wished = false,
+}: StackOptions = {}): Promise<StackEnv> {
   const dir = stackDir(name);
-  const obtained = await obtain(log);
+  const known = readState(dir);
+  if (wished && known.secrets !== undefined && known.node === undefined) {
+    throw new Error(`The stack "${name}" was started without a node: stop it first, or choose another name.`);
+  }
+  const node = wished || known.node !== undefined;
+  const obtained = await obtain(log, { node });
   return exclusively(dir, async () => {
     const state = await prepareState(
       dir,
       partNames.some((part) => runningProcess(dir, part)),
       obtained,
+      node,
     );
     await startAll(makeContext(name, dir, state), log);
     const env = envOf(name, dir, state);
@@ -46,7 +58,7 @@ export async function startStack({ name = "default", log }: StackOptions = {}): 
 /** All parts at once, each as soon as those it needs are ready. */
 async function startAll(context: Context, log: StackOptions["log"]): Promise<void> {
   const turns = new Map<PartName, PromiseWithResolvers<void>>();
-  const present = parts();
+  const present = parts(context.node !== undefined);
   for (const { name } of present) turns.set(name, Promise.withResolvers());
   // Whoever waits for a part hears of its failure; nobody else has to.
   for (const turn of turns.values()) turn.promise.catch(() => {});
@@ -90,7 +102,7 @@ export async function stopStack(name = "default"): Promise<void> {
 
 export function stackStatus(name = "default"): PartStatus[] {
   const dir = stackDir(name);
-  return parts().map(({ name: part }) => {
+  return parts(readState(dir).node !== undefined).map(({ name: part }) => {
     const running = runningProcess(dir, part);
     const state = running ? "running" : recordedProcess(dir, part) ? "dead" : "stopped";
     return { part, state, pid: running?.pid };

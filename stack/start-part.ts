@@ -3,6 +3,7 @@ import { appendFileSync } from "node:fs";
 import { startMark } from "./context.ts";
 import { lastLines } from "./files.ts";
 import { isAlive } from "./identity.ts";
+import { partOf } from "./parts/index.ts";
 import type { Context, Part } from "./parts/part.ts";
 import { logFile } from "./paths.ts";
 import { waitFor } from "./probe.ts";
@@ -49,6 +50,7 @@ export async function ensureStopped(dir: string, part: Part["name"], signal: Nod
   if (running) await terminate(running, signal, patienceMs);
   // Children that left the process group, and what a killed run did not write down.
   await Promise.all(findMarked(startMark(dir, part)).map((stray) => terminate(stray, "SIGKILL")));
+  await partOf(part).clean?.(dir);
   forgetProcess(dir, part);
 }
 

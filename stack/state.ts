@@ -5,6 +5,7 @@ import { dirname, join } from "node:path";
 import { readIfThere, writeAtomically } from "./files.ts";
 import { isAlive, type Identity } from "./identity.ts";
 import type { Obtained } from "./obtain/index.ts";
+import { chooseSlot } from "./node/addresses.ts";
 import { choosePorts, type Ports } from "./ports.ts";
 import { makeOpenDirectory, unprivilegedUser } from "./unprivileged.ts";
 
@@ -15,6 +16,8 @@ export interface State {
   /** Where the parts that may not run as root keep their data; inside the stack's own folder when nobody is root. */
   readonly openDir: string;
   readonly obtained: Obtained;
+  /** Set for a stack that runs Pods. */
+  readonly node?: { readonly slot: number };
 }
 
 export interface Secrets {
@@ -45,25 +48,33 @@ export function readState(dir: string): Partial<State> {
   return JSON.parse(readIfThere(stateFile(dir)) ?? "{}") as Partial<State>;
 }
 
-/** Called with no part running: ports that someone took meanwhile are replaced. */
-export async function prepareState(dir: string, running: boolean, obtained: Obtained): Promise<State> {
+/** Called with no part running: ports that someone took meanwhile are replaced. With `node`, the stack gets a node's addresses. */
+export async function prepareState(dir: string, running: boolean, obtained: Obtained, node: boolean): Promise<State> {
   for (const folder of ["", "data", "logs", "run"]) mkdirSync(join(dir, folder), { recursive: true, mode: 0o755 });
   const known = readState(dir);
+  const others = statesOfOthers(dir);
   const state: State = {
-    ports: running && known.ports ? known.ports : await choosePorts(known.ports ?? {}, portsOfOthers(dir)),
+    ports: running && known.ports ? known.ports : await choosePorts(known.ports ?? {}, portsOf(others)),
     secrets: known.secrets ?? newSecrets(),
     openDir: known.openDir && existsSync(known.openDir) ? known.openDir : openDir(dir),
     obtained,
+    ...(node && {
+      node: known.node ?? { slot: chooseSlot(new Set(others.flatMap((other) => other.node?.slot ?? []))) },
+    }),
   };
   writeAtomically(stateFile(dir), JSON.stringify(state, null, 2), 0o600);
   return state;
 }
 
+const statesOfOthers = (dir: string): Partial<State>[] =>
+  readdirSync(dirname(dir))
+    .map((name) => join(dirname(dir), name))
+    .filter((other) => other !== dir)
+    .map(readState);
+
 /** A stack that is down right now keeps its ports too. */
-function portsOfOthers(dir: string): Set<number> {
-  const others = readdirSync(dirname(dir)).filter((name) => join(dirname(dir), name) !== dir);
-  return new Set(others.flatMap((name) => Object.values(readState(join(dirname(dir), name)).ports ?? {})));
-}
+const portsOf = (others: readonly Partial<State>[]): Set<number> =>
+  new Set(others.flatMap(({ ports }) => Object.values(ports ?? {})));
 
 function openDir(dir: string): string {
   if (unprivilegedUser()) return makeOpenDirectory();

@@ -7,8 +7,9 @@ import { cached, cacheKey } from "./cache.ts";
 import { findProgram } from "./found.ts";
 
 export interface GoPart {
-  /** The folder under stack/lock with go.mod and go.sum. */
   readonly name: string;
+  /** The folder under stack/lock with go.mod and go.sum. Default: the name. */
+  readonly lock?: string;
   readonly title: string;
   /** Program name -> package. */
   readonly programs: Readonly<Record<string, string>>;
@@ -19,6 +20,8 @@ export interface GoPart {
 }
 
 const kubeVersion = "k8s.io/component-base/version";
+// Without it the server calls itself v0.0.0, and clients doubt what it can do.
+const kubeFlags = `-X ${kubeVersion}.gitVersion=v1.37.2 -X ${kubeVersion}.gitMajor=1 -X ${kubeVersion}.gitMinor=37`;
 
 export const goParts: readonly GoPart[] = [
   {
@@ -29,8 +32,7 @@ export const goParts: readonly GoPart[] = [
       "kube-controller-manager": "k8s.io/kubernetes/cmd/kube-controller-manager",
       kubectl: "k8s.io/kubernetes/cmd/kubectl",
     },
-    // Without it the server calls itself v0.0.0, and clients doubt what it can do.
-    ldflags: `-X ${kubeVersion}.gitVersion=v1.37.2 -X ${kubeVersion}.gitMajor=1 -X ${kubeVersion}.gitMinor=37`,
+    ldflags: kubeFlags,
   },
   { name: "etcd", title: "etcd", programs: { etcd: "go.etcd.io/etcd/server/v3" } },
   { name: "nats", title: "NATS", programs: { "nats-server": "github.com/nats-io/nats-server/v2" } },
@@ -56,18 +58,37 @@ export const goParts: readonly GoPart[] = [
   },
 ];
 
+/** What runs Pods. Built only for a stack with a node. */
+export const nodeGoParts: readonly GoPart[] = [
+  {
+    name: "kubernetes-node",
+    lock: "kubernetes",
+    title: "Kubernetes node",
+    programs: {
+      kubelet: "k8s.io/kubernetes/cmd/kubelet",
+      "kube-proxy": "k8s.io/kubernetes/cmd/kube-proxy",
+      "kube-scheduler": "k8s.io/kubernetes/cmd/kube-scheduler",
+    },
+    ldflags: kubeFlags,
+  },
+  { name: "coredns", title: "CoreDNS", programs: { coredns: "unified-rbac/stack/coredns" } },
+  {
+    name: "kube-router",
+    title: "kube-router",
+    programs: { "kube-router": "github.com/cloudnativelabs/kube-router/v2/cmd/kube-router" },
+  },
+  { name: "pause", title: "pause", programs: { pause: "unified-rbac/stack/pause" } },
+];
+
+const lockOf = (part: GoPart): string => lockDir(part.lock ?? part.name);
+
 /** The programs of a part that this machine does not have in a fitting version. */
 export function programsToBuild(part: GoPart): string[] {
   return Object.keys(part.programs).filter((program) => findProgram(program) === undefined);
 }
 
 /** What one entry of the cache is built from. Without cgo: a C compiler is nothing we ask for. */
-export function goCacheKey(
-  part: GoPart,
-  programs: readonly string[],
-  version: string,
-  lock = lockDir(part.name),
-): string {
+export function goCacheKey(part: GoPart, programs: readonly string[], version: string, lock = lockOf(part)): string {
   const files = readdirSync(lock, { recursive: true, withFileTypes: true }).filter((entry) => entry.isFile());
   const contents = files.map(({ parentPath, name }) => {
     const path = join(parentPath, name);
@@ -99,7 +120,7 @@ const goEnv = { GOFLAGS: "", GOWORK: "off", CGO_ENABLED: "0" };
 
 /** Asked inside the lock folder: an older Go fetches the toolchain that go.mod wants. */
 export async function goVersion(part: GoPart): Promise<string> {
-  return (await run({ file: "go", args: ["env", "GOVERSION"], cwd: lockDir(part.name), env: goEnv })).trim();
+  return (await run({ file: "go", args: ["env", "GOVERSION"], cwd: lockOf(part), env: goEnv })).trim();
 }
 
 /** Builds what is missing and returns where each program is, and the cache entry if there is one. */
@@ -121,7 +142,7 @@ export async function obtainGoPart(
 }
 
 async function build(part: GoPart, wanted: readonly string[], draft: string, detail: (text: string) => void) {
-  const cwd = lockDir(part.name);
+  const cwd = lockOf(part);
   mkdirSync(join(draft, "bin"));
   detail(`building ${wanted.join(", ")}`);
   // One call for all: they share most of their packages. With a folder Go names each program after

@@ -3,9 +3,10 @@ import { join } from "node:path";
 
 import { runTasks, type Reporter } from "../progress.ts";
 import { cacheEntry } from "./cache.ts";
-import { goCacheKey, goParts, goVersion, obtainGoPart, programsToBuild, type GoPart } from "./go.ts";
+import { goCacheKey, goParts, goVersion, nodeGoParts, obtainGoPart, programsToBuild, type GoPart } from "./go.ts";
 import { keycloakCacheKey, obtainKeycloak, type Keycloak } from "./keycloak.ts";
 import { postgresHome } from "./postgres.ts";
+import { missingForNode } from "./nodePackages.ts";
 import { missingPrerequisites } from "./prerequisites.ts";
 
 /** Where everything that the stack runs is. Plain data: a stack keeps it, to start a single part again. */
@@ -19,9 +20,15 @@ export interface Obtained {
   readonly postgres: string;
 }
 
+export interface ObtainOptions {
+  /** With what runs Pods. */
+  readonly node?: boolean;
+}
+
 /** Fetches and builds what is not there yet. Seconds when all is; about 20 minutes on two cores when nothing is. */
-export async function obtain(log?: (line: string) => void): Promise<Obtained> {
-  const missing = missingPrerequisites({ goFor: partsForGo() });
+export async function obtain(log?: (line: string) => void, { node = false }: ObtainOptions = {}): Promise<Obtained> {
+  const wanted = node ? [...goParts, ...nodeGoParts] : goParts;
+  const missing = [...missingPrerequisites({ goFor: partsForGo(wanted) }), ...(node ? missingForNode() : [])];
   if (missing.length > 0) throw new Error(missing.join("\n"));
 
   const programs = new Map<string, string>();
@@ -29,7 +36,7 @@ export async function obtain(log?: (line: string) => void): Promise<Obtained> {
   let keycloak: Keycloak | undefined;
   // One Go build at a time: each uses all cores by itself. Keycloak's fetch and build run beside them.
   let before: Promise<unknown> = Promise.resolve();
-  const goTasks = goParts.map((part) => {
+  const goTasks = wanted.map((part) => {
     const turn = before;
     const mine = Promise.withResolvers<void>();
     before = mine.promise;
@@ -53,7 +60,7 @@ export async function obtain(log?: (line: string) => void): Promise<Obtained> {
     };
   });
   // Nothing to wait for, nothing to show.
-  const quiet = await isAllThere();
+  const quiet = await isAllThere(wanted);
   await runTasks(
     [
       ...goTasks,
@@ -85,11 +92,12 @@ export async function obtain(log?: (line: string) => void): Promise<Obtained> {
   };
 }
 
-const partsForGo = (): string[] => goParts.filter((part) => programsToBuild(part).length > 0).map(({ title }) => title);
+const partsForGo = (parts: readonly GoPart[]): string[] =>
+  parts.filter((part) => programsToBuild(part).length > 0).map(({ title }) => title);
 
-async function isAllThere(): Promise<boolean> {
+async function isAllThere(parts: readonly GoPart[]): Promise<boolean> {
   if (!existsSync(cacheEntry(keycloakCacheKey()))) return false;
-  return (await Promise.all(goParts.map(isCached))).every(Boolean);
+  return (await Promise.all(parts.map(isCached))).every(Boolean);
 }
 
 async function isCached(part: GoPart): Promise<boolean> {

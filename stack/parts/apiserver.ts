@@ -5,18 +5,19 @@ import { join } from "node:path";
 import { writeAtomically } from "../files.ts";
 import { pkiFile, preparePki } from "../pki.ts";
 import { run } from "../process.ts";
-import { dataDir, program, type Context, type Part } from "./part.ts";
+import { dataDir, nodeOf, program, type Context, type Part } from "./part.ts";
 
 export const apiserver: Part = {
   name: "apiserver",
   title: "kube-apiserver",
   needs: ["etcd"],
   prepare: async (context) => {
-    await preparePki(context.dir, context.env.KUBE_API_URL);
+    await preparePki(context.dir, context.env.KUBE_API_URL, nodeOf(context));
     writeAdmissionConfig(context);
   },
   command: (context) => {
     const { dir, ports } = context;
+    const node = nodeOf(context);
     return {
       file: program(context, "kube-apiserver"),
       args: [
@@ -27,14 +28,15 @@ export const apiserver: Part = {
         `--tls-cert-file=${pkiFile(dir, "apiserver.crt")}`,
         `--tls-private-key-file=${pkiFile(dir, "apiserver.key")}`,
         `--client-ca-file=${pkiFile(dir, "ca.crt")}`,
-        "--authorization-mode=RBAC",
+        `--authorization-mode=${node ? "Node,RBAC" : "RBAC"}`,
         `--admission-control-config-file=${admissionFile(context, "config")}`,
         "--service-account-issuer=https://kubernetes.default.svc",
         `--service-account-key-file=${pkiFile(dir, "service-account.pub")}`,
         `--service-account-signing-key-file=${pkiFile(dir, "service-account.key")}`,
-        "--service-cluster-ip-range=10.0.0.0/24",
-        // The service "kubernetes" cannot point to a loopback address, and no Pod is here to use it.
+        `--service-cluster-ip-range=${node?.services ?? "10.0.0.0/24"}`,
+        // The service "kubernetes" cannot point to a loopback address. A node gets an EndpointSlice of ours.
         "--endpoint-reconciler-type=none",
+        ...(node ? flagsForNode(dir) : []),
         "--profiling=false",
       ],
     };
@@ -42,6 +44,13 @@ export const apiserver: Part = {
   ready: (context) => answersReady(context),
   settle: installFlux,
 };
+
+const flagsForNode = (dir: string): string[] => [
+  "--enable-admission-plugins=NodeRestriction",
+  `--kubelet-client-certificate=${pkiFile(dir, "apiserver-kubelet.crt")}`,
+  `--kubelet-client-key=${pkiFile(dir, "apiserver-kubelet.key")}`,
+  "--kubelet-preferred-address-types=InternalIP",
+];
 
 const admissionFile = (context: Context, name: string): string =>
   join(dataDir(context, "apiserver"), `admission-${name}.json`);

@@ -2,7 +2,7 @@ import { accepts } from "../probe.ts";
 import { kubeconfigFile, pkiFile } from "../pki.ts";
 import { dataDir, program, type Part } from "./part.ts";
 
-/** What makes namespaces, service accounts, owners and workloads behave. There are no nodes, so nothing that cares for them. */
+/** What makes namespaces, service accounts, owners and workloads behave. */
 const controllers = [
   "namespace-controller",
   "garbage-collector-controller",
@@ -13,6 +13,16 @@ const controllers = [
   "resourcequota-controller",
   "deployment-controller",
   "replicaset-controller",
+];
+
+/** What Pods on a node need, and a chart's hooks. */
+const controllersOfNode = [
+  "endpointslice-controller",
+  "disruption-controller",
+  "node-lifecycle-controller",
+  "taint-eviction-controller",
+  "pod-garbage-collector-controller",
+  "job-controller",
 ];
 
 export const controllerManager: Part = {
@@ -30,7 +40,7 @@ export const controllerManager: Part = {
       `--root-ca-file=${pkiFile(context.dir, "ca.crt")}`,
       "--use-service-account-credentials=true",
       "--leader-elect=false",
-      `--controllers=${controllers.join()}`,
+      `--controllers=${[...controllers, ...(context.node ? controllersOfNode : [])].join()}`,
       // A quota of a kind that was defined a moment ago refuses everything until it is counted: by itself in five minutes.
       "--resource-quota-sync-period=5s",
       "--profiling=false",

@@ -1,6 +1,7 @@
 import { apiserver } from "./apiserver.ts";
 import { controllerManager } from "./controller-manager.ts";
 import { etcd } from "./etcd.ts";
+import { node, scheduler } from "./node.ts";
 import { kustomizeController, sourceController } from "./flux.ts";
 import { gitea } from "./gitea.ts";
 import { keycloak } from "./keycloak.ts";
@@ -20,8 +21,11 @@ const all: Readonly<Record<PartName, Part>> = {
   postgres,
   nats,
   newapi,
+  scheduler,
+  node,
 };
 
 export const partOf = (name: PartName): Part => all[name];
 
-export const parts = (): Part[] => Object.values(all).filter((part) => part.present?.() ?? true);
+export const parts = (withNode: boolean): Part[] =>
+  Object.values(all).filter((part) => (part.present?.() ?? true) && (withNode || part.ofNode !== true));

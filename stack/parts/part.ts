@@ -2,6 +2,7 @@ import { cpSync, existsSync, mkdirSync, renameSync, rmSync } from "node:fs";
 import { join } from "node:path";
 
 import type { StackEnv } from "../env.ts";
+import { addressesOf, type NodeAddresses } from "../node/addresses.ts";
 import type { Command } from "../process.ts";
 import type { State } from "../state.ts";
 import { reachableByAll, type User } from "../unprivileged.ts";
@@ -17,6 +18,8 @@ export const partNames = [
   "postgres",
   "nats",
   "newapi",
+  "scheduler",
+  "node",
 ] as const;
 export type PartName = (typeof partNames)[number];
 
@@ -36,12 +39,19 @@ export interface Part {
   readonly needs: readonly PartName[];
   /** False when this checkout does not have the part. */
   readonly present?: () => boolean;
+  /** True: only a stack with a node has it. */
+  readonly ofNode?: boolean;
   readonly prepare?: (context: Context) => Promise<void>;
   readonly command: (context: Context) => Command;
   readonly ready: (context: Context) => Promise<boolean>;
   /** What a platform's operator would set up once the part answers. */
   readonly settle?: (context: Context) => Promise<void>;
+  /** Removes what it has outside of its processes and folders, once no process of it is left. */
+  readonly clean?: (dir: string) => Promise<void>;
 }
+
+/** Undefined: the stack has no node. */
+export const nodeOf = ({ node }: Pick<State, "node">): NodeAddresses | undefined => node && addressesOf(node.slot);
 
 export function program(context: Context, name: string): string {
   const file = context.obtained.programs[name];

@@ -1,0 +1,3 @@
+module unified-rbac/stack/pause
+
+go 1.26.0
