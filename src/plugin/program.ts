@@ -55,12 +55,13 @@ export function makeProgram(terminal: PluginTerminal, ended: (exit: Exit) => voi
   const command = <Options>(
     parent: Command,
     name: string,
-    about: { readonly description: string; readonly example: string },
-    act: (session: CommandSession, args: readonly (string | undefined)[], options: Options & Shared) => Promise<Exit>,
+    description: string,
+    example: string,
+    act: (session: CommandSession, options: Options & Shared, args: readonly (string | undefined)[]) => Promise<Exit>,
   ): Command =>
     parent
       .command(name)
-      .description(about.description)
+      .description(description)
       .option("-n, --namespace <name>", "the namespace; default: the context's")
       .option("--context <name>", "the context of the kubeconfig; default: the current one")
       .option("--kubeconfig <path>", "the kubeconfig; default: $KUBECONFIG, or ~/.kube/config")
@@ -68,183 +69,130 @@ export function makeProgram(terminal: PluginTerminal, ended: (exit: Exit) => voi
       .option("--operator-namespace <name>", "where the reconciler runs; default: unified-rbac-system")
       .option("--ops-url <url>", "where its operator's port is, instead of a port-forward; or $UNIFIED_RBAC_OPS_URL")
       .enablePositionalOptions()
-      .addHelpText("after", `\nExample:\n${about.example.replaceAll(/^/gm, "  ")}`)
+      .addHelpText("after", `\nExample:\n  kubectl tenantuser ${example}`)
       .exitOverride()
       .action(async (...given: unknown[]) => {
         const self = given.at(-1) as Command;
         const options = self.opts<Options & Shared>();
         const session = openSession(terminal, options);
         try {
-          ended(await act(session, self.args, options));
+          ended(await act(session, options, self.args));
         } finally {
           session.close();
         }
       });
 
-  command<show.ListOptions>(
-    program,
-    "list",
-    {
-      description: "lists users and their state",
-      example: "kubectl tenantuser list -A --not-ready",
-    },
-    (session, _args, options) => show.list(session, options),
-  )
+  /** One about a TenantUser that is named. */
+  const onUser = <Options>(
+    name: string,
+    description: string,
+    example: string,
+    act: (session: CommandSession, user: string, options: Options & Shared) => Promise<Exit>,
+  ): Command =>
+    command<Options>(program, name, description, `${name} ${example}`, (session, options, [user = ""]) =>
+      act(session, user, options),
+    ).argument("<name>", "the TenantUser");
+
+  command(program, "list", "lists users and their state", "list -A --not-ready", show.list)
     .option("-A, --all-namespaces", "in every namespace")
     .option("--not-ready", "only those who are not Ready");
 
-  command<show.StatusOptions>(
-    program,
+  onUser(
     "status",
-    {
-      description: "shows a user's journey: what was done and when, attempts, errors, and what happens next",
-      example: "kubectl tenantuser status ada -n tenant-acme",
-    },
-    (session, [name = ""], options) => show.status(session, name, options),
-  )
-    .argument("<name>", "the TenantUser")
-    .addOption(new Option("--last <count>", "how many moments of the journey").argParser(count).default(30));
+    "shows a user's journey: what was done and when, attempts, errors, and what happens next",
+    "ada -n tenant-acme",
+    show.status,
+  ).addOption(new Option("--last <count>", "how many moments of the journey").argParser(count).default(30));
 
-  command(
-    program,
+  onUser(
     "why",
-    {
-      description: "one paragraph: what is wrong, who must act, the command that fixes it",
-      example: "kubectl tenantuser why ada -n tenant-acme",
-    },
-    (session, [name = ""]) => show.explainWhy(session, name),
-  ).argument("<name>", "the TenantUser");
+    "one paragraph: what is wrong, who must act, the command that fixes it",
+    "ada -n tenant-acme",
+    show.explainWhy,
+  );
 
-  command<show.WaitOptions>(
-    program,
+  onUser(
     "wait",
-    {
-      description: "waits until a user is Ready or gone; ends at once when somebody must act first",
-      example: "kubectl tenantuser wait ada -n tenant-acme --for gone --timeout 15m",
-    },
-    (session, [name = ""], options) => show.wait(session, name, options),
+    "waits until a user is Ready or gone; ends at once when somebody must act first",
+    "ada -n tenant-acme --for gone --timeout 15m",
+    show.wait,
   )
-    .argument("<name>", "the TenantUser")
     .addOption(new Option("--for <what>", "what to wait for").choices(["ready", "gone"]).default("ready"))
     .addOption(timeoutOption());
 
-  command<change.RequestOptions>(
-    program,
-    "retry",
-    {
-      description: "checks a user now, and retries what failed",
-      example: "kubectl tenantuser retry ada -n tenant-acme --wait",
-    },
-    (session, [name = ""], options) => change.retry(session, name, options),
-  )
-    .argument("<name>", "the TenantUser")
+  onUser("retry", "checks a user now, and retries what failed", "ada -n tenant-acme --wait", change.retry)
     .option("--wait", "until it was done")
     .addOption(timeoutOption());
 
-  command<change.RequestOptions>(
-    program,
-    "rotate",
-    {
-      description: "replaces the key, once",
-      example: "kubectl tenantuser rotate ada -n tenant-acme --wait",
-    },
-    (session, [name = ""], options) => change.rotate(session, name, options),
-  )
-    .argument("<name>", "the TenantUser")
+  onUser("rotate", "replaces the key, once", "ada -n tenant-acme --wait", change.rotate)
     .option("--wait", "until it was done")
     .addOption(timeoutOption());
 
-  command(
-    program,
+  onUser(
     "suspend",
-    {
-      description: "holds back every outside write for a user until resume; a deletion still runs",
-      example: "kubectl tenantuser suspend ada -n tenant-acme",
-    },
-    (session, [name = ""]) => change.suspend(session, name),
-  ).argument("<name>", "the TenantUser");
+    "holds back every outside write for a user until resume; a deletion still runs",
+    "ada -n tenant-acme",
+    change.suspend,
+  );
 
-  command(
-    program,
-    "resume",
-    {
-      description: "ends suspend",
-      example: "kubectl tenantuser resume ada -n tenant-acme",
-    },
-    (session, [name = ""]) => change.resume(session, name),
-  ).argument("<name>", "the TenantUser");
+  onUser("resume", "ends suspend", "ada -n tenant-acme", change.resume);
 
-  const cleanups = command<ending.StoreOptions>(
+  const cleanups = command(
     program,
     "cleanups",
-    {
-      description: "lists cleanups that are pending after the finalizer was released",
-      example: "kubectl tenantuser cleanups --tenant acme",
-    },
-    (session, _args, options) => ending.cleanups(session, options),
+    "lists cleanups that are pending after the finalizer was released",
+    "cleanups --tenant acme",
+    ending.cleanups,
   ).option("--tenant <id>", "of one tenant");
   endOptions(
     command<ending.EndOptions>(
       cleanups,
       "waive",
-      {
-        description:
-          "drops a pending cleanup: the service never removes those accounts; asks twice, and records it in the audit",
-        example: 'kubectl tenantuser cleanups waive ada -n tenant-acme --reason "that Keycloak was switched off"',
-      },
-      (session, [name], options) => ending.waive(session, name, options),
+      "drops a pending cleanup: the service never removes those accounts; asks twice, and records it in the audit",
+      'cleanups waive ada -n tenant-acme --reason "that Keycloak was switched off"',
+      (session, options, [name]) => ending.waive(session, name, options),
     ),
   );
 
-  command<ending.StoreOptions>(
+  command(
     program,
     "orphans",
-    {
-      description: "lists accounts without an object: orphaned, retained, or in their deletion grace",
-      example: "kubectl tenantuser orphans --tenant acme",
-    },
-    (session, _args, options) => ending.orphans(session, options),
+    "lists accounts without an object: orphaned, retained, or in their deletion grace",
+    "orphans --tenant acme",
+    ending.orphans,
   ).option("--tenant <id>", "of one tenant");
 
   endOptions(
     command<ending.EndOptions>(
       program,
       "purge",
-      {
-        description: "removes the accounts of a user without an object; asks twice, and records it in the audit",
-        example: 'kubectl tenantuser purge ada -n tenant-acme --reason "left the company"',
-      },
-      (session, [name], options) => ending.purge(session, name, options),
+      "removes the accounts of a user without an object; asks twice, and records it in the audit",
+      'purge ada -n tenant-acme --reason "left the company"',
+      (session, options, [name]) => ending.purge(session, name, options),
     ),
   ).option("--other-cluster", "also when the row was written under another cluster");
 
-  const parked = command<events.EventsOptions>(
+  const parked = command(
     program,
     "events",
-    {
-      description: "lists life-cycle events that NATS refuses, and why",
-      example: "kubectl tenantuser events --tenant acme",
-    },
-    (session, _args, options) => events.parkedEvents(session, options),
+    "lists life-cycle events that NATS refuses, and why",
+    "events --tenant acme",
+    events.parkedEvents,
   ).option("--tenant <id>", "of one tenant");
-  command<events.EventsOptions>(
+  command(
     parked,
     "retry",
-    {
-      description: "sends them again, after you changed what refused them",
-      example: "kubectl tenantuser events retry --tenant acme",
-    },
-    (session, _args, options) => events.retryEvents(session, options),
+    "sends them again, after you changed what refused them",
+    "events retry --tenant acme",
+    events.retryEvents,
   ).option("--tenant <id>", "of one tenant");
 
   command<show.AuditOptions>(
     program,
     "audit",
-    {
-      description: "lists every outside write for a user, and every order of an operator",
-      example: "kubectl tenantuser audit ada -n tenant-acme",
-    },
-    (session, [name], options) => show.audit(session, name, options),
+    "lists every outside write for a user, and every order of an operator",
+    "audit ada -n tenant-acme",
+    (session, options, [name]) => show.audit(session, name, options),
   )
     .argument("[name]", "the TenantUser, also one that is gone")
     .addOption(uuidOption());
@@ -252,11 +200,9 @@ export function makeProgram(terminal: PluginTerminal, ended: (exit: Exit) => voi
   command<{ tenant: string; dir?: string }>(
     program,
     "export",
-    {
-      description: "prints unmanaged users of the tenant's realm as manifests that adopt them",
-      example: "kubectl tenantuser export --tenant acme --dir users",
-    },
-    (session, _args, options) => exportPeople(session, options),
+    "prints unmanaged users of the tenant's realm as manifests that adopt them",
+    "export --tenant acme --dir users",
+    exportPeople,
   )
     .requiredOption("--tenant <id>", "the tenant")
     .option("--dir <folder>", "one file a person, none overwritten; default: all to stdout");

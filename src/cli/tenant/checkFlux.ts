@@ -6,7 +6,7 @@ import { API_VERSION, condition, KINDS } from "../../api/meta.ts";
 import type { TenantSpec } from "../../api/tenant.ts";
 import { type AnyObject, type ClusterClient, Refused } from "../cluster.ts";
 import { gitSecret } from "./commands.ts";
-import type { CheckFinding } from "./findings.ts";
+import { type CheckFinding, finding } from "./findings.ts";
 import { pathSegment } from "../../lib/ids.ts";
 import { shell } from "../../lib/shell.ts";
 import { plainText } from "../../lib/text.ts";
@@ -47,7 +47,7 @@ async function checkNamespace(cluster: ClusterClient, namespace: string): Promis
     const endangered = people.flatMap((each) => ofPerson(namespace, each));
     if (kustomizations.length === 0) {
       const message = `No Kustomization of Flux is in namespace ${namespace}: nothing applies the tenant's repository, unless another tool does.`;
-      return [{ area: "Flux", level: "advice", message, fix: [] }, ...endangered];
+      return [advice(message, []), ...endangered];
     }
     return [
       ...endangered,
@@ -56,7 +56,7 @@ async function checkNamespace(cluster: ClusterClient, namespace: string): Promis
     ];
   } catch (error) {
     if (!(error instanceof Refused)) throw error;
-    return [{ area: "Flux", level: "unknown", message: `Namespace ${namespace}: ${error.message}`, fix: [] }];
+    return [finding("Flux", "unknown", `Namespace ${namespace}: ${error.message}`)];
   }
 }
 
@@ -123,15 +123,5 @@ const oneLine = (text: string): string =>
       .filter((line) => line !== "")
       .join(" "),
   );
-const missing = (message: string, fix: readonly string[]): CheckFinding => ({
-  area: "Flux",
-  level: "missing",
-  message,
-  fix,
-});
-const advice = (message: string, fix: readonly string[]): CheckFinding => ({
-  area: "Flux",
-  level: "advice",
-  message,
-  fix,
-});
+const missing = (message: string, fix: readonly string[]) => finding("Flux", "missing", message, fix);
+const advice = (message: string, fix: readonly string[]) => finding("Flux", "advice", message, fix);

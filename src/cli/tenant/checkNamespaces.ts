@@ -6,7 +6,7 @@ import { REASON } from "../../api/reasons.ts";
 import { grantSecretAccess, SECRET_VERBS } from "../../api/setupCommands.ts";
 import type { TenantSpec } from "../../api/tenant.ts";
 import { type ClusterClient, Refused } from "../cluster.ts";
-import type { CheckFinding } from "./findings.ts";
+import { type CheckFinding, finding } from "./findings.ts";
 import { pathSegment } from "../../lib/ids.ts";
 import { shell } from "../../lib/shell.ts";
 
@@ -22,13 +22,11 @@ interface Right {
 }
 
 const USERS = KINDS.TenantUser.plural;
-const WANTED_BY_FLUX: readonly Right[] = ["get", "list", "watch", "create", "update", "patch", "delete"].map(
-  (verb) => ({
-    verb,
-    group: GROUP,
-    resource: USERS,
-  }),
-);
+const WANTED_BY_FLUX = ["get", "list", "watch", "create", "update", "patch", "delete"].map((verb): Right => ({
+  verb,
+  group: GROUP,
+  resource: USERS,
+}));
 
 /** What whoever commits would have too, with what it means. */
 const FORBIDDEN_TO_FLUX: readonly (readonly [Right, string])[] = [
@@ -48,26 +46,23 @@ async function checkNamespace(cluster: ClusterClient, namespace: string): Promis
     const found = await cluster.get(`/api/v1/namespaces/${pathSegment(namespace)}`);
     if (found === undefined || found.metadata.deletionTimestamp !== undefined) {
       const state = found === undefined ? "does not exist" : "is being deleted";
-      return [
-        finding(REASON.NamespaceNotFound, `Namespace ${namespace} ${state}.`, [
-          shell`kubectl create namespace ${namespace}`,
-        ]),
-      ];
+      const create = shell`kubectl create namespace ${namespace}`;
+      return [missing(`Namespace ${namespace} ${state}.`, [create], REASON.NamespaceNotFound)];
     }
     return [...(await ourRights(cluster, namespace)), ...(await fluxRights(cluster, namespace))];
   } catch (error) {
     if (!(error instanceof Refused)) throw error;
-    return [{ area: "Namespaces", level: "unknown", message: `Namespace ${namespace}: ${error.message}`, fix: [] }];
+    return [finding("Namespaces", "unknown", `Namespace ${namespace}: ${error.message}`)];
   }
 }
 
 async function ourRights(cluster: ClusterClient, namespace: string): Promise<readonly CheckFinding[]> {
   const rights = SECRET_VERBS.map((verb) => ({ verb, group: "", resource: "secrets" }));
-  const missing = await lacking(cluster, namespace, RECONCILER, rights);
-  if (missing.length === 0) return [];
-  const verbs = missing.map(({ verb }) => verb).join(", ");
+  const without = await lacking(cluster, namespace, RECONCILER, rights);
+  if (without.length === 0) return [];
+  const verbs = without.map(({ verb }) => verb).join(", ");
   const message = `The reconciler may not ${verbs} Secrets in namespace ${namespace}.`;
-  return [finding(REASON.MissingPermission, message, grantSecretAccess(namespace))];
+  return [missing(message, grantSecretAccess(namespace), REASON.MissingPermission)];
 }
 
 async function fluxRights(cluster: ClusterClient, namespace: string): Promise<readonly CheckFinding[]> {
@@ -75,26 +70,19 @@ async function fluxRights(cluster: ClusterClient, namespace: string): Promise<re
   if ((await cluster.get(`/api/v1/namespaces/${pathSegment(namespace)}/serviceaccounts/${FLUX_ACCOUNT}`)) === undefined)
     return [];
   const account = `system:serviceaccount:${namespace}:${FLUX_ACCOUNT}`;
-  const missing = await lacking(cluster, namespace, account, WANTED_BY_FLUX);
+  const without = await lacking(cluster, namespace, account, WANTED_BY_FLUX);
   const findings: CheckFinding[] = [];
-  if (missing.length > 0) {
-    const verbs = missing.map(({ verb }) => verb).join(", ");
-    findings.push(
-      finding(undefined, `Flux may not ${verbs} ${USERS} in namespace ${namespace}; apply the onboarding Role.`, [
-        shell`kubectl -n ${namespace} get role,rolebinding ${FLUX_ACCOUNT} -o yaml`,
-      ]),
-    );
+  if (without.length > 0) {
+    const verbs = without.map(({ verb }) => verb).join(", ");
+    const message = `Flux may not ${verbs} ${USERS} in namespace ${namespace}; apply the onboarding Role.`;
+    findings.push(missing(message, [shell`kubectl -n ${namespace} get role,rolebinding ${FLUX_ACCOUNT} -o yaml`]));
   }
   for (const [right, meaning] of FORBIDDEN_TO_FLUX) {
     if ((await lacking(cluster, namespace, account, [right])).length > 0) continue;
     const what = `${right.verb} ${right.resource}${right.subresource === undefined ? "" : `/${right.subresource}`}`;
-    findings.push(
-      finding(
-        undefined,
-        `Flux may ${what} in namespace ${namespace}: whoever commits there could ${meaning}; take that right away.`,
-        [shell`kubectl get rolebindings,clusterrolebindings -A -o wide | grep ${namespace}/${FLUX_ACCOUNT}`],
-      ),
-    );
+    const message = `Flux may ${what} in namespace ${namespace}: whoever commits there could ${meaning}; take that right away.`;
+    const who = shell`kubectl get rolebindings,clusterrolebindings -A -o wide | grep ${namespace}/${FLUX_ACCOUNT}`;
+    findings.push(missing(message, [who]));
   }
   return findings;
 }
@@ -123,6 +111,5 @@ async function lacking(
   return rights.filter((_right, index) => answers[index] !== true);
 }
 
-function finding(reason: string | undefined, message: string, fix: readonly string[]): CheckFinding {
-  return { area: "Namespaces", level: "missing", ...(reason === undefined ? {} : { reason }), message, fix };
-}
+const missing = (message: string, fix: readonly string[], reason?: string) =>
+  finding("Namespaces", "missing", message, fix, reason);

@@ -13,7 +13,7 @@ import { pathSegment } from "../../lib/ids.ts";
 import { parseMasterKeys } from "../../lib/masterKeys.ts";
 import { Sensitive } from "../../lib/sensitive.ts";
 import { type ClusterClient, Refused } from "../cluster.ts";
-import { type CheckFinding, problem } from "./findings.ts";
+import { type CheckFinding, finding, problem } from "./findings.ts";
 import { remediationOf } from "./remediation.ts";
 import { withoutEnd } from "../../lib/text.ts";
 
@@ -86,7 +86,7 @@ async function asked(
       return [problem(name, spec, area, { reason: error.code, message: error.message, blocking: true })];
     }
     // From here it may be out of reach while the reconciler reaches it: its word stands beside this.
-    return [{ area, level: "unknown", message: `Asked from here: ${error.message}`, fix: [] }];
+    return [finding(area, "unknown", `Asked from here: ${error.message}`)];
   }
 }
 
@@ -126,6 +126,6 @@ function without(
   name: string,
   spec: TenantSpec,
 ): readonly CheckFinding[] {
-  if ("notAllowed" in read) return [{ area, level: "unknown", message: read.notAllowed, fix: [] }];
-  return [{ area, level: "missing", reason, message: read.problem, fix: remediationOf(name, spec, reason) }];
+  if ("notAllowed" in read) return [finding(area, "unknown", read.notAllowed)];
+  return [finding(area, "missing", read.problem, remediationOf(name, spec, reason), reason)];
 }

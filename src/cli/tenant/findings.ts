@@ -21,6 +21,16 @@ export interface CheckFinding {
   readonly fix: readonly string[];
 }
 
+export function finding(
+  area: Area,
+  level: CheckFinding["level"],
+  message: string,
+  fix: readonly string[] = [],
+  reason?: string,
+): CheckFinding {
+  return { area, level, ...(reason === undefined ? {} : { reason }), message, fix };
+}
+
 export interface CheckReport {
   readonly tenant: string;
   /** The Tenant's Ready condition, when there is one at its newest generation. */
@@ -111,10 +121,6 @@ export function compose(tenant: LiveTenant, observed: Observations): CheckReport
 }
 
 function unobserved(): CheckFinding {
-  return {
-    area: "Tenant",
-    level: "missing",
-    message: "The reconciler has not observed the current Tenant; check that it runs.",
-    fix: [shell`kubectl -n ${OPERATOR_NAMESPACE} get pods`, reconcilerLogs()],
-  };
+  const message = "The reconciler has not observed the current Tenant; check that it runs.";
+  return finding("Tenant", "missing", message, [shell`kubectl -n ${OPERATOR_NAMESPACE} get pods`, reconcilerLogs()]);
 }

@@ -2,7 +2,8 @@
 import type { SagasAnswer, SagaView } from "../../api/operator.ts";
 import { EXIT, type Exit, PluginError } from "../exit.ts";
 import type { CommandSession } from "../session.ts";
-import { type Cell, fromNow, moment, printable, table, wrapped } from "../text.ts";
+import { fromNow, moment, printable, wrapped } from "../text.ts";
+import { type Column, listed, moreOf } from "./listing.ts";
 import { unknownUser, whoIsMeant } from "./show.ts";
 import { shell } from "../../lib/shell.ts";
 
@@ -20,56 +21,36 @@ export interface EndOptions {
 
 export async function cleanups(session: CommandSession, { tenant }: StoreOptions): Promise<Exit> {
   const answer = await (await session.operator()).cleanups(tenant);
-  const now = session.now();
-  return listed(session, answer, {
-    nobody: "No cleanup is pending.",
-    titles: ["PENDING", "SINCE", "TRIES", "NEXT", "LAST FAILURE"],
-    cells: (saga) => [
-      { text: saga.pending.join(","), tone: "busy" },
-      { text: saga.since === undefined ? "" : fromNow(saga.since, now) },
-      { text: String(saga.retryCount) },
-      { text: saga.dueAt === undefined ? "" : fromNow(saga.dueAt, now) },
-      { text: saga.lastError?.message ?? "" },
-    ],
-  });
+  const ago = (at: string | undefined): string => (at === undefined ? "" : fromNow(at, session.now()));
+  return listedSagas(session, answer, "No cleanup is pending.", [
+    ["PENDING", ({ pending }) => ({ text: pending.join(","), tone: "busy" })],
+    ["SINCE", ({ since }) => ago(since)],
+    ["TRIES", ({ retryCount }) => String(retryCount)],
+    ["NEXT", ({ dueAt }) => ago(dueAt)],
+    ["LAST FAILURE", ({ lastError }) => lastError?.message ?? ""],
+  ]);
 }
 
 export async function orphans(session: CommandSession, { tenant }: StoreOptions): Promise<Exit> {
   const answer = await (await session.operator()).ownerless(tenant);
-  const now = session.now();
-  return listed(session, answer, {
-    nobody: "No accounts live on without an object.",
-    titles: ["WHY", "SINCE", "PURGED", "CLUSTER", "UUID"],
-    cells: (saga) => [
-      { text: saga.ownerless ?? "", tone: saga.ownerless === "orphaned" ? "bad" : "plain" },
-      { text: saga.since === undefined ? "" : fromNow(saga.since, now) },
-      { text: saga.purgeAt === undefined ? "" : fromNow(saga.purgeAt, now) },
-      { text: saga.thisCluster ? "this" : "another", tone: saga.thisCluster ? "plain" : "busy" },
-      { text: saga.uuid },
-    ],
-  });
+  const ago = (at: string | undefined): string => (at === undefined ? "" : fromNow(at, session.now()));
+  return listedSagas(session, answer, "No accounts live on without an object.", [
+    ["WHY", ({ ownerless = "" }) => ({ text: ownerless, tone: ownerless === "orphaned" ? "bad" : "plain" })],
+    ["SINCE", ({ since }) => ago(since)],
+    ["PURGED", ({ purgeAt }) => ago(purgeAt)],
+    ["CLUSTER", ({ thisCluster }) => (thisCluster ? "this" : { text: "another", tone: "busy" })],
+    ["UUID", ({ uuid }) => uuid],
+  ]);
 }
 
-/** Whose rows these are, and of each what `cells` says. */
-function listed(
-  session: CommandSession,
-  answer: SagasAnswer,
-  shown: { readonly nobody: string; readonly titles: readonly string[]; readonly cells: (saga: SagaView) => Cell[] },
-): Exit {
-  if (session.data(answer)) return EXIT.done;
-  if (answer.sagas.length === 0) {
-    session.note(shown.nobody);
-    return EXIT.done;
-  }
-  const rows = answer.sagas.map((saga): Cell[] => [
-    { text: saga.tenantID },
-    { text: place(saga), tone: "strong" },
-    { text: saga.email },
-    ...shown.cells(saga),
-  ]);
-  session.out(table(["TENANT", "PERSON", "EMAIL", ...shown.titles], rows, session.paint));
-  if (answer.truncated) session.note("There are more: say --tenant.");
-  return EXIT.done;
+/** Whose rows these are, and what the columns say of each. */
+function listedSagas(session: CommandSession, answer: SagasAnswer, none: string, columns: Column<SagaView>[]): Exit {
+  const whose: Column<SagaView>[] = [
+    ["TENANT", ({ tenantID }) => tenantID],
+    ["PERSON", ({ namespace = "?", name = "?" }) => ({ text: `${namespace}/${name}`, tone: "strong" })],
+    ["EMAIL", ({ email }) => email],
+  ];
+  return listed(session, answer, { rows: answer.sagas, columns: [...whose, ...columns], none, more: moreOf(answer) });
 }
 
 export async function purge(session: CommandSession, name: string | undefined, options: EndOptions): Promise<Exit> {
@@ -169,8 +150,4 @@ async function confirmed(
 function accounts({ keycloakUserID = "none", newapiUserID = "none", secret = "none", since }: SagaView): string {
   const when = since === undefined ? "" : `, as it is since ${moment(since)}`;
   return `Keycloak user ${keycloakUserID}, gateway account ${newapiUserID}, Secret ${secret}${when}.`;
-}
-
-function place({ namespace = "?", name = "?" }: SagaView): string {
-  return `${namespace}/${name}`;
 }

@@ -1,7 +1,8 @@
 /** Commands about events that NATS does not take: which and why, and once more. */
 import { EXIT, type Exit } from "../exit.ts";
 import type { CommandSession } from "../session.ts";
-import { type Cell, fromNow, table } from "../text.ts";
+import { fromNow } from "../text.ts";
+import { listed, moreOf } from "./listing.ts";
 
 export interface EventsOptions {
   readonly tenant?: string;
@@ -9,22 +10,19 @@ export interface EventsOptions {
 
 export async function parkedEvents(session: CommandSession, { tenant }: EventsOptions): Promise<Exit> {
   const answer = await (await session.operator()).parkedEvents(tenant);
-  if (session.data(answer)) return EXIT.done;
-  if (answer.events.length === 0) {
-    session.note("No event is parked.");
-    return EXIT.done;
-  }
   const now = session.now();
-  const rows = answer.events.map((event): Cell[] => [
-    { text: event.tenantID },
-    { text: event.uuid, tone: "strong" },
-    { text: event.type },
-    { text: fromNow(event.parkedAt, now) },
-    { text: event.reason, tone: "bad" },
-  ]);
-  session.out(table(["TENANT", "UUID", "EVENT", "PARKED", "REASON"], rows, session.paint));
-  if (answer.truncated) session.note("There are more: say --tenant.");
-  return EXIT.done;
+  return listed(session, answer, {
+    rows: answer.events,
+    columns: [
+      ["TENANT", ({ tenantID }) => tenantID],
+      ["UUID", ({ uuid }) => ({ text: uuid, tone: "strong" })],
+      ["EVENT", ({ type }) => type],
+      ["PARKED", ({ parkedAt }) => fromNow(parkedAt, now)],
+      ["REASON", ({ reason }) => ({ text: reason, tone: "bad" })],
+    ],
+    none: "No event is parked.",
+    more: moreOf(answer),
+  });
 }
 
 export async function retryEvents(session: CommandSession, { tenant }: EventsOptions): Promise<Exit> {

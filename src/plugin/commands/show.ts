@@ -8,8 +8,9 @@ import { journey } from "../journey.ts";
 import { conditionOf, type UserView, healthOf } from "../userView.ts";
 import type { CommandSession } from "../session.ts";
 import { goneText, nextText, statusText, TONE } from "../status.ts";
-import { type Cell, moment, printable, span, table, wrapped } from "../text.ts";
+import { moment, printable, span, wrapped } from "../text.ts";
 import { why, whyGone } from "../why.ts";
+import { type Column, listed } from "./listing.ts";
 import { shell } from "../../lib/shell.ts";
 
 const POLL_EVERY_MS = 1_000;
@@ -26,42 +27,32 @@ export async function list(session: CommandSession, options: ListOptions): Promi
     (each) => options.notReady !== true || healthOf(each).phase !== "ready",
   );
   const now = session.now();
-  if (session.data(people.map(summary))) return EXIT.done;
-  if (people.length === 0) {
-    const which = options.notReady === true ? "Everybody is Ready" : "There are no TenantUsers";
-    session.note(`${which} in ${namespace === undefined ? "this cluster" : `namespace ${namespace}`}.`);
-    return EXIT.done;
-  }
-  const wide = session.format === "wide";
-  const titles = [
-    ...(all ? ["NAMESPACE"] : []),
-    "NAME",
-    "EMAIL",
-    "STATE",
-    "STANDING",
-    "REASON",
-    "SINCE",
-    "TRIES",
-    ...(wide ? ["UUID", "MESSAGE"] : []),
+  const which = options.notReady === true ? "Everybody is Ready" : "There are no TenantUsers";
+  const rows = people.map((each) => ({ ...each, health: healthOf(each) }));
+  type Row = (typeof rows)[number];
+  const namespaceColumn: Column<Row> = ["NAMESPACE", ({ metadata }) => metadata.namespace];
+  const wideColumns: Column<Row>[] = [
+    ["UUID", ({ status: known }) => known?.userUUID ?? ""],
+    ["MESSAGE", ({ health }) => health.message],
   ];
-  const rows = people.map((each): Cell[] => {
-    const found = healthOf(each);
-    const tone = TONE[found.phase];
-    const since = found.since === undefined ? "" : span(now.getTime() - new Date(found.since).getTime());
-    return [
-      ...(all ? [{ text: each.metadata.namespace }] : []),
-      { text: each.metadata.name, tone: "strong" },
-      { text: each.spec.email },
-      { text: each.status?.state ?? "" },
-      { text: found.phase, tone },
-      { text: found.reason, tone },
-      { text: since },
-      { text: String(each.status?.retryCount ?? 0) },
-      ...(wide ? [{ text: each.status?.userUUID ?? "" }, { text: found.message }] : []),
-    ];
+  return listed(session, people.map(summary), {
+    rows,
+    columns: [
+      ...(all ? [namespaceColumn] : []),
+      ["NAME", ({ metadata }) => ({ text: metadata.name, tone: "strong" })],
+      ["EMAIL", ({ spec }) => spec.email],
+      ["STATE", ({ status: known }) => known?.state ?? ""],
+      ["STANDING", ({ health: { phase } }) => ({ text: phase, tone: TONE[phase] })],
+      ["REASON", ({ health: { phase, reason } }) => ({ text: reason, tone: TONE[phase] })],
+      [
+        "SINCE",
+        ({ health: { since } }) => (since === undefined ? "" : span(now.getTime() - new Date(since).getTime())),
+      ],
+      ["TRIES", ({ status: known }) => String(known?.retryCount ?? 0)],
+      ...(session.format === "wide" ? wideColumns : []),
+    ],
+    none: `${which} in ${namespace === undefined ? "this cluster" : `namespace ${namespace}`}.`,
   });
-  session.out(table(titles, rows, session.paint));
-  return EXIT.done;
 }
 
 function summary(each: UserView) {
@@ -192,19 +183,19 @@ export async function audit(session: CommandSession, name: string | undefined, {
   const who = await whoIsMeant(session, name, uuid);
   const answer = await (await session.operator()).people(who);
   if (answer.sagas.length === 0) throw unknownUser(who);
-  if (session.data(answer)) return EXIT.done;
-  const several = answer.sagas.length > 1;
-  const rows = answer.audit.map((entry): Cell[] => [
-    { text: moment(entry.at) },
-    ...(several ? [{ text: entry.uuid }] : []),
-    { text: entry.step, tone: entry.step === "operator" ? "busy" : "plain" },
-    { text: entry.action },
-    { text: entry.target ?? "" },
-    { text: detailText(entry) },
-  ]);
-  session.out(table(["WHEN", ...(several ? ["UUID"] : []), "STEP", "ACTION", "TARGET", "DETAIL"], rows, session.paint));
-  if (answer.truncated) session.note(`Only the newest ${answer.audit.length} entries are shown.`);
-  return EXIT.done;
+  const uuidColumn: Column<AuditView> = ["UUID", (entry) => entry.uuid];
+  return listed(session, answer, {
+    rows: answer.audit,
+    columns: [
+      ["WHEN", ({ at }) => moment(at)],
+      ...(answer.sagas.length > 1 ? [uuidColumn] : []),
+      ["STEP", ({ step }) => ({ text: step, tone: step === "operator" ? "busy" : "plain" })],
+      ["ACTION", ({ action }) => action],
+      ["TARGET", ({ target = "" }) => target],
+      ["DETAIL", detailText],
+    ],
+    more: answer.truncated ? `Only the newest ${answer.audit.length} entries are shown.` : undefined,
+  });
 }
 
 function detailText({ detail = {} }: AuditView): string {
