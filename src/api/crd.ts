@@ -60,13 +60,20 @@ const SHAPE = {
   Tenant: { scope: "Cluster", shortNames: ["tnt"], columns: TENANT_COLUMNS, selectable: [".spec.tenantID"] },
 } as const;
 
+/** Those that hold in every version: with a version's, the definitions would change with each release. */
+const LABELS = {
+  "app.kubernetes.io/name": "unified-rbac",
+  "app.kubernetes.io/component": "crds",
+  "app.kubernetes.io/part-of": "unified-rbac",
+} as const;
+
 export function crd(kind: Kind) {
   const { plural, singular, listKind } = KINDS[kind];
   const { scope, shortNames, columns, selectable } = SHAPE[kind];
   return {
     apiVersion: "apiextensions.k8s.io/v1",
     kind: "CustomResourceDefinition",
-    metadata: { name: `${plural}.${GROUP}`, labels: { "app.kubernetes.io/part-of": "unified-rbac" } },
+    metadata: { name: `${plural}.${GROUP}`, labels: LABELS },
     spec: {
       group: GROUP,
       scope,

@@ -1,6 +1,6 @@
 /** What is shipped in manifests/ and flux/, rendered by a real kubectl: the promises that a reviewer would look for. */
 import { execFileSync } from "node:child_process";
-import { appendFileSync, cpSync, mkdtempSync, realpathSync, rmSync, writeFileSync } from "node:fs";
+import { appendFileSync, cpSync, mkdtempSync, readFileSync, realpathSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join, relative } from "node:path";
 import { beforeAll, describe, expect, it } from "vitest";
@@ -39,6 +39,7 @@ beforeAll(async () => {
 
 const render = (folder: string): string =>
   execFileSync(kubectl, ["kustomize", join(ROOT, folder)], { encoding: "utf8", maxBuffer: 8 << 20 });
+const readText = (path: string): string => readFileSync(join(ROOT, path), "utf8");
 const read = (text: string): Object[] => parseAllDocuments(text).map((document) => object.parse(document.toJS()));
 const rulesOf = (objects: readonly Object[], kind: string) =>
   objects.filter((each) => each.kind === kind).flatMap((each) => rules.parse(each["rules"]));
@@ -217,6 +218,45 @@ describe("the Deployment", () => {
         capabilities: { drop: ["ALL"] },
       });
     }
+  });
+});
+
+describe("the labels", () => {
+  it.each(["default", "cert-manager", "external-secrets", "monitoring"])(
+    "that Kubernetes recommends are on every object of overlay %s, with the version of the package",
+    (overlay) => {
+      const { version } = z.object({ version: z.string() }).parse(JSON.parse(readText("package.json")));
+      for (const { kind, metadata } of read(render(`manifests/overlays/${overlay}`))) {
+        const { labels } = z.looseObject({ labels: z.record(z.string(), z.string()) }).parse(metadata);
+        expect({ kind, name: metadata.name, ...labels }).toMatchObject({
+          "app.kubernetes.io/name": "unified-rbac",
+          "app.kubernetes.io/instance": "unified-rbac",
+          "app.kubernetes.io/version": version,
+          "app.kubernetes.io/component": expect.stringMatching(/^[a-z]+$/),
+          "app.kubernetes.io/part-of": "unified-rbac",
+          "app.kubernetes.io/managed-by": "kustomize",
+        });
+      }
+    },
+  );
+
+  it("that select Pods are the one that never changes: a selector cannot be changed", () => {
+    const app = read(render("manifests/overlays/default")).find(({ kind }) => kind === "Deployment");
+    expect(app?.["spec"]).toMatchObject({ selector: { matchLabels: { "app.kubernetes.io/name": "unified-rbac" } } });
+    expect(JSON.stringify(app?.["spec"])).not.toContain(`"matchLabels":{"app.kubernetes.io/component"`);
+  });
+});
+
+describe("the rights that the roles view and edit receive", () => {
+  it("are about TenantUsers alone, and neither about their status nor their finalizers", () => {
+    const aggregated = read(render("manifests/overlays/default")).filter(({ metadata }) =>
+      JSON.stringify(metadata).includes("rbac.authorization.k8s.io/aggregate-to-"),
+    );
+    expect(aggregated.map(({ metadata }) => metadata.name)).toEqual(["unified-rbac-edit", "unified-rbac-view"]);
+    expect(rulesOf(aggregated, "ClusterRole").map(({ apiGroups, resources }) => [apiGroups, resources])).toEqual([
+      [["catalyst.openova.io"], ["tenantusers"]],
+      [["catalyst.openova.io"], ["tenantusers"]],
+    ]);
   });
 });
 
