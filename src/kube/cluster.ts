@@ -1,6 +1,6 @@
 import type { ObjectMeta } from "../api/meta.ts";
 import type { Tenant, TenantStatus } from "../api/tenant.ts";
-import type { TenantUser, TenantUserStatus } from "../api/tenantUser.ts";
+import type { LiveTenantUser, TenantUser, TenantUserStatus } from "../api/tenantUser.ts";
 
 /** What the reconciler says about an object: one Event per change of state, never per retry. */
 export interface EventNote {
@@ -46,16 +46,16 @@ export interface Cluster {
   clusterID(signal: AbortSignal): Promise<string>;
   tenantUserCRD(signal: AbortSignal): Promise<CRDState>;
 
-  getTenantUser(namespace: string, name: string, signal: AbortSignal): Promise<TenantUser | undefined>;
+  getTenantUser(namespace: string, name: string, signal: AbortSignal): Promise<LiveTenantUser | undefined>;
   /** All of one namespace, in pages; one that does not fit its schema is left out. */
-  listTenantUsers(namespace: string, signal: AbortSignal): Promise<TenantUser[]>;
+  listTenantUsers(namespace: string, signal: AbortSignal): Promise<LiveTenantUser[]>;
   /**
    * Server-side apply of the whole status as field manager `unified-rbac`, forced; guarded by the resourceVersion that was
    * read: ConflictError when the object moved since. False: gone.
    */
   applyTenantUserStatus(user: TenantUser, status: TenantUserStatus, signal: AbortSignal): Promise<boolean>;
   /** Guarded by resourceVersion, which implies the uid. ConflictError when the object moved, is gone or going. */
-  addFinalizer(user: TenantUser, signal: AbortSignal): Promise<TenantUser>;
+  addFinalizer(user: LiveTenantUser, signal: AbortSignal): Promise<LiveTenantUser>;
   /** Removes only our finalizer, guarded by uid. True also when it or the object was gone already. */
   removeFinalizer(user: TenantUser, signal: AbortSignal): Promise<void>;
 

@@ -1,7 +1,7 @@
 /** TenantUsers. */
 import * as z from "zod";
 import { FINALIZER } from "../api/meta.ts";
-import { liveTenantUser, type TenantUser } from "../api/tenantUser.ts";
+import { liveTenantUser, type LiveTenantUser } from "../api/tenantUser.ts";
 import type { Cluster } from "./cluster.ts";
 import { type ApiClient, json } from "./apiClient.ts";
 import { listAll, moved, readOwn } from "./exchange.ts";
@@ -40,7 +40,7 @@ export function makeUsers(connection: ApiClient): Users {
 
 const deleting = z.looseObject({ metadata: liveTenantUser.shape.metadata.required({ deletionTimestamp: true }) });
 
-function readUser(object: unknown, name: string): TenantUser {
+function readUser(object: unknown, name: string): LiveTenantUser {
   try {
     return readOwn(liveTenantUser, object, name);
   } catch (error) {
@@ -50,6 +50,6 @@ function readUser(object: unknown, name: string): TenantUser {
   }
 }
 
-function isDeleting(object: unknown): object is TenantUser {
+function isDeleting(object: unknown): object is LiveTenantUser {
   return deleting.safeParse(object).success;
 }

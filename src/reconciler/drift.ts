@@ -246,8 +246,7 @@ export function makeDrift(deps: DriftDeps): Drift {
     const objects = new Map<string, LiveTenantUser>();
     for (const namespace of new Set(rows.flatMap((row) => row.namespace ?? []))) {
       for (const object of await cluster.listTenantUsers(namespace, signal)) {
-        const live = object as LiveTenantUser;
-        objects.set(live.metadata.uid, live);
+        objects.set(object.metadata.uid, object);
       }
     }
     return objects;

@@ -6,12 +6,13 @@ import type { LiveTenantUser } from "../api/tenantUser.ts";
 import type { Cluster } from "../kube/cluster.ts";
 import type { Clock } from "../lib/clock.ts";
 import type { Log } from "../lib/log.ts";
-import { report, sameStatus, type Situation } from "../saga/report.ts";
-import { bind, type Binding } from "../store/bindings.ts";
+import { report, sameStatus } from "../saga/report.ts";
+import { bind, type HeldBack } from "../store/bindings.ts";
 import { forgetBindRequest, notePendingTold, type PendingUser, waitForTenant } from "../store/waiting.ts";
 import { touchObject } from "../store/observations.ts";
 import type { TenantAccess, TenantRegistry } from "./access.ts";
 import type { Pins } from "./pinQuestions.ts";
+import { heldBack, recordEvent } from "./writeStatus.ts";
 
 export interface IntakeDeps {
   readonly pool: Pool;
@@ -41,11 +42,9 @@ export function makeIntake(deps: IntakeDeps): Intake {
   const { pool, cluster, tenants, log } = deps;
 
   async function consider(namespace: string, name: string, signal: AbortSignal, uid?: string): Promise<Outcome> {
-    const object = (await cluster.getTenantUser(namespace, name, signal)) as LiveTenantUser | undefined;
+    const object = await cluster.getTenantUser(namespace, name, signal);
     if (object === undefined || (uid !== undefined && object.metadata.uid !== uid)) return "gone";
-    if (object.metadata.deletionTimestamp !== undefined) {
-      return leave(object, signal);
-    }
+    if (object.metadata.deletionTimestamp !== undefined) return leave(object, signal);
     const tenant = tenants.byNamespace(namespace);
     const email = canonicalEmail(object.spec.email);
     const createdAt = new Date(object.metadata.creationTimestamp);
@@ -53,15 +52,8 @@ export function makeIntake(deps: IntakeDeps): Intake {
       await waitForTenant(pool, { uid: object.metadata.uid, namespace, name, createdAt, email });
       // One that came meanwhile may have called those who waited before this one did.
       if (tenants.byNamespace(namespace) !== undefined) return consider(namespace, name, signal, uid);
-      await writeStatus(
-        object,
-        "waiting",
-        {
-          reason: REASON.NoTenant,
-          message: `No Tenant claims namespace ${JSON.stringify(namespace)}. Ask the platform to add it to one.`,
-        },
-        signal,
-      );
+      const message = `No Tenant claims namespace ${JSON.stringify(namespace)}. Ask the platform to add it to one.`;
+      await hold(object, { kind: "waiting", reason: REASON.NoTenant, message }, signal);
       return "waiting";
     }
     const { tenantID } = tenant;
@@ -100,7 +92,7 @@ export function makeIntake(deps: IntakeDeps): Intake {
       // As it is by now: what made it ready meanwhile may have called those who waited before this one did.
       return awaitAnswer(object, tenants.get(tenantID) ?? tenant, pin, signal);
     }
-    await writeStatus(object, binding.kind, binding, signal);
+    await hold(object, binding, signal);
     return binding.kind;
   }
 
@@ -113,7 +105,7 @@ export function makeIntake(deps: IntakeDeps): Intake {
   ): Promise<Outcome> {
     const { namespace, name, uid, creationTimestamp, generation } = object.metadata;
     if (!tenant.ready || tenant.realm === undefined) {
-      await writeStatus(object, "waiting", { reason: REASON.TenantNotReady, message: tenant.notReadyMessage }, signal);
+      await hold(object, { kind: "waiting", reason: REASON.TenantNotReady, message: tenant.notReadyMessage }, signal);
       return "waiting";
     }
     const { tenantID } = tenant;
@@ -122,7 +114,7 @@ export function makeIntake(deps: IntakeDeps): Intake {
     if (before?.reason === REASON.UUIDNotYours && before.observedGeneration === generation) return "refused";
     if (deps.pins.known(tenantID, pin) === "unanswered") {
       const message = `Keycloak does not answer, so it is not known whether spec.userUUID ${pin} is this tenant's; it is asked again by itself.`;
-      await writeStatus(object, "waiting", { reason: REASON.UpstreamUnavailable, message }, signal);
+      await hold(object, { kind: "waiting", reason: REASON.UpstreamUnavailable, message }, signal);
     }
     return "waiting";
   }
@@ -139,43 +131,18 @@ export function makeIntake(deps: IntakeDeps): Intake {
     return "gone";
   }
 
-  async function writeStatus(
-    object: LiveTenantUser,
-    kind: "waiting" | "refused",
-    why: Pick<Extract<Binding, { kind: "waiting" }>, "reason" | "message">,
-    signal: AbortSignal,
-  ): Promise<void> {
-    const situation: Situation =
-      kind === "waiting"
-        ? { kind: "waiting", reason: why.reason, message: why.message }
-        : { kind: "stalled", reason: why.reason, message: why.message };
-    const status = report(
-      {
-        row: undefined,
-        generation: object.metadata.generation,
-        desired: undefined,
-        situation,
-        previous: object.status,
-      },
-      new Date(deps.clock.now()),
-    );
+  /** Says on the object why it has no row. */
+  async function hold(object: LiveTenantUser, binding: HeldBack, signal: AbortSignal): Promise<void> {
+    const { reason, message } = binding;
+    const situation = heldBack(binding);
     const { namespace, name, uid, generation } = object.metadata;
-    if (sameStatus(object.status, status)) {
-      await notePendingTold(pool, uid, generation);
-      return;
+    const of = { row: undefined, generation, desired: undefined, situation, previous: object.status };
+    const status = report(of, new Date(deps.clock.now()));
+    if (!sameStatus(object.status, status)) {
+      log.info("held back a user", { namespace, name, outcome: reason, message });
+      await cluster.applyTenantUserStatus(object, status, signal);
+      await recordEvent(deps, object, { type: "Warning", reason, note: message }, signal);
     }
-    log.info("held back a user", { namespace, name, outcome: why.reason, message: why.message });
-    await cluster.applyTenantUserStatus(object, status, signal);
-    await cluster.recordEvent(
-      {
-        object: { kind: "TenantUser", namespace, name, uid },
-        type: "Warning",
-        reason: why.reason,
-        action: "Reconcile",
-        note: why.message,
-      },
-      signal,
-    );
     await notePendingTold(pool, uid, generation);
   }
 

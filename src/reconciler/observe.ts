@@ -51,7 +51,7 @@ async function readObject(
   signal: AbortSignal,
 ): Promise<LiveTenantUser | undefined> {
   if (namespace === undefined || name === undefined || objectUID === undefined) return undefined;
-  return (await cluster.getTenantUser(namespace, name, signal)) as LiveTenantUser | undefined;
+  return cluster.getTenantUser(namespace, name, signal);
 }
 
 /** Everything that deciding needs to know. */

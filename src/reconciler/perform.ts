@@ -1,11 +1,9 @@
 import { REASON } from "../api/reasons.ts";
-import type { LiveTenantUser } from "../api/tenantUser.ts";
 import type { Random } from "../lib/clock.ts";
 import { type SagaError, TerminalError } from "../lib/errors.ts";
 import type { Action, DecisionInput } from "../saga/decide.ts";
 import type { Desired } from "../saga/desired.ts";
 import { type ActionOutcome, conclude, failed, outcomeLog, type OutcomeLog } from "../saga/outcome.ts";
-import type { Situation } from "../saga/report.ts";
 import { type LastError, type SagaRow, STEPS } from "../saga/row.ts";
 import type { Binding } from "../store/bindings.ts";
 import type { Claim } from "../store/claims.ts";
@@ -15,7 +13,7 @@ import { asSagaError } from "./judge.ts";
 import { type Lease, LeaseLost } from "./lease.ts";
 import type { Observed } from "./observe.ts";
 import type { Held } from "./pending.ts";
-import { recordEvent } from "./writeStatus.ts";
+import { heldBack, recordEvent } from "./writeStatus.ts";
 
 export interface PerformDeps extends StepDeps {
   /** Undefined: the lease is lost. */
@@ -55,18 +53,13 @@ export function makePerform(deps: PerformDeps, lease: Lease, signal: AbortSignal
       const log = outcomeLog("info", "email-moved", "moved the person to another email");
       return { patch: { email }, isRecorded: true, next: "continue", frees: true, log };
     }
-    const { reason, message } = binding;
-    const situation: Situation =
-      binding.kind === "waiting"
-        ? { kind: "waiting", reason: binding.reason, message }
-        : { kind: "stalled", reason, message };
-    return { patch: {}, next: { dueAt: null }, situation };
+    return { patch: {}, next: { dueAt: null }, situation: heldBack(binding) };
   }
 
   async function addFinalizer({ object, input }: Observed): Promise<ActionOutcome> {
     if (object === undefined) throw new Error("a finalizer was to be added to no object");
     try {
-      const held = (await cluster.addFinalizer(object, signal)) as LiveTenantUser;
+      const held = await cluster.addFinalizer(object, signal);
       return { patch: {}, isRecorded: true, next: "continue", object: held };
     } catch (error) {
       return fail(input, "finalizer", asSagaError(error, "kubernetes"));
@@ -97,12 +90,8 @@ export function makePerform(deps: PerformDeps, lease: Lease, signal: AbortSignal
     try {
       if (isHeld && object !== undefined) {
         if (action.kind === "release" && action.cleanupPending) {
-          await recordEvent(
-            deps,
-            object,
-            { type: "Warning", reason: REASON.CleanupPending, note: cleanupSentence(row) },
-            signal,
-          );
+          const event = { type: "Warning", reason: REASON.CleanupPending, note: cleanupSentence(row) } as const;
+          await recordEvent(deps, object, event, signal);
         }
         await cluster.removeFinalizer(object, signal);
       }

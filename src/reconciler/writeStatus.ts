@@ -5,6 +5,7 @@ import type { Clock } from "../lib/clock.ts";
 import type { SagaError } from "../lib/errors.ts";
 import { report, sameStatus, type Situation } from "../saga/report.ts";
 import type { SagaRow } from "../saga/row.ts";
+import type { HeldBack } from "../store/bindings.ts";
 import { asSagaError } from "./judge.ts";
 import type { Observed } from "./observe.ts";
 
@@ -37,6 +38,11 @@ export async function writeStatus(
   }
   await announce(deps, object, status, signal);
   return undefined;
+}
+
+/** What an object says that is not bound. */
+export function heldBack({ kind, reason, message }: HeldBack): Situation {
+  return kind === "waiting" ? { kind, reason, message } : { kind: "stalled", reason, message };
 }
 
 /** An Event per change of what Ready says, never per retry. */

@@ -8,7 +8,11 @@ export interface BindRequest extends Bound {
   readonly maxUsers: number | undefined;
 }
 
-export type Binding =
-  | { readonly kind: "bound"; readonly row: SagaRow; readonly returned: boolean }
-  | { readonly kind: "waiting"; readonly reason: Reason; readonly message: string }
-  | { readonly kind: "refused"; readonly reason: Reason; readonly message: string };
+/** It waits, or a person must act. */
+export interface HeldBack {
+  readonly kind: "waiting" | "refused";
+  readonly reason: Reason;
+  readonly message: string;
+}
+
+export type Binding = { readonly kind: "bound"; readonly row: SagaRow; readonly returned: boolean } | HeldBack;

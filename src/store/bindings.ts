@@ -7,13 +7,12 @@ import { holds } from "../saga/transitions.ts";
 import type { BindRequest, Binding } from "./bindRequest.ts";
 import { bindNew, bindTo, evict } from "./boundRows.ts";
 import { lockRow } from "./changes.ts";
-import { type RawRow, sagaRow } from "./columns.ts";
 import { bindNewUser } from "./newUsers.ts";
-import type { Queryable } from "./sagas.ts";
+import { type Queryable, sagaRows } from "./sagas.ts";
 import { inTransaction } from "./transaction.ts";
 import { firstPendingUser, putWaiting } from "./waiting.ts";
 
-export type { BindRequest, Binding } from "./bindRequest.ts";
+export type { BindRequest, Binding, HeldBack } from "./bindRequest.ts";
 
 /** The pin, where a user of the tenant is known to carry it upstream. At once: a promise would be somebody's wait. */
 export type Carried = (pin: string) => string | undefined;
@@ -67,7 +66,7 @@ export const HOLDERS_FIRST = `
     coalesce(deleting->>'released', 'false') = 'true', updated_at desc limit 20`;
 
 async function knownRows(db: Queryable, bindRequest: BindRequest): Promise<SagaRow[]> {
-  const { rows } = await db.query<RawRow>({
+  return sagaRows(db, {
     name: "known-rows",
     text: `(select * from user_provision_state where object_uid = $1 and confirmed_at is not null)
            union all
@@ -75,7 +74,6 @@ async function knownRows(db: Queryable, bindRequest: BindRequest): Promise<SagaR
             ${HOLDERS_FIRST})`,
     values: [bindRequest.uid, bindRequest.tenantID, bindRequest.email],
   });
-  return rows.map(sagaRow);
 }
 
 async function choose(

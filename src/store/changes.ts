@@ -2,7 +2,7 @@
 import type { Pool, PoolClient } from "pg";
 import type { RowPatch, SagaRow } from "../saga/row.ts";
 import { columnsOf, type RawRow, sagaRow } from "./columns.ts";
-import type { Queryable } from "./sagas.ts";
+import { type Queryable, sagaRows } from "./sagas.ts";
 import { inTransaction } from "./transaction.ts";
 import { jsonb } from "./values.ts";
 
@@ -133,7 +133,7 @@ async function writeAlike(
   const [first] = changes;
   if (first === undefined) return [];
   const set = Object.keys(columnsOf(first.patch)).map((column) => `${column} = p.${column}`);
-  const { rows } = await client.query<RawRow>({
+  return sagaRows(client, {
     text: `/* ${name} */ update user_provision_state s
            set ${[...set, LEASE[first.lease]].join(", ")}, updated_at = now()
            from jsonb_array_elements($1::jsonb) as e (change)
@@ -141,7 +141,6 @@ async function writeAlike(
            where s.sme_user_uuid = (e.change->>'uuid')::uuid returning s.*`,
     values: [jsonb(changes.map(({ uuid, patch }) => ({ uuid, columns: columnsOf(patch) })))],
   });
-  return rows.map(sagaRow);
 }
 
 /** Makes a row. */

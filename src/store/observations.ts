@@ -3,7 +3,7 @@ import type { Pool } from "pg";
 import { isUUID } from "../api/names.ts";
 import { orphanedElsewhere, seenDeleted } from "../saga/transitions.ts";
 import { changeRows, kept } from "./changes.ts";
-import type { Queryable } from "./sagas.ts";
+import { type Queryable, written } from "./sagas.ts";
 import { sparingTheRest } from "./values.ts";
 
 /** One object as the watch saw it. */
@@ -23,25 +23,21 @@ export interface ObservedObject {
  * a claim is not lost: the record of that claim sees it.
  */
 export async function touchObject(db: Queryable, uid: string): Promise<boolean> {
-  const { rowCount } = await db.query({
-    name: "touch-object",
-    text: `update user_provision_state set due_at = now(), backoff_until = null, touches = touches + 1
+  return (
+    (await written(db, {
+      name: "touch-object",
+      text: `update user_provision_state set due_at = now(), backoff_until = null, touches = touches + 1
            where object_uid = $1 and confirmed_at is not null and voided_at is null and state <> 'orphaned'`,
-    values: [uid],
-  });
-  return (rowCount ?? 0) > 0;
+      values: [uid],
+    })) > 0
+  );
 }
 
 export interface ListOutcome {
   /** Objects that have no confirmed row: to be bound. */
   readonly unbound: readonly ObservedObject[];
   /** Living rows of this cluster whose object was not in the list. Not deleted: to be checked one by one. */
-  readonly missing: readonly {
-    readonly uuid: string;
-    readonly namespace: string;
-    readonly name: string;
-    readonly uid: string;
-  }[];
+  readonly missing: readonly (Pick<ObservedObject, "uid" | "namespace" | "name"> & { readonly uuid: string })[];
 }
 
 /**
@@ -64,25 +60,16 @@ export async function compareList(
     [uids],
   );
   const withRow = new Set(known.rows.map((row) => row.object_uid));
-  const missing = await db.query<{
-    sme_user_uuid: string;
-    object_namespace: string;
-    object_name: string;
-    object_uid: string;
-  }>(
-    `select sme_user_uuid, object_namespace, object_name, object_uid from user_provision_state
+  const missing = await db.query<ListOutcome["missing"][number]>(
+    `select sme_user_uuid as uuid, object_namespace as namespace, object_name as name, object_uid as uid
+     from user_provision_state
      where cluster_id = $1 and confirmed_at is not null and voided_at is null and object_uid is not null
        and deleting is null and state not in ('deleted', 'retained', 'orphaned') and object_uid <> all($2::uuid[])`,
     [clusterID, uids],
   );
   return {
     unbound: named.filter((object) => !withRow.has(object.uid)),
-    missing: missing.rows.map((row) => ({
-      uuid: row.sme_user_uuid,
-      namespace: row.object_namespace,
-      name: row.object_name,
-      uid: row.object_uid,
-    })),
+    missing: missing.rows,
   };
 }
 
@@ -155,10 +142,9 @@ export async function markSeenDeleted(
 
 /** Voids candidates whose object was not seen within two minutes of its admission. */
 export async function voidUnconfirmed(db: Queryable): Promise<number> {
-  const { rowCount } = await db.query({
+  return written(db, {
     name: "void-unconfirmed",
     text: `update user_provision_state set voided_at = now(), due_at = null, updated_at = now()
            where confirmed_at is null and voided_at is null and created_at < now() - interval '2 minutes'`,
   });
-  return rowCount ?? 0;
 }

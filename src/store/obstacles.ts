@@ -1,4 +1,4 @@
-import type { Queryable } from "./sagas.ts";
+import { type Queryable, written } from "./sagas.ts";
 
 /** As in the index on them. */
 const OBSTRUCTED = `last_error->>'code' in ('SecretForeign', 'SecretTerminating', 'SecretRefused')
@@ -37,23 +37,25 @@ export async function waitedSecrets(db: Queryable, mostPerTenant: number): Promi
 
 /** What stood under this name is gone: whoever waited for that resumes. */
 export async function wakeForSecret(db: Queryable, { namespace, name }: WaitedName): Promise<boolean> {
-  const { rowCount } = await db.query({
-    name: "wake-for-secret",
-    text: `update user_provision_state
+  return (
+    (await written(db, {
+      name: "wake-for-secret",
+      text: `update user_provision_state
            set due_at = now(), backoff_until = null, blocked_on = null, touches = touches + 1
            where ${OBSTRUCTED}
              and ((secret_namespace = $1 and secret_name = $2)
                   or secret_places @> jsonb_build_array(jsonb_build_object('namespace', $1::text, 'name', $2::text)))`,
-    values: [namespace, name],
-  });
-  return (rowCount ?? 0) > 0;
+      values: [namespace, name],
+    })) > 0
+  );
 }
 
 /** Whoever is stopped by a Secret of others, and was not polled for so long: a few of each tenant are polled again. */
 export async function wakeLongObstructed(db: Queryable, forMs: number, mostPerTenant: number): Promise<boolean> {
-  const { rowCount } = await db.query({
-    name: "wake-long-obstructed",
-    text: `update user_provision_state
+  return (
+    (await written(db, {
+      name: "wake-long-obstructed",
+      text: `update user_provision_state
            set due_at = now(), blocked_on = null, touches = touches + 1
            where sme_user_uuid in (
              select sme_user_uuid from (
@@ -62,7 +64,7 @@ export async function wakeLongObstructed(db: Queryable, forMs: number, mostPerTe
                where ${OBSTRUCTED} and blocked_on is not null and updated_at < now() - make_interval(secs => $1::float8 / 1000)
              ) longest where place_in_line <= $2
            )`,
-    values: [forMs, mostPerTenant],
-  });
-  return (rowCount ?? 0) > 0;
+      values: [forMs, mostPerTenant],
+    })) > 0
+  );
 }

@@ -5,8 +5,7 @@ import type { RowPatch, SagaRow } from "../saga/row.ts";
 import { appendAudit, type AuditEntry } from "./audit.ts";
 import { lockRow, writeRow } from "./changes.ts";
 import { enqueueEvents } from "./outbox.ts";
-import { type RawRow, sagaRow } from "./columns.ts";
-import type { Queryable } from "./sagas.ts";
+import { type Queryable, sagaRows } from "./sagas.ts";
 import { inTransaction } from "./transaction.ts";
 
 /** Whose rows: one uuid, all that an object's name ever had, or all of an address. */
@@ -24,12 +23,11 @@ export async function sagasOf(db: Queryable, who: SagaSelector, limit: number): 
       : "email" in who
         ? ["email = $2", [who.email]]
         : ["object_namespace = $2 and object_name = $3", [who.namespace, who.name]];
-  const { rows } = await db.query<RawRow>({
+  return sagaRows(db, {
     text: `select * from user_provision_state where ${condition} and confirmed_at is not null and voided_at is null
            order by updated_at desc, sme_user_uuid limit $1`,
     values: [limit, ...values],
   });
-  return rows.map(sagaRow);
 }
 
 const GRACE = "(deleting->>'purgeAt')::timestamptz > now()";
@@ -53,14 +51,13 @@ async function listed(
   tenantID: string | undefined,
   limit: number,
 ): Promise<SagaRow[]> {
-  const { rows } = await db.query<RawRow>({
+  return sagaRows(db, {
     name,
     text: `select * from user_provision_state
            where ${condition} and confirmed_at is not null and voided_at is null and ($1::text is null or sme_tenant_id = $1)
            order by sme_tenant_id, email, sme_user_uuid limit $2`,
     values: [tenantID ?? null, limit],
   });
-  return rows.map(sagaRow);
 }
 
 export interface AuditRow {
@@ -72,31 +69,15 @@ export interface AuditRow {
   readonly detail: Readonly<Record<string, unknown>> | undefined;
 }
 
-interface RawAudit {
-  at: Date;
-  sme_user_uuid: string;
-  step: string;
-  action: string;
-  target: string | null;
-  detail: Record<string, unknown> | null;
-}
-
 /** The newest `limit` entries about these uuids, oldest first. */
 export async function auditOf(db: Queryable, uuids: readonly string[], limit: number): Promise<AuditRow[]> {
-  const { rows } = await db.query<RawAudit>({
+  const { rows } = await db.query<AuditRow>({
     name: "operator-audit",
-    text: `select at, sme_user_uuid, step, action, target, detail from audit
+    text: `select at, sme_user_uuid as uuid, step, action, target, detail from audit
            where sme_user_uuid = any($1::uuid[]) order by seq desc limit $2`,
     values: [uuids, limit],
   });
-  return rows.toReversed().map((raw) => ({
-    at: raw.at,
-    uuid: raw.sme_user_uuid,
-    step: raw.step,
-    action: raw.action,
-    target: raw.target ?? undefined,
-    detail: raw.detail ?? undefined,
-  }));
+  return rows.toReversed().map((row) => ({ ...row, target: row.target ?? undefined, detail: row.detail ?? undefined }));
 }
 
 export interface RowEnd {

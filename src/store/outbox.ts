@@ -1,6 +1,6 @@
 import type { Pool, PoolClient } from "pg";
 import type { UserEvent } from "../api/userEvent.ts";
-import type { Queryable } from "./sagas.ts";
+import { type Queryable, written } from "./sagas.ts";
 import { jsonb } from "./values.ts";
 
 /** One event that has not been sent. */
@@ -214,22 +214,20 @@ export async function parkedEvents(db: Queryable, tenantID: string | undefined, 
 
 /** Parked events are to be sent once more, as new: the cause was removed. Returns how many. */
 export async function unparkEvents(db: Queryable, tenantID: string | undefined): Promise<number> {
-  const { rowCount } = await db.query({
+  return written(db, {
     name: "unpark-events",
     text: `update outbox set parked_at = null, parked_reason = null, attempts = 0, retry_at = null
            where parked_at is not null and ($1::text is null or tenant_id = $1)`,
     values: [tenantID ?? null],
   });
-  return rowCount ?? 0;
 }
 
 /** Events stay until someone has had the time to read them; some of those sent longer ago than `days` go. Returns how many. */
 export async function forgetSentEvents(db: Queryable, days: number): Promise<number> {
-  const { rowCount } = await db.query({
+  return written(db, {
     name: "forget-sent-events",
     text: `delete from outbox where seq = any(array(
              select seq from outbox where sent_at < now() - make_interval(days => $1) order by sent_at limit $2))`,
     values: [days, DELETED_AT_ONCE],
   });
-  return rowCount ?? 0;
 }

@@ -1,5 +1,5 @@
 /** Whose pause ends when what held them back is gone. */
-import type { Queryable } from "./sagas.ts";
+import { type Queryable, written } from "./sagas.ts";
 
 /** Ends every pause: due at a random moment within the milliseconds that are the second parameter. */
 const DUE_SOON = `due_at = now() + make_interval(secs => random() * $2::float8 / 1000), backoff_until = null,
@@ -19,7 +19,7 @@ export async function touchUnsettled(
   spreadMs: number,
   resumed: readonly string[] = [],
 ): Promise<number> {
-  const { rowCount } = await db.query({
+  return written(db, {
     name: "touch-unsettled",
     text: `update user_provision_state
            set ${DUE_SOON}
@@ -28,7 +28,6 @@ export async function touchUnsettled(
              and ${UNSETTLED}`,
     values: [tenantID, spreadMs, resumed],
   });
-  return rowCount ?? 0;
 }
 
 /** Whoever of these tenants waits for this resumes now, over `spreadMs`. Returns how many. */
@@ -38,7 +37,7 @@ export async function touchWaiting(
   code: string,
   spreadMs: number,
 ): Promise<number> {
-  const { rowCount } = await db.query({
+  return written(db, {
     name: "touch-waiting",
     text: `update user_provision_state
            set due_at = now() + make_interval(secs => random() * $3::float8 / 1000), backoff_until = null,
@@ -47,7 +46,6 @@ export async function touchWaiting(
              and blocked_on is null and backoff_until is not null and last_error->>'code' = $2`,
     values: [tenantIDs, code, spreadMs],
   });
-  return rowCount ?? 0;
 }
 
 /** What somebody who is held back by an upstream that is silent was told: no status, or one by which it says so. */
@@ -71,7 +69,7 @@ export async function resumeHeld(
   tenantID: string,
   { steps, spreadMs, resumed = [] }: Resumption,
 ): Promise<number> {
-  const { rowCount } = await db.query({
+  return written(db, {
     name: "resume-held",
     text: `update user_provision_state
            set ${DUE_SOON}
@@ -82,5 +80,4 @@ export async function resumeHeld(
              and ${UNSETTLED}`,
     values: [tenantID, spreadMs, resumed, steps],
   });
-  return rowCount ?? 0;
 }

@@ -1,5 +1,5 @@
 /** What is deleted from the database, and when: in batches, so that nobody waits behind them. */
-import type { Queryable } from "./sagas.ts";
+import { type Queryable, written } from "./sagas.ts";
 
 /**
  * Deletes candidates of admission that were given up ten minutes ago, for nobody saw their object; an object that is seen
@@ -9,7 +9,7 @@ export async function deleteUnseen(
   db: Queryable,
   batch: { readonly perTenant: number; readonly most: number },
 ): Promise<number> {
-  const { rowCount } = await db.query({
+  return written(db, {
     name: "delete-unseen",
     text: `delete from user_provision_state where ctid = any (array(
              select old.ctid
@@ -24,7 +24,6 @@ export async function deleteUnseen(
              limit $2))`,
     values: [batch.perTenant, batch.most],
   });
-  return rowCount ?? 0;
 }
 
 /** Nothing outside was ever made for it. */
@@ -39,7 +38,7 @@ export async function deleteEnded(
   db: Queryable,
   limits: { readonly afterDays: number; readonly most: number },
 ): Promise<number> {
-  const { rowCount } = await db.query({
+  return written(db, {
     name: "delete-ended",
     text: `delete from user_provision_state where ctid = any (array(
              select u.ctid from user_provision_state u
@@ -49,7 +48,6 @@ export async function deleteEnded(
              order by u.updated_at limit $2 for update skip locked))`,
     values: [limits.afterDays, limits.most],
   });
-  return rowCount ?? 0;
 }
 
 /** Deletes audit entries of that age; none younger than 30 days, whatever is asked for. Returns how many. */

@@ -4,8 +4,8 @@ import type { UserCounts } from "../saga/tenantReport.ts";
 import { canonicalJSON, sameJSON } from "../saga/revision.ts";
 import { TENANT_FAULTS } from "../saga/tenantFaults.ts";
 import type { Pool } from "pg";
-import { claimRealm, type RealmClaim, sharesRealm, type WantedRealm } from "./realmClaims.ts";
-import type { Queryable } from "./sagas.ts";
+import { claimRealm, sharesRealm, type WantedRealm } from "./realmClaims.ts";
+import { type Queryable, written } from "./sagas.ts";
 import { jsonb } from "./values.ts";
 
 /** The last accepted spec of one Tenant: what every replica and the webhook work with. */
@@ -31,23 +31,16 @@ export interface TenantUsage extends UserCounts {
   readonly namespaces: readonly string[];
 }
 
-interface RawTenant {
-  tenant_id: string;
-  object_uid: string;
-  name: string;
-  object_created_at: Date;
-  accepted: unknown;
-  revision: string;
-  ready: boolean;
-  problems: { reason: string; message: string }[];
-  namespaces: string[];
-  is_realm_shared: boolean;
-}
+type RawTenant = Omit<StoredTenant, "accepted" | "createdAt"> & {
+  readonly accepted: unknown;
+  readonly createdAt: Date;
+};
 
 const SELECT = `
-  select tenant_id, object_uid, name, object_created_at, accepted, revision, ready, problems,
+  select tenant_id as "tenantID", object_uid as "objectUID", name, object_created_at as "createdAt", accepted, revision,
+    ready, problems,
     array(select n.namespace from tenant_namespaces n where n.tenant_id = t.tenant_id order by 1) as namespaces,
-    ${sharesRealm("t")} as is_realm_shared
+    ${sharesRealm("t")} as "isRealmShared"
   from tenants t`;
 
 /** A spec that an older version wrote is completed; one that does not fit any more counts as never accepted. */
@@ -60,18 +53,7 @@ export async function loadTenants(db: Queryable): Promise<StoredTenant[]> {
 }
 
 function stored(raw: RawTenant, accepted: TenantSpec): StoredTenant {
-  return {
-    tenantID: raw.tenant_id,
-    objectUID: raw.object_uid,
-    name: raw.name,
-    createdAt: raw.object_created_at.toISOString().replace(".000Z", "Z"),
-    accepted,
-    revision: raw.revision,
-    ready: raw.ready,
-    problems: raw.problems,
-    namespaces: raw.namespaces,
-    isRealmShared: raw.is_realm_shared,
-  };
+  return { ...raw, accepted, createdAt: raw.createdAt.toISOString().replace(".000Z", "Z") };
 }
 
 /** Whether a mirror says already what it should. */
@@ -152,12 +134,13 @@ export async function grantNamespaces(
 
 /** Only while it is the mirror of that object: another one of the same id may have come meanwhile. */
 export async function removeTenant(db: Queryable, tenantID: string, objectUID: string): Promise<boolean> {
-  const { rowCount } = await db.query({
-    name: "remove-tenant",
-    text: "delete from tenants where tenant_id = $1 and object_uid = $2",
-    values: [tenantID, objectUID],
-  });
-  return (rowCount ?? 0) > 0;
+  return (
+    (await written(db, {
+      name: "remove-tenant",
+      text: "delete from tenants where tenant_id = $1 and object_uid = $2",
+      values: [tenantID, objectUID],
+    })) > 0
+  );
 }
 
 /**
@@ -208,7 +191,7 @@ const SPREAD_SECONDS = 1;
  * how many.
  */
 export async function touchTenantRows(db: Queryable, tenantID: string, revision?: string): Promise<number> {
-  const { rowCount } = await db.query({
+  return written(db, {
     name: "touch-tenant-rows",
     text: `update user_provision_state set due_at = now() + make_interval(secs => random() * $4::float8),
              touches = touches + 1, backoff_until = null,
@@ -218,29 +201,20 @@ export async function touchTenantRows(db: Queryable, tenantID: string, revision?
              and ($2::text is null or handled->>'tenantRevision' is distinct from $2)`,
     values: [tenantID, revision ?? null, TENANT_FAULTS, SPREAD_SECONDS],
   });
-  return rowCount ?? 0;
 }
 
 /** The statements of this file, for one database. */
-export interface TenantStore {
-  loadTenants(): Promise<StoredTenant[]>;
-  mirrorTenant(tenant: TenantRecord): Promise<boolean>;
-  grantNamespaces(tenantID: string, namespaces: readonly string[]): Promise<boolean>;
-  removeTenant(tenantID: string, objectUID: string): Promise<boolean>;
-  /** Of all tenants, or of one. */
-  tenantUsage(tenantID?: string): Promise<Map<string, TenantUsage>>;
-  touchTenantRows(tenantID: string, revision?: string): Promise<number>;
-  claimRealm(tenantID: string, wanted: WantedRealm): Promise<RealmClaim>;
-}
+export type TenantStore = ReturnType<typeof tenantStore>;
 
-export function tenantStore(db: Pool): TenantStore {
+export function tenantStore(db: Pool) {
   return {
     loadTenants: () => loadTenants(db),
-    mirrorTenant: (tenant) => mirrorTenant(db, tenant),
-    grantNamespaces: (tenantID, namespaces) => grantNamespaces(db, tenantID, namespaces),
-    removeTenant: (tenantID, objectUID) => removeTenant(db, tenantID, objectUID),
-    tenantUsage: (tenantID) => tenantUsage(db, tenantID),
-    touchTenantRows: (tenantID, revision) => touchTenantRows(db, tenantID, revision),
-    claimRealm: (tenantID, wanted) => claimRealm(db, tenantID, wanted),
+    mirrorTenant: (tenant: TenantRecord) => mirrorTenant(db, tenant),
+    grantNamespaces: (tenantID: string, namespaces: readonly string[]) => grantNamespaces(db, tenantID, namespaces),
+    removeTenant: (tenantID: string, objectUID: string) => removeTenant(db, tenantID, objectUID),
+    /** Of all tenants, or of one. */
+    tenantUsage: (tenantID?: string) => tenantUsage(db, tenantID),
+    touchTenantRows: (tenantID: string, revision?: string) => touchTenantRows(db, tenantID, revision),
+    claimRealm: (tenantID: string, wanted: WantedRealm) => claimRealm(db, tenantID, wanted),
   };
 }

@@ -1,4 +1,4 @@
-import type { PoolClient } from "pg";
+import type { PoolClient, QueryConfig } from "pg";
 import { REASON, type Reason } from "../api/reasons.ts";
 import type { BindRequest } from "./bindRequest.ts";
 import type { Queryable } from "./sagas.ts";
@@ -11,19 +11,13 @@ export interface PendingUser {
   readonly createdAt: Date;
 }
 
-interface RawPendingUser {
-  object_uid: string;
-  namespace: string;
-  name: string;
-  created_at: Date;
-}
+/** The columns of one who waits. */
+const PENDING_USER = `object_uid as uid, namespace, name, created_at as "createdAt"`;
 
-const pendingUser = (raw: RawPendingUser): PendingUser => ({
-  uid: raw.object_uid,
-  namespace: raw.namespace,
-  name: raw.name,
-  createdAt: raw.created_at,
-});
+async function pendingUsers(db: Queryable, statement: QueryConfig): Promise<PendingUser[]> {
+  const { rows } = await db.query<PendingUser>(statement);
+  return rows;
+}
 
 /** The one who would take over; objects that have a row of their own (an email change) do not. */
 export async function firstPendingUser(
@@ -31,25 +25,25 @@ export async function firstPendingUser(
   tenantID: string,
   email: string,
 ): Promise<PendingUser | undefined> {
-  const { rows } = await db.query<RawPendingUser>({
+  const [first] = await pendingUsers(db, {
     name: "first-pending-user",
-    text: `select w.* from waiting w where w.tenant = $1 and w.email = $2 and w.why = $3
+    text: `select ${PENDING_USER} from waiting w where w.tenant = $1 and w.email = $2 and w.why = $3
              and not exists (select 1 from user_provision_state s
                              where s.object_uid = w.object_uid and s.confirmed_at is not null)
            order by w.created_at, w.object_uid limit 1`,
     values: [tenantID, email, REASON.EmailInUse],
   });
-  return rows[0] === undefined ? undefined : pendingUser(rows[0]);
+  return first;
 }
 
 /** Everybody of this tenant who waits, oldest first; of all tenants when it is undefined. For tests and for people: it reads all. */
 export async function listWaiting(db: Queryable, tenantID: string | undefined): Promise<PendingUser[]> {
-  const { rows } = await db.query<RawPendingUser>({
+  return pendingUsers(db, {
     name: "list-waiting",
-    text: "select * from waiting where $1::text is null or tenant = $1 or tenant is null order by created_at, object_uid",
+    text: `select ${PENDING_USER} from waiting where $1::text is null or tenant = $1 or tenant is null
+           order by created_at, object_uid`,
     values: [tenantID ?? null],
   });
-  return rows.map(pendingUser);
 }
 
 /** What objects of one tenant have given up: addresses, uuids; and objects that are to be released. */
@@ -70,9 +64,9 @@ export async function firstPending(
   tenantID: string,
   released: Released,
 ): Promise<(PendingUser & { /** Set where the email is what it waits for. */ readonly email: string | undefined })[]> {
-  const { rows } = await db.query<RawPendingUser & { email: string; why: string }>({
+  const { rows } = await db.query<PendingUser & { email: string | undefined }>({
     name: "first-pending",
-    text: `select distinct on (created_at, object_uid) * from (
+    text: `select distinct on (created_at, object_uid) ${PENDING_USER}, case when ${ELIGIBLE} then email end as email from (
              select w.* from unnest($2::text[]) as freed (email) cross join lateral (
                select * from waiting where tenant = $1 and email = freed.email and ${ELIGIBLE}
                order by created_at, object_uid limit 1) w
@@ -85,8 +79,7 @@ export async function firstPending(
            ) w order by created_at, object_uid`,
     values: [tenantID, released.emails, released.uuids, released.objectUIDs],
   });
-  const forEmail: readonly string[] = [REASON.EmailInUse, REASON.EmailCycle];
-  return rows.map((raw) => ({ ...pendingUser(raw), email: forEmail.includes(raw.why) ? raw.email : undefined }));
+  return rows.map(({ email, ...first }) => ({ ...first, email: email ?? undefined }));
 }
 
 /** The next who waits for this address, after one who did not take it. */
@@ -96,13 +89,13 @@ export async function nextPending(
   email: string,
   after: Rank,
 ): Promise<PendingUser | undefined> {
-  const { rows } = await db.query<RawPendingUser>({
+  const [next] = await pendingUsers(db, {
     name: "next-pending",
-    text: `select * from waiting where tenant = $1 and email = $2 and ${ELIGIBLE} and (created_at, object_uid) > ($3, $4)
+    text: `select ${PENDING_USER} from waiting where tenant = $1 and email = $2 and ${ELIGIBLE} and (created_at, object_uid) > ($3, $4)
            order by created_at, object_uid limit 1`,
     values: [tenantID, email, after.createdAt, after.uid],
   });
-  return rows[0] === undefined ? undefined : pendingUser(rows[0]);
+  return next;
 }
 
 /** The next of those who wait for a place, oldest first: as many as there are free places, and at most `limit`. */
@@ -111,9 +104,9 @@ export async function pendingForPlaces(
   of: { readonly tenantID: string; readonly maxUsers: number | undefined; readonly limit: number },
   after: Rank | undefined,
 ): Promise<PendingUser[]> {
-  const { rows } = await db.query<RawPendingUser>({
+  return pendingUsers(db, {
     name: "pending-for-places",
-    text: `select * from waiting
+    text: `select ${PENDING_USER} from waiting
            where tenant = $1 and why = '${REASON.QuotaFull}'
              and (created_at, object_uid) > (coalesce($4, '-infinity'::timestamptz), coalesce($5, '00000000-0000-0000-0000-000000000000'::uuid))
            order by created_at, object_uid
@@ -121,7 +114,6 @@ export async function pendingForPlaces(
              else greatest(0, least($3::bigint, $2::bigint - living_accounts($1, null))) end`,
     values: [of.tenantID, of.maxUsers ?? null, of.limit, after?.createdAt ?? null, after?.uid ?? null],
   });
-  return rows.map(pendingUser);
 }
 
 /** Those in these namespaces whose waiting began under another Tenant, or for what a Tenant can change; a page of them. */
@@ -130,15 +122,14 @@ export async function pendingInNamespaces(
   of: { readonly namespaces: readonly string[]; readonly tenantID: string | undefined; readonly limit: number },
   after: string | undefined,
 ): Promise<PendingUser[]> {
-  const { rows } = await db.query<RawPendingUser>({
+  return pendingUsers(db, {
     name: "pending-in-namespaces",
-    text: `select * from waiting
+    text: `select ${PENDING_USER} from waiting
            where namespace = any($1::text[]) and object_uid > coalesce($3, '00000000-0000-0000-0000-000000000000'::uuid)
              and (tenant is distinct from $2 or why not in ('${REASON.EmailInUse}', '${REASON.QuotaFull}'))
            order by object_uid limit $4`,
     values: [of.namespaces, of.tenantID ?? null, after ?? null, of.limit],
   });
-  return rows.map(pendingUser);
 }
 
 /** One who waits, as a sweep reads it. */
@@ -159,9 +150,7 @@ export async function pendingPages(
   after: ReadonlyMap<string, string>,
   limit: number,
 ): Promise<Pending[]> {
-  const { rows } = await db.query<
-    RawPendingUser & { tenant: string | null; email: string; why: string; free: boolean }
-  >({
+  const { rows } = await db.query<Omit<Pending, "tenantID"> & { readonly tenantID: string | null }>({
     name: "pending-pages",
     text: `with recursive tenants as (
              (select coalesce(tenant, '') as id from waiting order by tenant limit 1)
@@ -180,7 +169,7 @@ export async function pendingPages(
                (select after from unnest($1::text[], $2::uuid[]) as read (id, after) where id = ''),
                '00000000-0000-0000-0000-000000000000'::uuid) order by object_uid limit $3)
            )
-           select page.*, page.why in ('${REASON.EmailInUse}', '${REASON.EmailCycle}') and not exists (
+           select ${PENDING_USER}, tenant as "tenantID", email, why, ${ELIGIBLE} and not exists (
                select from user_provision_state s
                where s.sme_tenant_id = page.tenant and s.email = page.email and s.confirmed_at is not null and s.voided_at is null
                  and s.state not in ('deleted', 'retained', 'orphaned')
@@ -188,13 +177,7 @@ export async function pendingPages(
            from page order by tenant, object_uid`,
     values: [[...after.keys()], [...after.values()], limit],
   });
-  return rows.map((raw) => ({
-    ...pendingUser(raw),
-    tenantID: raw.tenant ?? undefined,
-    email: raw.email,
-    why: raw.why,
-    free: raw.free,
-  }));
+  return rows.map(({ tenantID, ...pending }) => ({ ...pending, tenantID: tenantID ?? undefined }));
 }
 
 /** Its status says why it waits: until it changes, or what it waits for is released, nobody needs to poll it. */
@@ -223,13 +206,12 @@ export async function stillPending(
 
 /** Those who wait and were not in a list of all objects: perhaps gone. */
 export async function pendingNotListed(db: Queryable, uids: readonly string[]): Promise<PendingUser[]> {
-  const { rows } = await db.query<RawPendingUser>({
+  return pendingUsers(db, {
     name: "pending-not-listed",
-    text: `select w.* from waiting w
+    text: `select ${PENDING_USER} from waiting w
            where not exists (select from unnest($1::uuid[]) as listed (uid) where listed.uid = w.object_uid)`,
     values: [uids],
   });
-  return rows.map(pendingUser);
 }
 
 /** Notes an object in a namespace that no Tenant claims. */

@@ -6,7 +6,7 @@ import { promisify } from "node:util";
 import { afterAll, assert, beforeAll, describe, expect, it, vi } from "vitest";
 import * as z from "zod";
 import { API_VERSION, FIELD_MANAGER, FINALIZER } from "../../src/api/meta.ts";
-import type { TenantUser } from "../../src/api/tenantUser.ts";
+import type { LiveTenantUser } from "../../src/api/tenantUser.ts";
 import type { Tenant } from "../../src/api/tenant.ts";
 import { fromKubeconfig } from "../../src/kube/access.ts";
 import { makeCluster } from "../../src/kube/client.ts";
@@ -67,13 +67,13 @@ function usersPath(name: string | undefined): string {
   return name === undefined ? collection : `${collection}/${name}`;
 }
 
-async function makeUser(name: string): Promise<TenantUser> {
+async function makeUser(name: string): Promise<LiveTenantUser> {
   const spec = { email: `${name}@example.com` };
   await send("POST", usersPath(undefined), { apiVersion: API_VERSION, kind: "TenantUser", metadata: { name }, spec });
   return readUser(name);
 }
 
-async function readUser(name: string): Promise<TenantUser> {
+async function readUser(name: string): Promise<LiveTenantUser> {
   const user = await cluster.getTenantUser(namespace, name, signal);
   assert(user !== undefined);
   return user;
