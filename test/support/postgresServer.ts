@@ -1,7 +1,7 @@
 /** Starts and stops a private Postgres, from the binaries inside an npm package; nothing of the machine is used or left. */
 import { type ChildProcess, execFile, spawn } from "node:child_process";
 import { randomBytes } from "node:crypto";
-import { chown, cp, mkdtemp, rm, stat, writeFile } from "node:fs/promises";
+import { chown, cp, mkdtemp, rm, stat, statfs, writeFile } from "node:fs/promises";
 import { createRequire } from "node:module";
 import { createServer } from "node:net";
 import { tmpdir, userInfo } from "node:os";
@@ -29,6 +29,8 @@ export interface PostgresServerOptions {
   readonly maxConnections?: number;
 }
 
+/** What the unit tests hold at most, several times over. */
+const ROOM_BYTES = 2 * 1024 ** 3;
 const NOBODY = 65_534;
 const PLATFORM = process.platform === "win32" ? "windows" : process.platform;
 
@@ -38,11 +40,12 @@ const dropTo = isRoot ? { uid: NOBODY, gid: NOBODY } : {};
 
 export async function startPostgres(options: PostgresServerOptions = {}): Promise<PostgresServer> {
   const home = await mkdtemp(join(tmpdir(), "unified-rbac-postgres-"));
-  if (isRoot) await chown(home, NOBODY, NOBODY);
+  const disk = options.durable === true ? home : await mkdtemp(join(await inMemory(), "unified-rbac-postgres-data-"));
+  if (isRoot) for (const folder of new Set([home, disk])) await chown(folder, NOBODY, NOBODY);
   const bin = await binaries(home);
   const password = randomBytes(12).toString("hex");
   await writeFile(join(home, "password"), password);
-  const data = join(home, "data");
+  const data = join(disk, "data");
   const init = ["-D", data, "-U", "postgres", "-A", "password", "--pwfile", join(home, "password"), "-E", "UTF8"];
   await promisify(execFile)(join(bin, "initdb"), [...init, "--no-locale", "--no-sync"], { ...dropTo, cwd: home });
 
@@ -54,7 +57,9 @@ export async function startPostgres(options: PostgresServerOptions = {}): Promis
     unix_socket_directories: "",
     max_connections: options.maxConnections ?? 300,
     shared_buffers: "32MB",
-    ...(options.durable === true ? {} : { fsync: "off", synchronous_commit: "off", full_page_writes: "off" }),
+    ...(options.durable === true
+      ? {}
+      : { fsync: "off", synchronous_commit: "off", full_page_writes: "off", max_wal_size: "256MB" }),
   };
   const flags = Object.entries(settings).flatMap(([name, value]) => ["-c", `${name}=${value}`]);
 
@@ -70,7 +75,7 @@ export async function startPostgres(options: PostgresServerOptions = {}): Promis
   const resume = async () => {
     // The shell is there so that nothing outlives us: when our end of its stdin closes, be it that we were killed,
     // Postgres ends and its data goes.
-    const script = `trap '' INT; "$@" & pid=$!; read -r word; if [ "$word" = crash ]; then kill -QUIT $pid; else kill -INT $pid; fi; wait $pid; [ -n "$word" ] || rm -rf "${home}"`;
+    const script = `trap '' INT; "$@" & pid=$!; read -r word; if [ "$word" = crash ]; then kill -QUIT $pid; else kill -INT $pid; fi; wait $pid; [ -n "$word" ] || rm -rf "${home}" "${disk}"`;
     running = spawn("/bin/sh", ["-c", script, "sh", join(bin, "postgres"), "-D", data, ...flags], {
       ...dropTo,
       cwd: home,
@@ -88,9 +93,22 @@ export async function startPostgres(options: PostgresServerOptions = {}): Promis
     resume,
     stop: async () => {
       await end("");
-      await rm(home, { recursive: true, force: true });
+      for (const folder of [home, disk]) await rm(folder, { recursive: true, force: true });
     },
   };
+}
+
+/**
+ * A file system in memory, where there is one with room: most of what a fresh database costs is creating and removing its
+ * files. Programs may not be allowed to run from there.
+ */
+async function inMemory(): Promise<string> {
+  try {
+    const { bavail, bsize } = await statfs("/dev/shm");
+    return bavail * bsize > ROOM_BYTES ? "/dev/shm" : tmpdir();
+  } catch {
+    return tmpdir();
+  }
 }
 
 /** The same server, another database. */
