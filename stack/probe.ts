@@ -1,11 +1,20 @@
 import { connect } from "node:net";
 import { setTimeout as sleep } from "node:timers/promises";
 
-/** Polls until ready (true), or until the process is gone or time is up (false). */
-export async function waitFor(ready: () => Promise<boolean>, alive: () => boolean, withinMs: number): Promise<boolean> {
-  for (const until = Date.now() + withinMs; Date.now() < until; await sleep(100)) {
+/**
+ * Polls until ready (true), or until the process is gone or time is up (false). `withinMs` is asked each time, and the
+ * longest answer counts: who began on a busy machine is not given up when it becomes quiet.
+ */
+export async function waitFor(
+  ready: () => Promise<boolean>,
+  alive: () => boolean,
+  withinMs: () => number,
+): Promise<boolean> {
+  const began = Date.now();
+  for (let longest = withinMs(); Date.now() - began < longest; longest = Math.max(longest, withinMs())) {
     if (await ready()) return true;
     if (!alive()) return false;
+    await sleep(100);
   }
   return false;
 }

@@ -21,18 +21,25 @@ function firstLine(error: unknown): string {
 
 /**
  * Runs all tasks at once and waits for every one of them, then throws the first
- * failure. People at a terminal see them live; logs get one line a task.
+ * failure. People at a terminal see them live; logs get one line a task. `overall` says how far
+ * all of them are: at the beginning and with each line, and beside what runs right now.
  */
-export async function runTasks(tasks: readonly Task[], log?: (line: string) => void): Promise<void> {
-  if (log === undefined && process.stdout.isTTY) return runLive(tasks);
+export async function runTasks(
+  tasks: readonly Task[],
+  log?: (line: string) => void,
+  overall?: () => string,
+): Promise<void> {
+  if (log === undefined && process.stdout.isTTY) return runLive(tasks, overall);
   const say = log ?? ((line: string): void => console.log(line));
+  if (overall !== undefined) say(overall());
+  const far = (): string => (overall === undefined ? "" : `: ${overall()}`);
   const failures: unknown[] = [];
   await Promise.all(
     tasks.map(async (task) => {
       let began = performance.now();
       try {
         const remark = await task.run({ detail: () => {}, begin: () => void (began = performance.now()) });
-        say(`${task.title}: ${remark} (${seconds(began)})`);
+        say(`${task.title}: ${remark} (${seconds(began)})${far()}`);
       } catch (error) {
         // At once, not only when the slowest of the others is through.
         say(`${task.title}: failed (${seconds(began)}): ${firstLine(error)}`);
@@ -43,7 +50,7 @@ export async function runTasks(tasks: readonly Task[], log?: (line: string) => v
   if (failures.length > 0) throw failures[0];
 }
 
-async function runLive(tasks: readonly Task[]): Promise<void> {
+async function runLive(tasks: readonly Task[], overall: (() => string) | undefined): Promise<void> {
   const failures: unknown[] = [];
   const list = new Listr(
     tasks.map(({ title, run }) => ({
@@ -51,7 +58,9 @@ async function runLive(tasks: readonly Task[]): Promise<void> {
       task: async (_, task) => {
         let began = performance.now();
         let detail = "";
-        const show = (): void => void (task.title = `${title}${detail} (${seconds(began)})`);
+        let far = overall;
+        const show = (): void =>
+          void (task.title = `${title}${detail} (${[seconds(began), ...(far === undefined ? [] : [far()])].join("; ")})`);
         const clock = setInterval(show, 500);
         try {
           const reporter = {
@@ -66,6 +75,7 @@ async function runLive(tasks: readonly Task[]): Promise<void> {
           throw new Error(title, { cause: error });
         } finally {
           clearInterval(clock);
+          far = undefined;
           show();
         }
       },

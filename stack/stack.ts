@@ -6,7 +6,7 @@ import { readEnv, writeEnv, type StackEnv } from "./env.ts";
 import { withLock } from "./lock.ts";
 import { obtain } from "./obtain/index.ts";
 import { partOf, parts } from "./parts/index.ts";
-import { partNames, type Context, type PartName } from "./parts/part.ts";
+import { partNames, type Context, type Part, type PartName } from "./parts/part.ts";
 import { stackDir } from "./paths.ts";
 import { stopProducts } from "./product/index.ts";
 import { runTasks } from "./progress.ts";
@@ -48,17 +48,33 @@ export async function startStack({
       obtained,
       node,
     );
-    await startAll(makeContext(name, dir, state), log);
-    const env = envOf(name, dir, state);
-    writeEnv(dir, env);
-    return env;
+    return bringUp(makeContext(name, dir, state), parts(node), log);
   });
 }
 
+/**
+ * Starts these parts and writes the stack's env file: also when one of them does not come, for the others run, and whoever
+ * looks for the reason needs their addresses. Throws what that part said.
+ */
+export async function bringUp(context: Context, present: readonly Part[], log: StackOptions["log"]): Promise<StackEnv> {
+  // What the parts make on their way is in the env too.
+  const write = (): StackEnv => {
+    const env = envOf(context.name, context.dir, context);
+    writeEnv(context.dir, env);
+    return env;
+  };
+  try {
+    await startAll(context, present, log);
+  } catch (error) {
+    write();
+    throw error;
+  }
+  return write();
+}
+
 /** All parts at once, each as soon as those it needs are ready. */
-async function startAll(context: Context, log: StackOptions["log"]): Promise<void> {
+async function startAll(context: Context, present: readonly Part[], log: StackOptions["log"]): Promise<void> {
   const turns = new Map<PartName, PromiseWithResolvers<void>>();
-  const present = parts(context.node !== undefined);
   for (const { name } of present) turns.set(name, Promise.withResolvers());
   // Whoever waits for a part hears of its failure; nobody else has to.
   for (const turn of turns.values()) turn.promise.catch(() => {});

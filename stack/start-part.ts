@@ -6,12 +6,13 @@ import { isAlive } from "./identity.ts";
 import { partOf } from "./parts/index.ts";
 import type { Context, Part } from "./parts/part.ts";
 import { logFile } from "./paths.ts";
+import { patience } from "./patience.ts";
 import { waitFor } from "./probe.ts";
 import { findMarked, launch, terminate } from "./process.ts";
 import { forgetProcess, recordProcess, runningProcess } from "./state.ts";
 
-/** Keycloak on a machine that builds beside it needs most of a minute. */
-const patienceMs = 180_000;
+/** On a quiet machine; Keycloak beside something that builds needs most of a minute. */
+const QUIET_MS = 180_000;
 
 const startLine = "--- started by the stack";
 
@@ -30,13 +31,15 @@ export async function ensureStarted(context: Context, part: Part): Promise<"star
     recordProcess(dir, part.name, running);
   }
   const watched = running;
+  const began = Date.now();
   const ready = await waitFor(
     () => part.ready(context),
     () => isAlive(watched),
-    patienceMs,
+    patience(QUIET_MS),
   );
   if (!ready) {
-    const what = isAlive(watched) ? `does not answer after ${patienceMs / 1000} s` : "ended instead of starting";
+    const waited = Math.round((Date.now() - began) / 1000);
+    const what = isAlive(watched) ? `does not answer after ${waited} s` : "ended instead of starting";
     throw new Error(`${part.title} ${what}. The last lines of ${log}:\n${lastLines(log, 20, startLine)}`);
   }
   await part.settle?.(context);

@@ -5,6 +5,7 @@ import { join } from "node:path";
 import { readIfThere } from "../files.ts";
 import { keycloakCommand, linkHome } from "../keycloak-home.ts";
 import { lockDir } from "../paths.ts";
+import { patience } from "../patience.ts";
 import { choosePorts } from "../ports.ts";
 import { launch, run, terminate } from "../process.ts";
 import { httpOk, waitFor } from "../probe.ts";
@@ -58,7 +59,7 @@ async function build(artifact: Artifact, java: string, draft: string, detail: (t
   detail("unpacking");
   const home = join(draft, "home");
   mkdirSync(home);
-  unpackZip(archive, home);
+  await unpackZip(archive, home);
   if (archive.startsWith(draft)) rmSync(archive);
   // And what Maven fetched on the way.
   rmSync(join(draft, "maven"), { recursive: true, force: true });
@@ -86,7 +87,7 @@ async function makeTemplate(draft: string, java: string): Promise<void> {
     const started = await waitFor(
       () => httpOk(`http://127.0.0.1:${port}/realms/master`),
       () => isAlive(running),
-      300_000,
+      patience(300_000),
     );
     if (!started) throw new Error(`Keycloak did not start to prepare its database:\n${readIfThere(log) ?? ""}`);
   } finally {

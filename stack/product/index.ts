@@ -18,6 +18,7 @@ import type { Identity } from "../identity.ts";
 import { isAlive } from "../identity.ts";
 import { withLock } from "../lock.ts";
 import { logFile, projectRoot } from "../paths.ts";
+import { patience } from "../patience.ts";
 import { isFree } from "../ports.ts";
 import { httpOk, waitFor } from "../probe.ts";
 import { findMarked, launch, run, terminate } from "../process.ts";
@@ -297,8 +298,9 @@ async function startProcess(
   appendFileSync(log, `--- started by the stack at ${new Date(began).toISOString()}\n`);
   const identity = await launch(command, log, startMark(env.STACK_DIR, name));
   recordProcess(env.STACK_DIR, name, identity);
-  if (await waitFor(ready, () => isAlive(identity), PATIENCE_MS)) return identity;
-  const what = isAlive(identity) ? `does not answer after ${PATIENCE_MS / 1000} s` : "ended instead of starting";
+  if (await waitFor(ready, () => isAlive(identity), patience(PATIENCE_MS))) return identity;
+  const waited = Math.round((Date.now() - began) / 1000);
+  const what = isAlive(identity) ? `does not answer after ${waited} s` : "ended instead of starting";
   throw new Error(`${name} ${what}. The last lines of ${log}:\n${lastLines(log, 20)}`);
 }
 
@@ -311,7 +313,8 @@ async function waitUntilCalled(
 ): Promise<void> {
   const jsonpath = "jsonpath={range .items[*].webhooks[*]}{.clientConfig.url} {.clientConfig.caBundle}{'\\n'}{end}";
   const kinds = "mutatingwebhookconfigurations,validatingwebhookconfigurations";
-  for (const until = Date.now() + PATIENCE_MS; Date.now() < until; await sleep(250)) {
+  const began = Date.now();
+  for (const within = patience(PATIENCE_MS); Date.now() - began < within(); await sleep(250)) {
     if (!(await httpOk(`${opsURL("webhook")}/readyz`))) continue;
     const lines = (await kubectl(env, "get", kinds, "-l", "app.kubernetes.io/part-of=unified-rbac", "-o", jsonpath))
       .split("\n")
@@ -321,7 +324,7 @@ async function waitUntilCalled(
   const said = ROLES.map((role) => logFile(env.STACK_DIR, part(id, role))).map(
     (log) => `${log}:\n${lastLines(log, 10)}`,
   );
-  throw new Error(`The webhook is not ready after ${PATIENCE_MS / 1000} s.\n${said.join("\n")}`);
+  throw new Error(`The webhook is not ready after ${Math.round((Date.now() - began) / 1000)} s.\n${said.join("\n")}`);
 }
 
 /** Arguments for node: the built program, or the sources. */
