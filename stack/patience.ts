@@ -4,11 +4,11 @@ import { availableParallelism, loadavg } from "node:os";
 const MOST_TIMES = 6;
 
 /** What takes `quietMs` at most on a quiet machine gets more on a busy one: as much more as there is work for each core. */
-export function patienceFor(quietMs: number, load: number, cores: number): number {
-  return quietMs * Math.min(MOST_TIMES, Math.max(1, load / Math.max(1, cores)));
+export function patienceFor(quietMs: number, load: number, cores: number, mostTimes = MOST_TIMES): number {
+  return quietMs * Math.min(mostTimes, Math.max(1, load / Math.max(1, cores)));
 }
 
 /** The same for this machine as it is now. Asked again and again, it follows the load: in milliseconds. */
-export function patience(quietMs: number): () => number {
-  return () => patienceFor(quietMs, loadavg()[0] ?? 0, availableParallelism());
+export function patience(quietMs: number, mostTimes = MOST_TIMES): () => number {
+  return () => patienceFor(quietMs, loadavg()[0] ?? 0, availableParallelism(), mostTimes);
 }

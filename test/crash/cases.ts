@@ -10,8 +10,7 @@ import type { Fault } from "./faults.ts";
 
 export type Cut =
   | { readonly kind: "none" }
-  /** `again`: started again, it is killed there as well, when it comes there. */
-  | { readonly kind: "kill"; readonly at: Point; readonly nth: number; readonly again?: Point | undefined }
+  | { readonly kind: "kill"; readonly at: Point; readonly nth: number }
   | { readonly kind: "lost"; readonly on: Happening; readonly nth: number; readonly fault: Fault };
 
 export interface Case {
@@ -30,8 +29,6 @@ export interface Outcome {
   readonly passed: ReadonlyMap<Point, number>;
   /** The moment that was chosen never came this time, so nothing was tried: how often a point is passed may differ. */
   readonly hasMissed: boolean;
-  /** The second point of a kill, where all was well without coming there a second time: a case of its own. */
-  readonly unreached?: Point | undefined;
   readonly unnamed: readonly string[];
 }
 
@@ -48,7 +45,7 @@ export function describe({ scenario, gateway, cut }: Case): string {
     case "none":
       return `${what}, undisturbed`;
     case "kill":
-      return `${what}, killed ${[cut.at, ...(cut.again === undefined ? [] : [cut.again])].join(" and ").replaceAll(":", " ")}${times}`;
+      return `${what}, killed ${cut.at.replace(":", " ")}${times}`;
     case "lost":
       return `${what}, ${cut.fault} at ${cut.on}${times}`;
     default:
@@ -61,14 +58,12 @@ export async function runCase(environment: Environment, id: string, one: Case): 
   let settledMs = 0;
   let failure: string | undefined;
   let hasMissed = false;
-  let unreached: Point | undefined;
   const passed = new Map<Point, number>();
   try {
     const { holds, wishes = {} } = one.scenario;
     sandbox = await makeSandbox(environment, id, wishes, { doors: one.cut.kind === "lost", gateway: one.gateway });
     const acted = await act(sandbox, one);
     const { began, before, watch } = acted;
-    unreached = acted.unreached;
     // Also where the moment never came: a process that hangs does not come there either.
     await inTheEnd(() => holds(requireSandbox(sandbox), before), PATIENCE_MS);
     await watch.end();
@@ -81,7 +76,7 @@ export async function runCase(environment: Environment, id: string, one: Case): 
   for (const [point, count] of sandbox?.passed() ?? []) passed.set(point, count);
   const unnamed = sandbox?.unnamed() ?? [];
   await sandbox?.close().catch((error: unknown) => (failure ??= `closing: ${String(error)}`));
-  return { case: one, failure, hasMissed, settledMs, passed, unreached, unnamed };
+  return { case: one, failure, hasMissed, settledMs, passed, unnamed };
 }
 
 interface Acted {
@@ -90,7 +85,6 @@ interface Acted {
   readonly watch: Watch;
   /** The process did not come to the point where it was to be killed, and runs on. */
   readonly neverCame?: string;
-  readonly unreached?: Point | undefined;
 }
 
 async function act(sandbox: Sandbox, { scenario, cut }: Case): Promise<Acted> {
@@ -116,20 +110,6 @@ async function act(sandbox: Sandbox, { scenario, cut }: Case): Promise<Acted> {
     if (!(await inTime(sandbox.ended()))) {
       sandbox.order({ kind: "count" });
       return { began, before, watch, neverCame: `the process never came ${cut.at.replace(":", " ")}` };
-    }
-    if (cut.again !== undefined) {
-      began = Date.now();
-      sandbox.start({ kind: "die", at: cut.again, nth: 1 });
-      const killed = sandbox.ended().then(() => true);
-      // What is not done a second time (an Event that had been sent) is no fault, if all is well without it.
-      const well = inTheEnd(() => scenario.holds(sandbox, before), COMES_THERE_MS).then(
-        () => false,
-        () => false,
-      );
-      if (!(await Promise.race([killed, well])) && sandbox.running()) {
-        sandbox.order({ kind: "count" });
-        return { began, before, watch, unreached: cut.again };
-      }
     }
     began = Date.now();
     sandbox.start();

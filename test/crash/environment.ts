@@ -5,6 +5,7 @@ import { once } from "node:events";
 import { type ChildProcess, execFile } from "node:child_process";
 import { join } from "node:path";
 import { promisify } from "node:util";
+import { build } from "esbuild";
 import pLimit from "p-limit";
 import { connect } from "@nats-io/transport-node";
 import * as z from "zod";
@@ -39,6 +40,8 @@ export interface Environment {
   own(child: ChildProcess): void;
   /** Where node keeps what it has compiled, for processes that are killed before they could. */
   readonly compiled: string;
+  /** The program of {@link bundleReconciler}. */
+  readonly reconciler: string;
   freshDatabase(name: string): Promise<string>;
   dropDatabase(name: string): Promise<void>;
   /** A webhook that nobody serves would only cost time. */
@@ -88,8 +91,8 @@ export async function openEnvironment(env: StackEnv, logs: string, run: string):
   await nats.flush();
   const post = await makePostOffice();
   const compiled = join(logs, "compiled");
-  const entry = join(import.meta.dirname, "reconciler.ts");
-  await promisify(execFile)(process.execPath, ["-e", `import(${JSON.stringify(entry)}).catch(() => {})`], {
+  const reconciler = await bundleReconciler(logs);
+  await promisify(execFile)(process.execPath, ["-e", `import(${JSON.stringify(reconciler)}).catch(() => {})`], {
     env: { PATH: process.env["PATH"], NODE_COMPILE_CACHE: compiled },
   }).catch(() => undefined);
 
@@ -131,6 +134,7 @@ export async function openEnvironment(env: StackEnv, logs: string, run: string):
       child.once("exit", () => children.delete(child));
     },
     compiled,
+    reconciler,
     async freshDatabase(name) {
       await createDatabase(env.POSTGRES_URL, name, TEMPLATE);
       return databaseURL(env.POSTGRES_URL, name);
@@ -144,6 +148,22 @@ export async function openEnvironment(env: StackEnv, logs: string, run: string):
       api.close();
     },
   };
+}
+
+/** One file from all of its sources: a case starts the reconciler several times, and this costs a third of the time. */
+async function bundleReconciler(logs: string): Promise<string> {
+  const outfile = join(logs, "reconciler.mjs");
+  await build({
+    entryPoints: [join(import.meta.dirname, "reconciler.ts")],
+    outfile,
+    bundle: true,
+    platform: "node",
+    format: "esm",
+    target: "node22",
+    banner: { js: 'import { createRequire } from "node:module"; const require = createRequire(import.meta.url);' },
+    logLevel: "error",
+  });
+  return outfile;
 }
 
 /** Tenants of runs before this one, on a stack that was kept: a whole product would begin to serve them. */

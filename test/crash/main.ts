@@ -17,7 +17,7 @@ import { UPSTREAM_NAMES } from "./effects.ts";
 import { type Environment, openEnvironment } from "./environment.ts";
 import { deadOriginBroken, isolationBroken, runDeadOrigin, runIsolation } from "./isolation.ts";
 import { type Outage, runOutage, runWebhookOutage } from "./outages.ts";
-import { aloneCase, elsewhere, killCases, lostCases, missed, placeOf, surveyCases } from "./plan.ts";
+import { elsewhere, killCases, lostCases, missed, placeOf, surveyCases } from "./plan.ts";
 import { brokenInvariants, commandOf, PARTS, type PartOfProof, report, type Results, tallyOf } from "./report.ts";
 import { describeStalled, runStalled, stalledCases, type StalledOutcome } from "./stalled.ts";
 import { runChaos, type ChaosResult } from "./chaos.ts";
@@ -154,7 +154,6 @@ async function thePoints(environment: Environment) {
   const gaps = missed(survey);
   for (const gap of gaps) fail("the registry of points", gap);
   const kills = await reached("Killed", killCases(survey, choice).filter(wanted));
-  kills.push(...(await reached("Killed there alone", kills.flatMap(aloneCase))));
   const losses = await reached("Answers lost", lostCases(survey, choice).filter(wanted));
   return { survey, gaps, kills, losses };
 }

@@ -6,7 +6,7 @@ import { SCENARIOS } from "./scenarios.ts";
 import { type Fault, FAULTS } from "./faults.ts";
 
 export interface Choice {
-  /** Both points of an effect in one case where that will do, one fault for each answer, one gateway for each scenario. */
+  /** Of each effect the point after it, one fault for each answer, one gateway for each scenario. */
   readonly short: boolean;
   /** Each point in every scenario that passes it; else in one, by the seed's choice. */
   readonly everywhere: boolean;
@@ -39,26 +39,13 @@ export function missed(survey: readonly Outcome[]): string[] {
   ];
 }
 
-/** In the short form both points of an effect in one case: killed before it, and when it comes there again, after it. */
+/** In the short form after each effect alone: what was done and not recorded is where things are lost or doubled. */
 export function killCases(survey: readonly Outcome[], choice: Choice): Case[] {
   const random = makeRandom(choice.seed);
-  if (choice.short) {
-    return EFFECTS.flatMap((effect) => {
-      const at: Point = `before:${effect}`;
-      return chosen(passing(survey, at), choice, random).map((one): Case => ({
-        ...one,
-        cut: { kind: "kill", at, nth: 1, again: `after:${effect}` },
-      }));
-    });
-  }
-  return ALL_POINTS.flatMap((at) =>
+  const points = choice.short ? ALL_POINTS.filter((point) => point.startsWith("after:")) : ALL_POINTS;
+  return points.flatMap((at) =>
     chosen(passing(survey, at), choice, random).map((one): Case => ({ ...one, cut: { kind: "kill", at, nth: 1 } })),
   );
-}
-
-/** The second point of a case that was well without coming there again, as a case of its own. */
-export function aloneCase({ case: one, unreached }: Outcome): Case[] {
-  return unreached === undefined ? [] : [{ ...one, cut: { kind: "kill", at: unreached, nth: 1 } }];
 }
 
 /** The same cut where else that moment was passed, in a scenario that is not among the tried; undefined: nowhere. */

@@ -102,7 +102,6 @@ const userList = z.object({ items: z.array(liveTenantUser) });
 export const FLUX = /(^|\.)toolkit\.fluxcd\.io\//;
 const ADMIN_TOKEN = "crash-tests";
 const MASTER_KEYS = `1: ${"crash-tests-".repeat(3)}`;
-const ENTRY = join(import.meta.dirname, "reconciler.ts");
 
 /** Where each kind of what a tenant consists of lives. */
 export const COLLECTIONS: Readonly<Record<string, (namespace: string) => string>> = {
@@ -205,7 +204,7 @@ export async function makeSandbox(
   }
 
   function launch(identity: string, first: Order): ChildProcess {
-    const started = fork(ENTRY, [], {
+    const started = fork(environment.reconciler, [], {
       stdio: ["ignore", log, log, "ipc"],
       env: {
         PATH: process.env["PATH"],

@@ -1,9 +1,9 @@
 import { describe, expect, it } from "vitest";
 
 import type { Case, Cut, Outcome } from "../../crash/cases.ts";
-import type { Point } from "../../crash/effects.ts";
+import { EFFECTS, LOOKS, type Point } from "../../crash/effects.ts";
 import type { GatewayKind } from "../../crash/sandbox.ts";
-import { elsewhere, placeOf } from "../../crash/plan.ts";
+import { ALL_POINTS, elsewhere, killCases, lostCases, placeOf } from "../../crash/plan.ts";
 import { SCENARIOS } from "../../crash/scenarios.ts";
 
 const [first, second, third] = SCENARIOS;
@@ -27,6 +27,30 @@ const SURVEY = [
 ];
 const lost = (nth: number): Cut => ({ kind: "lost", on: "postgres.touch", nth, fault: "drop" });
 const at = (scenario: Case["scenario"], nth: number): Case => ({ scenario, gateway: "admin-v1", cut: lost(nth) });
+
+describe("what is cut", () => {
+  // One scenario passes everything often, so that nothing is left out for want of a place.
+  const everywhere = Object.fromEntries(
+    [...EFFECTS, ...LOOKS].flatMap((happening) => [
+      [`before:${happening}`, 9],
+      [`after:${happening}`, 9],
+    ]),
+  );
+  const survey = [seen(first, "admin-v1", everywhere), seen(second, "new-api", everywhere)];
+  const choice = { everywhere: false, seed: 1 };
+  const pointsOf = (short: boolean): string[] =>
+    killCases(survey, { ...choice, short }).map(({ cut }) => (cut.kind === "kill" ? cut.at : ""));
+
+  it("in the short form is each effect once after it, and in the full one once on both sides", () => {
+    expect(pointsOf(true)).toEqual(EFFECTS.map((effect) => `after:${effect}`));
+    expect(pointsOf(false)).toEqual([...ALL_POINTS]);
+  });
+
+  it("in the short form loses one answer of everything", () => {
+    const lostOf = lostCases(survey, { ...choice, short: true }).map(({ cut }) => (cut.kind === "lost" ? cut.on : ""));
+    expect(lostOf.toSorted()).toEqual([...EFFECTS, ...LOOKS].toSorted());
+  });
+});
 
 describe("a moment that never came", () => {
   it("is waited for where it comes most often, then elsewhere, with the same cut", () => {
