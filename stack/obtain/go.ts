@@ -42,6 +42,7 @@ export const goParts: readonly GoPart[] = [
     programs: { "source-controller": "github.com/fluxcd/source-controller" },
     copies: { module: "github.com/fluxcd/source-controller", folders: ["config/crd/bases"] },
   },
+  // A go.mod of its own: in one with kustomize-controller 1.9.6, source-controller 1.7.3 does not compile (pkg/sourceignore).
   {
     name: "kustomize-controller",
     title: "Flux kustomize-controller",
