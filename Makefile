@@ -5,8 +5,10 @@ NAME := $(or $(STACK_NAME),default)
 RUN := npm run --silent
 INSTALLED := node_modules/.package-lock.json
 
+RELEASE_ARGS = --version="$(VERSION)" --registry="$(REGISTRY)" --directory="$(DIR)" --key="$(KEY)" $(if $(PLAIN_HTTP),--plain-http)
+
 .DEFAULT_GOAL := help
-.PHONY: help demo test contract-newapi crash hostile soak fuzz nightly bench check build generate format stack-up stack-down stack-status
+.PHONY: help demo test contract-newapi crash hostile soak fuzz nightly bench check build package release verify-release generate format stack-up stack-down stack-status
 
 help: ## shows this list
 	@echo "Targets:"
@@ -48,6 +50,15 @@ check: $(INSTALLED) ## checks format, lint and types only
 
 build: $(INSTALLED) ## builds JavaScript into dist/, as in the image
 	@$(RUN) build
+
+package: $(INSTALLED) ## makes the npm package in dist-package/, ready for npm publish
+	@$(RUN) release -- package
+
+release: $(INSTALLED) ## builds, pushes and signs a release (VERSION=0.1.0 REGISTRY=host/path IMAGE=layout KEY=cosign.key)
+	@$(RUN) release -- release $(RELEASE_ARGS) --image="$(IMAGE)" $(if $(KEYLESS),--keyless)
+
+verify-release: $(INSTALLED) ## verifies files, registry and signatures (VERSION= REGISTRY= KEY=cosign.pub DIR=files)
+	@$(RUN) release -- verify $(RELEASE_ARGS) --identity="$(IDENTITY)" --issuer="$(ISSUER)"
 
 generate: $(INSTALLED) ## generates CRDs, API reference, runbook entries, metrics and JSON schemas from src/api
 	@$(RUN) generate

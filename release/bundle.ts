@@ -17,7 +17,7 @@ export const programNames: readonly Program[] = ["unified-rbac", "kubectl-tenant
 export interface Bundle {
   readonly program: Program;
   readonly text: string;
-  /** Names of the npm packages inside, in order. */
+  /** Folders of the npm packages inside, from the project's root, in order. */
   readonly packages: readonly string[];
 }
 
@@ -35,6 +35,7 @@ export const projectManifest = project.parse(JSON.parse(readFileSync(join(projec
 export async function bundleProgram(program: Program, version: string): Promise<Bundle> {
   const { outputFiles, metafile } = await build({
     absWorkingDir: projectRoot,
+    preserveSymlinks: true,
     entryPoints: [PROGRAMS[program]],
     outfile: `${program}.js`,
     write: false,
@@ -57,7 +58,26 @@ export async function bundleProgram(program: Program, version: string): Promise<
 /** CommonJS packages ask for Node's modules by a call. */
 const REQUIRE = `import{createRequire as makeRequire}from"node:module";const require=makeRequire(import.meta.url);`;
 
+/** Folders of the npm packages that the image's programs contain, as {@link Bundle.packages}. */
+export async function bundledIntoImage(): Promise<string[]> {
+  const { metafile } = await build({
+    absWorkingDir: projectRoot,
+    preserveSymlinks: true,
+    entryPoints: ["src/main.ts", "src/kubectl-tenantuser.ts"],
+    outdir: "unwritten",
+    write: false,
+    bundle: true,
+    splitting: true,
+    platform: "node",
+    format: "esm",
+    external: ["pg-native"],
+    metafile: true,
+    logLevel: "silent",
+  });
+  return packagesOf(Object.keys(metafile.inputs));
+}
+
 function packagesOf(inputs: readonly string[]): string[] {
-  const names = inputs.flatMap((input) => /.*node_modules\/((?:@[^/]+\/)?[^/]+)\//.exec(input)?.[1] ?? []);
-  return [...new Set(names)].toSorted();
+  const folder = /^(?:.*\/)?node_modules\/(?:@[^/]+\/)?[^/]+/;
+  return [...new Set(inputs.flatMap((input) => folder.exec(input)?.[0] ?? []))].toSorted();
 }

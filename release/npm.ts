@@ -14,8 +14,15 @@ export const packageDirectory = join(projectRoot, "dist-package");
 const LIB = "lib";
 const THIRD_PARTY = "THIRD-PARTY-LICENSES";
 
-/** Makes the directory again, from nothing. Resolves with the names of its files, in order. */
-export async function buildPackage(version: string, directory = packageDirectory): Promise<string[]> {
+export interface BuiltPackage {
+  /** Names, in order. */
+  readonly files: readonly string[];
+  /** Folders of the packages that the bundles contain. */
+  readonly packages: readonly string[];
+}
+
+/** Makes the directory again, from nothing. */
+export async function buildPackage(version: string, directory = packageDirectory): Promise<BuiltPackage> {
   rmSync(directory, { recursive: true, force: true });
   mkdirSync(directory, { recursive: true });
   const bundles = await Promise.all(programNames.map((program) => bundleProgram(program, version)));
@@ -29,7 +36,7 @@ export async function buildPackage(version: string, directory = packageDirectory
   copyFileSync(join(projectRoot, "LICENSE"), join(directory, "LICENSE"));
   copyFileSync(join(projectRoot, "release/npm-readme.md"), join(directory, "README.md"));
   writeFileSync(join(directory, "package.json"), `${JSON.stringify(publishedManifest(version), null, 2)}\n`);
-  return readdirSync(directory, { recursive: true, encoding: "utf8" }).toSorted();
+  return { files: readdirSync(directory, { recursive: true, encoding: "utf8" }).toSorted(), packages };
 }
 
 /** npm adds package.json, README.md and LICENSE to `files` by itself. */
@@ -58,9 +65,9 @@ if (a > ${major} || (a === ${major} && b >= ${minor})) {
 }
 
 /** Throws when a package does not name its license. A few name one and ship no text of it. */
-function licenseOf(name: string): string {
-  const home = join(projectRoot, "node_modules", name);
-  const { version, license } = installed.parse(JSON.parse(readFileSync(join(home, "package.json"), "utf8")));
+function licenseOf(folder: string): string {
+  const home = join(projectRoot, folder);
+  const { name, version, license } = installed.parse(JSON.parse(readFileSync(join(home, "package.json"), "utf8")));
   const file = readdirSync(home).find((each) => /^licen[cs]e/i.test(each));
   const text =
     file === undefined ? "The package contains no text of its license." : readFileSync(join(home, file), "utf8");

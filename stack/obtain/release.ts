@@ -2,7 +2,7 @@
  * The programs that make and verify a release. No stack runs them, so nothing but a release builds them. A registry
  * among them is for tests: a real release goes to the registry that it names.
  */
-import { obtainGoPart, type GoPart } from "./go.ts";
+import { goParts, obtainGoPart, type GoPart } from "./go.ts";
 
 const SYFT = "1.57.1";
 
@@ -31,4 +31,12 @@ export async function obtainReleaseProgram(name: ReleaseProgram, detail: (text: 
   const path = programs.get(name);
   if (path === undefined) throw new Error(`${name} was not built`);
   return path;
+}
+
+/** The kubectl of the stack, which contains kustomize. Where it is not there yet, the control plane is built with it. */
+export async function obtainKubectl(detail: (text: string) => void): Promise<string> {
+  const part = goParts.find(({ programs }) => "kubectl" in programs);
+  const found = part === undefined ? undefined : (await obtainGoPart(part, detail)).programs.get("kubectl");
+  if (found === undefined) throw new Error("kubectl was not built");
+  return found;
 }

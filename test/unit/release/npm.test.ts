@@ -46,7 +46,7 @@ async function installed(program: string, ...args: string[]): Promise<Ended> {
 
 beforeAll(async () => {
   folder = mkdtempSync(join(tmpdir(), "unified-rbac-npm-"));
-  files = await buildPackage(projectManifest.version, inFolder("package"));
+  ({ files } = await buildPackage(projectManifest.version, inFolder("package")));
   await npm("pack", inFolder("package"));
   await npm(
     "install",
