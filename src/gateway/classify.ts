@@ -3,21 +3,17 @@ import { z } from "zod";
 import { REASON } from "../api/reasons.ts";
 import { redact, type SagaError, TerminalError, TransientError, UnreadableError } from "../lib/errors.ts";
 import { classifyStatus, type HttpAnswer } from "../lib/http.ts";
+import { parsedJSON } from "../lib/json.ts";
 import { parseRetryAfter } from "../lib/backoff.ts";
 import type { KeyVerdict } from "./gateway.ts";
+import { terminal, unavailable } from "./failures.ts";
 
 const UPSTREAM = "newapi";
 
 /** The answer's body when it is the JSON that was asked for, else undefined. Never an error that quotes the body. */
 export function parseAnswer<T>(schema: z.ZodType<T>, answer: HttpAnswer): T | undefined {
-  let body: unknown;
-  try {
-    body = JSON.parse(answer.text);
-  } catch {
-    return undefined;
-  }
-  const parsed = schema.safeParse(body);
-  return parsed.success ? parsed.data : undefined;
+  const body = parsedJSON(answer.text);
+  return body === undefined ? undefined : schema.safeParse(body).data;
 }
 
 /**
@@ -52,11 +48,8 @@ export function refusedAdminCall(
 
 /** The admin token does not do; `what` is the first half of the sentence. */
 export function unauthorized(what: string, seen: { upstreamStatus?: number; body?: string } = {}): TerminalError {
-  return new TerminalError({
+  return terminal(REASON.CredentialsRefused, `${what}; renew the token in the tenant's credential Secret.`, {
     ...seen,
-    code: REASON.CredentialsRefused,
-    upstream: UPSTREAM,
-    message: `${what}; renew the token in the tenant's credential Secret.`,
   });
 }
 
@@ -87,12 +80,9 @@ export function judgeKey(answer: HttpAnswer, now: number, secrets: readonly stri
     default:
       if (answer.status < 400) throw notItsOwn(answer, doing);
       // Whatever else it is, it is not about the key: no person has to act on the user's account.
-      throw new TransientError({
-        code: REASON.UpstreamUnavailable,
-        upstream: UPSTREAM,
+      throw unavailable(`The gateway answered ${answer.status} to ${doing}.`, {
         upstreamStatus: answer.status,
         body: redact(answer.text, secrets),
-        message: `The gateway answered ${answer.status} to ${doing}.`,
         retryAfterMs: parseRetryAfter(answer.headers.get("retry-after"), now),
       });
   }

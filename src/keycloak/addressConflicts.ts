@@ -11,6 +11,7 @@ import { renames } from "./profile.ts";
 import { AddressHeld } from "./realm.ts";
 import type { User } from "./representations.ts";
 import type { Ask } from "./session.ts";
+import { terminal, unavailable, waiting } from "./failures.ts";
 
 /** A realm that allows duplicate emails refuses nobody: whose address it is must be asked before. `of`: whose it may be. */
 export async function isDoubled(parts: Parts, ask: Ask, email: string, of?: string): Promise<boolean> {
@@ -24,7 +25,7 @@ export function isTaken(error: unknown): error is ConflictError {
 }
 
 export function notReady(message: string): WaitingError {
-  return new WaitingError({ code: REASON.TenantNotReady, upstream: "keycloak", message });
+  return waiting(REASON.TenantNotReady, message);
 }
 
 /**
@@ -58,19 +59,13 @@ function held(message: string, user: User): WaitingError {
 }
 
 export function claimed(email: string, why: string): TerminalError {
-  return new TerminalError({
-    code: REASON.UserClaimed,
-    upstream: "keycloak",
+  return terminal(REASON.UserClaimed, `A Keycloak user with ${email} exists already and is left alone: ${why}.`, {
     upstreamStatus: 409,
-    message: `A Keycloak user with ${email} exists already and is left alone: ${why}.`,
   });
 }
 
 export function vanished(): TransientError {
-  return new TransientError({
-    code: REASON.UpstreamUnavailable,
-    upstream: "keycloak",
+  return unavailable("keycloak lost the user just created while it was being worked on; it is looked for again.", {
     upstreamStatus: 404,
-    message: "keycloak lost the user just created while it was being worked on; it is looked for again.",
   });
 }

@@ -10,7 +10,7 @@ import {
   TransientError,
   UnreadableError,
 } from "../lib/errors.ts";
-import { CALL_DEADLINE_MS, classifyStatus, type HttpAnswer, tooMuch } from "../lib/http.ts";
+import { classifyStatus, type HttpAnswer, tooMuch, unreachable } from "../lib/http.ts";
 
 /**
  * Code of a ConflictError: Keycloak itself said that the thing asked for is not there. Whatever is asked for by its id was seen
@@ -58,7 +58,7 @@ export function classify(error: unknown, doing: string, now: number): SagaError 
       now,
     );
   }
-  return tooMuch("keycloak", error, doing) ?? noAnswer(error, doing);
+  return tooMuch("keycloak", error, doing) ?? unreachable("keycloak", error, { doing });
 }
 
 export function classifyRefusal(refusal: RefusedAnswer, doing: string, now: number): SagaError {
@@ -112,20 +112,6 @@ export function notItsOwn(doing: string, body: unknown): TransientError {
     upstreamStatus: 200,
     body: redact(text),
     message: `keycloak gave an answer that is not its own to ${doing}; a proxy or a half-started server answered.`,
-  });
-}
-
-function noAnswer(error: unknown, doing: string): TransientError {
-  const timedOut = error instanceof DOMException && error.name === "TimeoutError";
-  const cause = error instanceof Error && error.cause instanceof Error ? error.cause : error;
-  const detail = cause instanceof Error ? redact(cause.message) : "no answer";
-  return new TransientError({
-    code: REASON.UpstreamUnavailable,
-    upstream: "keycloak",
-    message: timedOut
-      ? `keycloak did not answer within ${CALL_DEADLINE_MS / 1000} s to ${doing}.`
-      : `keycloak could not be reached for ${doing} (${detail}).`,
-    cause: error,
   });
 }
 

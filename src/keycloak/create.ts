@@ -1,6 +1,6 @@
 /** A user who is not there yet: created, or, where somebody is in the way, judged and perhaps adopted. */
 import { REASON } from "../api/reasons.ts";
-import { type ConflictError, isSagaError, TransientError, WaitingError } from "../lib/errors.ts";
+import { type ConflictError, isSagaError } from "../lib/errors.ts";
 import { adoptionObstacle, judgeClaim } from "./adopt.ts";
 import { claimed, emailInUse, foreign, isDoubled, isTaken, notReady, vanished } from "./addressConflicts.ts";
 import { refuseAdminGroup } from "./grants.ts";
@@ -18,6 +18,7 @@ import { createdAnswer, emptyAnswer, type Profile, type User } from "./represent
 import type { Ask } from "./session.ts";
 import { adoptionFactsOf } from "./adoptionFacts.ts";
 import { usernameOf } from "./username.ts";
+import { unavailable, waiting } from "./failures.ts";
 
 export interface Found {
   readonly user: User;
@@ -70,11 +71,10 @@ async function create(parts: Parts, ask: Ask, { user, attributes, groups, adopti
   parts.memory.forget();
   await ask("deleting the user just created", emptyAnswer, (client) => client.users.del({ id: made.id }));
   adoption.wrote?.("deleted", made.id);
-  throw new WaitingError({
-    code: REASON.AttributesDropped,
-    upstream: "keycloak",
-    message: `Realm ${parts.realm} dropped the marks of the user just created, so it was removed again; let its user profile keep them (unmanagedAttributePolicy ADMIN_EDIT).`,
-  });
+  throw waiting(
+    REASON.AttributesDropped,
+    `Realm ${parts.realm} dropped the marks of the user just created, so it was removed again; let its user profile keep them (unmanagedAttributePolicy ADMIN_EDIT).`,
+  );
 }
 
 async function claim(parts: Parts, ask: Ask, newUser: NewUser, conflict: ConflictError | undefined): Promise<Found> {
@@ -84,11 +84,8 @@ async function claim(parts: Parts, ask: Ask, newUser: NewUser, conflict: Conflic
     case "ours":
       return { user: judged.user, how: "found" };
     case "nobody":
-      throw new TransientError({
-        code: REASON.UpstreamUnavailable,
-        upstream: "keycloak",
+      throw unavailable("keycloak said that the user exists, but shows none; it is looked for again.", {
         upstreamStatus: 409,
-        message: "keycloak said that the user exists, but shows none; it is looked for again.",
         cause: conflict,
       });
     case "colleague":

@@ -1,6 +1,6 @@
 /** Ensure: find ours, create what is missing, correct what differs, touch nothing else. */
 import { REASON } from "../api/reasons.ts";
-import { ConflictError, isSagaError, TerminalError, WaitingError } from "../lib/errors.ts";
+import { ConflictError, isSagaError, TerminalError } from "../lib/errors.ts";
 import { answersTo, hasAddress, judgeClaim } from "./adopt.ts";
 import { claimed, emailInUse, foreign, isDoubled, isTaken, notReady, vanished } from "./addressConflicts.ts";
 import { NOT_FOUND } from "./classify.ts";
@@ -29,6 +29,7 @@ import { type Kept, resetAccess } from "./reset.ts";
 import type { Ask } from "./session.ts";
 import { usernameOf } from "./username.ts";
 import { vacate } from "./vacate.ts";
+import { terminal, waiting } from "./failures.ts";
 
 type Rules = Parameters<typeof correct>[2];
 
@@ -164,13 +165,11 @@ function notKept(realm: string, kept: User, { attributes, ...fields }: UserUpdat
       (name) => !sameAttributes({ [name]: attributes[name] ?? [] }, { [name]: had[name] ?? [] }),
     ),
   ];
-  return new TerminalError({
-    code: REASON.RequestRefused,
-    upstream: "keycloak",
-    message:
-      `Keycloak accepts ${names.join(", ")} and keeps something else (realm ${realm}); take it out of the spec, ` +
+  return terminal(
+    REASON.RequestRefused,
+    `Keycloak accepts ${names.join(", ")} and keeps something else (realm ${realm}); take it out of the spec, ` +
       `or let the realm's user profile keep it.`,
-  });
+  );
 }
 
 const NOBODY: Located = { ours: undefined, stray: undefined };
@@ -210,11 +209,10 @@ function permittedAttributes(realm: string, profile: Profile, user: DesiredUser)
   const own = ownAttributes(user, (name) => attributePolicyOf(profile, name) !== "dropped");
   const dropped = Object.keys(own).find((name) => attributePolicyOf(profile, name) === "dropped");
   if (dropped !== undefined) {
-    throw new WaitingError({
-      code: REASON.AttributesDropped,
-      upstream: "keycloak",
-      message: `The user profile of realm ${realm} drops the attribute ${dropped}; declare it there with edit permission for admin, or take it out of spec.attributes.`,
-    });
+    throw waiting(
+      REASON.AttributesDropped,
+      `The user profile of realm ${realm} drops the attribute ${dropped}; declare it there with edit permission for admin, or take it out of spec.attributes.`,
+    );
   }
   return own;
 }

@@ -1,10 +1,10 @@
 /** What a saga must know of its realm, read at most once a minute. */
 import { hash } from "node:crypto";
 import { REASON } from "../api/reasons.ts";
-import { TerminalError } from "../lib/errors.ts";
 import type { Memory } from "./memo.ts";
 import { clientsAnswer, type Profile, profileAnswer, realmAnswer, type RealmSettings } from "./representations.ts";
 import type { Ask } from "./session.ts";
+import { terminal } from "./failures.ts";
 
 export interface Facts {
   settings(ask: Ask): Promise<RealmSettings>;
@@ -32,11 +32,10 @@ export function makeFacts(deps: { realm: string; memory: Memory }): Facts {
       const found = clients.find(({ clientId }) => clientId === "realm-management");
       if (found === undefined) {
         // Without it nobody could be told from an administrator, so nothing is written at all.
-        throw new TerminalError({
-          code: REASON.CredentialsRefused,
-          upstream: "keycloak",
-          message: `Realm ${deps.realm} shows no client realm-management; grant our service account the role view-clients (realm "master" cannot be a tenant's).`,
-        });
+        throw terminal(
+          REASON.CredentialsRefused,
+          `Realm ${deps.realm} shows no client realm-management; grant our service account the role view-clients (realm "master" cannot be a tenant's).`,
+        );
       }
       return found.id;
     });

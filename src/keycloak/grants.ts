@@ -1,6 +1,5 @@
 /** The groups and roles that a user is to have: they exist, and none of them makes an administrator. */
 import { REASON } from "../api/reasons.ts";
-import { TerminalError, WaitingError } from "../lib/errors.ts";
 import type { Facts } from "./facts.ts";
 import { groupPath } from "../api/names.ts";
 import type { Group, Groups } from "./groups.ts";
@@ -8,6 +7,7 @@ import type { DesiredUser } from "./realm.ts";
 import { type Role, rolesAnswer } from "./representations.ts";
 import type { Roles } from "./roles.ts";
 import type { Ask } from "./session.ts";
+import { terminal, waiting } from "./failures.ts";
 
 /**
  * Default groups and those of the spec. A missing default group is the platform's and comes by itself one day
@@ -20,17 +20,15 @@ export async function wantedGroups(ask: Ask, groups: Groups, user: DesiredUser):
     const group = await groups.find(ask, path);
     if (group !== undefined) wanted.push(group);
     else if (defaults.has(path)) {
-      throw new WaitingError({
-        code: REASON.TenantNotReady,
-        upstream: "keycloak",
-        message: `The tenant's default group ${path} does not exist in Keycloak yet; create it.`,
-      });
+      throw waiting(
+        REASON.TenantNotReady,
+        `The tenant's default group ${path} does not exist in Keycloak yet; create it.`,
+      );
     } else {
-      throw new TerminalError({
-        code: REASON.MissingGroup,
-        upstream: "keycloak",
-        message: `Group ${path} does not exist in the tenant's Keycloak realm; create it, or take it out of spec.groups.${await otherName(ask, groups, path)}`,
-      });
+      throw terminal(
+        REASON.MissingGroup,
+        `Group ${path} does not exist in the tenant's Keycloak realm; create it, or take it out of spec.groups.${await otherName(ask, groups, path)}`,
+      );
     }
   }
   return wanted;
@@ -46,11 +44,10 @@ export async function wantedRoles(ask: Ask, roles: Roles, user: DesiredUser): Pr
   for (const name of new Set(user.realmRoles ?? [])) {
     const role = await roles.find(ask, name);
     if (role === undefined) {
-      throw new TerminalError({
-        code: REASON.MissingRole,
-        upstream: "keycloak",
-        message: `Realm role ${name} does not exist in the tenant's Keycloak realm; create it, or take it out of spec.realmRoles.`,
-      });
+      throw terminal(
+        REASON.MissingRole,
+        `Realm role ${name} does not exist in the tenant's Keycloak realm; create it, or take it out of spec.realmRoles.`,
+      );
     }
     wanted.push(role);
   }
@@ -81,11 +78,7 @@ export async function effectiveAdminRoles(ask: Ask, facts: Facts, userID: string
 
 function refuse(what: string, adminRoles: readonly string[]): void {
   if (adminRoles.length === 0) return;
-  throw new TerminalError({
-    code: REASON.NotAllowed,
-    upstream: "keycloak",
-    message: `${what} (${nameAdminRoles(adminRoles)}); nothing was changed.`,
-  });
+  throw terminal(REASON.NotAllowed, `${what} (${nameAdminRoles(adminRoles)}); nothing was changed.`);
 }
 
 /** For a sentence: the first few of what may be twenty. */

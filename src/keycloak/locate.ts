@@ -1,12 +1,12 @@
 /** Finding users: by id, by mark, by address. A search is a hint; only the marks on the user itself decide. */
 import { REASON } from "../api/reasons.ts";
-import { TerminalError } from "../lib/errors.ts";
 import { MARK_USER_UUID } from "../api/meta.ts";
 import { isOurs } from "./marks.ts";
 import { systemClock } from "../lib/clock.ts";
 import { readPages } from "../lib/paging.ts";
 import { type User, userAnswer, usersAnswer } from "./representations.ts";
 import { type Ask, orMissing } from "./session.ts";
+import { terminal } from "./failures.ts";
 
 const PAGE = 100;
 /** Of those that carry one uuid; more are no answer, and neither is one that takes longer. */
@@ -25,11 +25,10 @@ export async function locate(ask: Ask, tenantID: string, uuid: string, hint: str
   if (hinted !== undefined && isOurs(hinted, tenantID, uuid)) return { ours: hinted, stray: undefined };
   const marked = await byMarks(ask, tenantID, uuid);
   if (marked.length > 1) {
-    throw new TerminalError({
-      code: REASON.UserClaimed,
-      upstream: "keycloak",
-      message: `Keycloak has ${marked.length} users with the marks of ${uuid} (${marked.map(({ id }) => id).join(", ")}); remove the marks from all but the right one.`,
-    });
+    throw terminal(
+      REASON.UserClaimed,
+      `Keycloak has ${marked.length} users with the marks of ${uuid} (${marked.map(({ id }) => id).join(", ")}); remove the marks from all but the right one.`,
+    );
   }
   return { ours: marked[0], stray: hinted };
 }

@@ -3,7 +3,16 @@ import type { Facts } from "./facts.ts";
 import type { Group, Groups } from "./groups.ts";
 import { type Memberships, planMemberships } from "./merge.ts";
 import type { DesiredUser } from "./realm.ts";
-import { emptyAnswer, groupTreesAnswer, type Role, rolesAnswer, type User } from "./representations.ts";
+import {
+  emptyAnswer,
+  federatedAnswer,
+  groupTreesAnswer,
+  type Mappings,
+  mappingsAnswer,
+  type Role,
+  rolesAnswer,
+  type User,
+} from "./representations.ts";
 import type { Ask } from "./session.ts";
 
 export interface GroupMoves {
@@ -55,14 +64,29 @@ export async function groupsOf(ask: Ask, id: string): Promise<Map<string, string
 }
 
 export async function move(ask: Ask, id: string, { joining, leaving }: GroupMoves): Promise<void> {
-  for (const groupId of leaving) {
-    await ask("taking a user out of a group", emptyAnswer, (client) => client.users.delFromGroup({ id, groupId }));
-  }
+  for (const groupId of leaving) await leaveGroup(ask, id, groupId);
   for (const group of joining) {
     await ask(`adding a user to group ${group.path}`, emptyAnswer, (client) =>
       client.users.addToGroup({ id, groupId: group.id }),
     );
   }
+}
+
+export async function leaveGroup(ask: Ask, id: string, groupId: string): Promise<void> {
+  await ask("taking a user out of a group", emptyAnswer, (client) => client.users.delFromGroup({ id, groupId }));
+}
+
+/** Of the realm and of its clients. */
+export function rolesOf(ask: Ask, id: string): Promise<Mappings> {
+  return ask("reading a user's roles", mappingsAnswer, (client) => client.users.listRoleMappings({ id }));
+}
+
+/** The identity providers by which the user can log in. */
+export async function identityProvidersOf(ask: Ask, id: string): Promise<string[]> {
+  const linked = await ask("reading a user's identity providers", federatedAnswer, (client) =>
+    client.users.listFederatedIdentities({ id }),
+  );
+  return linked.map(({ identityProvider }) => identityProvider);
 }
 
 export interface RoleMoves {
@@ -103,7 +127,7 @@ export function realmRolesOf(ask: Ask, id: string): Promise<Role[]> {
 export async function remap(ask: Ask, id: string, { adding, removing }: RoleMoves): Promise<void> {
   if (removing.length > 0) await takeRoles(ask, id, removing);
   if (adding.length > 0) {
-    const roles = adding.map((role) => ({ id: role.id, name: role.name }));
+    const roles = adding.map(({ id: roleID, name }) => ({ id: roleID, name }));
     await ask("giving a user realm roles", emptyAnswer, (client) => client.users.addRealmRoleMappings({ id, roles }));
   }
 }

@@ -3,16 +3,8 @@ import { demandID } from "../lib/ids.ts";
 import { LOCKOUT_MARK } from "./marks.ts";
 import { userFields } from "./profileFields.ts";
 import type { DesiredUser } from "./realm.ts";
-import { groupsOf, takeRoles } from "./memberships.ts";
-import {
-  consentsAnswer,
-  credentialsAnswer,
-  emptyAnswer,
-  federatedAnswer,
-  mappingsAnswer,
-  type RealmSettings,
-  type User,
-} from "./representations.ts";
+import { groupsOf, identityProvidersOf, leaveGroup, rolesOf, takeRoles } from "./memberships.ts";
+import { consentsAnswer, credentialsAnswer, emptyAnswer, type RealmSettings, type User } from "./representations.ts";
 import { type Ask, orMissing } from "./session.ts";
 
 /** What the new person is to have anyhow; everything else was the old person's, whoever gave it. */
@@ -53,10 +45,7 @@ export async function resetAccess(ask: Ask, user: User, wanted: DesiredUser, kep
       ask("removing a credential", emptyAnswer, (client) => client.users.deleteCredential({ id, credentialId })),
     );
   }
-  const linked = await ask("reading a user's identity providers", federatedAnswer, (client) =>
-    client.users.listFederatedIdentities({ id }),
-  );
-  for (const { identityProvider: federatedIdentityId } of linked) {
+  for (const federatedIdentityId of await identityProvidersOf(ask, id)) {
     await orMissing(
       ask("unlinking an identity provider", emptyAnswer, (client) =>
         client.users.delFromFederatedIdentity({ id, federatedIdentityId }),
@@ -76,13 +65,9 @@ export async function resetAccess(ask: Ask, user: User, wanted: DesiredUser, kep
 async function takeGrants(ask: Ask, id: string, { groups, realmRoles, settings }: Kept): Promise<void> {
   for (const [groupId, path] of await groupsOf(ask, id)) {
     if (groups.includes(groupId) || settings.defaultGroups?.includes(path) === true) continue;
-    await orMissing(
-      ask("taking a user out of a group", emptyAnswer, (client) => client.users.delFromGroup({ id, groupId })),
-    );
+    await orMissing(leaveGroup(ask, id, groupId));
   }
-  const { realmMappings = [], clientMappings = {} } = await ask("reading a user's roles", mappingsAnswer, (client) =>
-    client.users.listRoleMappings({ id }),
-  );
+  const { realmMappings = [], clientMappings = {} } = await rolesOf(ask, id);
   const isKept = (name: string): boolean => realmRoles.includes(name) || name === settings.defaultRole?.name;
   const given = realmMappings.filter(({ name }) => !isKept(name));
   if (given.length > 0) await takeRoles(ask, id, given);

@@ -5,6 +5,7 @@ import type { Facts } from "./facts.ts";
 import type { Memory } from "./memo.ts";
 import { type Role, roleAnswer, rolesAnswer } from "./representations.ts";
 import { type Ask, orMissing } from "./session.ts";
+import { terminal } from "./failures.ts";
 
 export interface Roles {
   find(ask: Ask, name: string): Promise<Role | undefined>;
@@ -55,10 +56,9 @@ export function makeRoles(deps: { facts: Facts; memory: Memory }): Roles {
 }
 
 function endless({ name }: Role): TerminalError {
-  return new TerminalError({
-    code: REASON.NotAllowed,
-    upstream: "keycloak",
-    upstreamStatus: 200,
-    message: `Realm role ${name} contains more than ${MOST_INSIDE} roles, too many to see whether one of them makes an administrator; name another one.`,
-  });
+  return terminal(
+    REASON.NotAllowed,
+    `Realm role ${name} contains more than ${MOST_INSIDE} roles, too many to see whether one of them makes an administrator; name another one.`,
+    { upstreamStatus: 200 },
+  );
 }

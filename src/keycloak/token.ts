@@ -3,15 +3,14 @@
  * renew such a token by itself (there is no refresh token), so it gets ours by `registerTokenProvider`.
  */
 import { z } from "zod";
-import { REASON } from "../api/reasons.ts";
 import type { Clock } from "../lib/clock.ts";
 import { withDeadline } from "../lib/deadline.ts";
-import { TransientError } from "../lib/errors.ts";
 import { CALL_DEADLINE_MS } from "../lib/http.ts";
 import { boundedPause } from "../lib/backoff.ts";
 import { Sensitive } from "../lib/sensitive.ts";
 import { classify, notItsOwn } from "./classify.ts";
 import { adminClient, type Server } from "./adminClients.ts";
+import { unavailable } from "./failures.ts";
 
 export interface Token {
   readonly value: Sensitive;
@@ -126,14 +125,7 @@ function claimsOf(token: string): z.infer<typeof claimsAnswer> {
 async function orAborted<T>(work: Promise<T>, signal: AbortSignal): Promise<T> {
   const { promise, reject } = Promise.withResolvers<never>();
   const onAbort = (): void => {
-    reject(
-      new TransientError({
-        code: REASON.UpstreamUnavailable,
-        upstream: "keycloak",
-        message: "The login to keycloak was cut off.",
-        cause: signal.reason,
-      }),
-    );
+    reject(unavailable("The login to keycloak was cut off.", { cause: signal.reason }));
   };
   if (signal.aborted) onAbort();
   signal.addEventListener("abort", onAbort, { once: true });

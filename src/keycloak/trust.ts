@@ -4,6 +4,7 @@ import { getCACertificates } from "node:tls";
 import { REASON } from "../api/reasons.ts";
 import type { Clock } from "../lib/clock.ts";
 import { TerminalError } from "../lib/errors.ts";
+import { terminal } from "./failures.ts";
 
 export type Dispatcher = NonNullable<RequestInit["dispatcher"]>;
 type DispatcherClass = new (options: { connect: { ca: string[] } }) => Dispatcher;
@@ -79,5 +80,5 @@ function isCertificate(pem: string): boolean {
 }
 
 function refused(message: string): TerminalError {
-  return new TerminalError({ code: REASON.RequestRefused, upstream: "keycloak", message });
+  return terminal(REASON.RequestRefused, message);
 }

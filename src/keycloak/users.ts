@@ -1,7 +1,7 @@
 /** What happens to users beside ensuring them. Whatever takes something away verifies both marks right before. */
 import { isUUID } from "../api/names.ts";
 import { REASON } from "../api/reasons.ts";
-import { isSagaError, TerminalError } from "../lib/errors.ts";
+import { isSagaError } from "../lib/errors.ts";
 import { demandID } from "../lib/ids.ts";
 import type { Parts } from "./parts.ts";
 import { refuseAdmin } from "./grants.ts";
@@ -9,13 +9,14 @@ import { byEmail, locate } from "./locate.ts";
 import { sameAddress } from "./merge.ts";
 import { MARK_TENANT_ID, MARK_USER_UUID } from "../api/meta.ts";
 import { ADOPTED_MARK, carriesAdoptedMark, marksOf } from "./marks.ts";
-import { groupsOf, realmRolesOf, takeRoles } from "./memberships.ts";
+import { groupsOf, leaveGroup, realmRolesOf, takeRoles } from "./memberships.ts";
 import { adoptedMarkHolds } from "./profile.ts";
 import { userFields } from "./profileFields.ts";
 import { type AddressHolder, type ManagedSet, NotAsked, type OwnAddress } from "./realm.ts";
 import { putAddress, vacate } from "./vacate.ts";
 import { emptyAnswer, type User } from "./representations.ts";
 import { type Ask, orMissing } from "./session.ts";
+import { terminal } from "./failures.ts";
 
 export interface MarkedUser {
   readonly uuid: string;
@@ -107,9 +108,7 @@ async function release(parts: Parts, ask: Ask, user: User, managed: ManagedSet):
   const memberOf = await groupsOf(ask, id);
   for (const groupId of await parts.groups.ids(ask, managed.groups)) {
     if (!memberOf.has(groupId)) continue;
-    await orMissing(
-      ask("taking a user out of a group", emptyAnswer, (client) => client.users.delFromGroup({ id, groupId })),
-    );
+    await orMissing(leaveGroup(ask, id, groupId));
   }
   if (managed.realmRoles.length > 0) {
     const held = (await realmRolesOf(ask, id)).filter(({ name }) => managed.realmRoles.includes(name));
@@ -146,9 +145,8 @@ async function isAdopted(parts: Parts, ask: Ask, user: User): Promise<boolean> {
 function refuseUnmarked(stray: User): void {
   const marks = marksOf(stray);
   if (marks.tenantID !== undefined && marks.uuid !== undefined) return;
-  throw new TerminalError({
-    code: REASON.UserClaimed,
-    upstream: "keycloak",
-    message: `Keycloak user ${stray.id} has lost its marks and is left alone; delete it by hand, or set ${MARK_TENANT_ID} and ${MARK_USER_UUID} on it again.`,
-  });
+  throw terminal(
+    REASON.UserClaimed,
+    `Keycloak user ${stray.id} has lost its marks and is left alone; delete it by hand, or set ${MARK_TENANT_ID} and ${MARK_USER_UUID} on it again.`,
+  );
 }

@@ -2,13 +2,14 @@
 import { type ClientHttp2Stream, constants, type IncomingHttpHeaders, type IncomingHttpStatusHeader } from "node:http2";
 import { bodyRefusedBy, makeBodyGuard } from "../lib/body.ts";
 import type { Clock } from "../lib/clock.ts";
-import { redact, SagaError, TransientError } from "../lib/errors.ts";
+import { redact, SagaError } from "../lib/errors.ts";
 import { withDeadline } from "../lib/deadline.ts";
 import { CALL_DEADLINE_MS, type HttpAnswer, tooMuch } from "../lib/http.ts";
 import type { Access, Credentials } from "./access.ts";
 import { API_SERVER_LIMITS } from "./bodyLimits.ts";
 import { makeLines, type NextLine } from "./lines.ts";
 import { makeSessions, type SessionTiming } from "./sessions.ts";
+import { unavailable } from "./failures.ts";
 
 export const PATCH_TYPES = {
   json: "application/json-patch+json",
@@ -142,11 +143,8 @@ export function json(answer: HttpAnswer): unknown {
   try {
     return JSON.parse(answer.text);
   } catch (cause) {
-    throw new TransientError({
-      code: "UpstreamUnavailable",
-      upstream: "kubernetes",
+    throw unavailable(`kubernetes gave an answer that is not its own (${answer.status}).`, {
       upstreamStatus: answer.status,
-      message: `kubernetes gave an answer that is not its own (${answer.status}).`,
       cause,
     });
   }
@@ -251,12 +249,10 @@ function unreachable(error: unknown, request: ApiRequest, deadlineMs: number): S
   for (let next = error; next instanceof Error; next = next.cause) causes.push(next);
   const timedOut = causes.some((cause) => cause.name === "TimeoutError");
   const detail = redact(causes.at(-1)?.message ?? "no answer", request.secrets);
-  return new TransientError({
-    code: "UpstreamUnavailable",
-    upstream: "kubernetes",
-    message: timedOut
+  return unavailable(
+    timedOut
       ? `kubernetes did not answer within ${deadlineMs / 1000} s.`
       : `kubernetes could not be reached (${detail}).`,
-    cause: error,
-  });
+    { cause: error },
+  );
 }

@@ -2,6 +2,7 @@
 import type { V1Status } from "@kubernetes/client-node";
 import { ConflictError, type Failure, redact, type SagaError, TerminalError, TransientError } from "../lib/errors.ts";
 import type { HttpAnswer } from "../lib/http.ts";
+import { parsedJSON } from "../lib/json.ts";
 import { parseRetryAfter } from "../lib/backoff.ts";
 
 /** `code` of a ConflictError: what the Status gave as its reason. */
@@ -66,12 +67,8 @@ export function classify(answer: HttpAnswer, doing: string, now: number, secrets
 }
 
 function statusOf(text: string): V1Status | undefined {
-  try {
-    const body: unknown = JSON.parse(text);
-    return isStatus(body) ? body : undefined;
-  } catch {
-    return undefined;
-  }
+  const body = parsedJSON(text);
+  return isStatus(body) ? body : undefined;
 }
 
 function isStatus(body: unknown): body is V1Status {

@@ -1,11 +1,12 @@
 /** The few ways in which an answer of the API server becomes a value or an error. */
 import * as z from "zod";
 import { REASON } from "../api/reasons.ts";
-import { ConflictError, type SagaError, TerminalError, TransientError } from "../lib/errors.ts";
+import { ConflictError, type SagaError } from "../lib/errors.ts";
 import type { HttpAnswer } from "../lib/http.ts";
 import { classify } from "./classify.ts";
 import { type ApiRequest, type ApiClient, json } from "./apiClient.ts";
 import { eachPage } from "./pages.ts";
+import { terminal, unavailable } from "./failures.ts";
 
 /** What is being done, for messages: verb, resource and place, e.g. "create secrets in tenant-a". */
 export interface Exchange {
@@ -40,11 +41,8 @@ function refusal(connection: ApiClient, answer: HttpAnswer, doing: string, reque
 export function read<T>(schema: z.ZodType<T>, answer: HttpAnswer, doing: string): T {
   const parsed = schema.safeParse(json(answer));
   if (parsed.success) return parsed.data;
-  throw new TransientError({
-    code: REASON.UpstreamUnavailable,
-    upstream: "kubernetes",
+  throw unavailable(`kubernetes gave an answer that is not its own to ${doing}.`, {
     upstreamStatus: answer.status,
-    message: `kubernetes gave an answer that is not its own to ${doing}.`,
     cause: parsed.error,
   });
 }
@@ -59,12 +57,11 @@ export function readOwn<T>(schema: z.ZodType<T>, object: unknown, name: string):
   const bare = schema.safeParse(typeof object === "object" ? { ...object, status: undefined } : object);
   if (bare.success) return bare.data;
   const issue = bare.error.issues[0];
-  throw new TerminalError({
-    code: REASON.InvalidSpec,
-    upstream: "kubernetes",
-    message: `${name} does not fit its schema: ${issue?.path.join(".") ?? ""}: ${issue?.message ?? "unreadable"}; apply it again.`,
-    cause: bare.error,
-  });
+  throw terminal(
+    REASON.InvalidSpec,
+    `${name} does not fit its schema: ${issue?.path.join(".") ?? ""}: ${issue?.message ?? "unreadable"}; apply it again.`,
+    { cause: bare.error },
+  );
 }
 
 /** The object is not as the caller saw it: look again. */

@@ -1,6 +1,7 @@
 /** The API server as a person's own kubeconfig reaches it. What fails is typed; each program puts it into its own words. */
 import * as z from "zod";
 import { systemClock } from "../lib/clock.ts";
+import { parsedJSON } from "../lib/json.ts";
 import { contextOf, fromKubeconfig } from "./access.ts";
 import { type ApiRequest, makeApiClient } from "./apiClient.ts";
 import { eachPage } from "./pages.ts";
@@ -78,7 +79,7 @@ export async function openPersonalCluster(choice: KubeconfigChoice, signal: Abor
       signal.throwIfAborted();
       throw new NoAnswerError(cause instanceof Error ? cause.message : String(cause), { cause });
     });
-    const body = parsed(text);
+    const body = parsedJSON(text);
     if (status >= 200 && status < 300 && body !== undefined) return body;
     throw new RefusalError(status, body);
   }
@@ -104,13 +105,5 @@ async function usable<T>(work: () => Promise<T>): Promise<T> {
     return await work();
   } catch (cause) {
     throw new KubeconfigError(cause instanceof Error ? cause.message : "it is unreadable", { cause });
-  }
-}
-
-function parsed(text: string): unknown {
-  try {
-    return JSON.parse(text);
-  } catch {
-    return undefined;
   }
 }

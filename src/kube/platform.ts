@@ -1,12 +1,11 @@
 /** What the reconciler must know about the cluster itself before it undoes or writes anything. */
 import * as z from "zod";
 import { GROUP, KINDS, objectMeta } from "../api/meta.ts";
-import { REASON } from "../api/reasons.ts";
-import { TransientError } from "../lib/errors.ts";
 import { pathSegment } from "../lib/ids.ts";
 import type { Cluster } from "./cluster.ts";
 import { type ApiClient, METADATA_ONLY } from "./apiClient.ts";
 import { ask, read } from "./exchange.ts";
+import { unavailable } from "./failures.ts";
 
 type Platform = Pick<Cluster, "clusterID" | "tenantUserCRD" | "namespaceActive">;
 
@@ -25,12 +24,7 @@ export function makePlatform(connection: ApiClient): Platform {
       const answer = await metadataOf(doing, "/api/v1/namespaces/kube-system", signal);
       if (answer !== undefined) return read(withUID, answer, doing).metadata.uid;
       // A fresh API server makes it a moment after it begins to serve.
-      throw new TransientError({
-        code: REASON.UpstreamUnavailable,
-        upstream: "kubernetes",
-        upstreamStatus: 404,
-        message: "The namespace kube-system is not there yet.",
-      });
+      throw unavailable("The namespace kube-system is not there yet.", { upstreamStatus: 404 });
     },
     async tenantUserCRD(signal) {
       const name = `${KINDS.TenantUser.plural}.${GROUP}`;

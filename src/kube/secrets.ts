@@ -3,12 +3,13 @@ import * as z from "zod";
 import { FIELD_MANAGER, LABEL_MANAGED_BY, objectMeta } from "../api/meta.ts";
 import { REASON } from "../api/reasons.ts";
 import { SECRET_VERBS } from "../api/setupCommands.ts";
-import { ConflictError, TerminalError, TransientError, WaitingError } from "../lib/errors.ts";
+import { ConflictError, TerminalError, TransientError } from "../lib/errors.ts";
 import { pathSegment } from "../lib/ids.ts";
 import { CONFLICT } from "./classify.ts";
 import type { Cluster, SecretBody, SecretObject } from "./cluster.ts";
 import { type ApiRequest, type ApiClient, json } from "./apiClient.ts";
 import { ask, demand, listAll, moved, read } from "./exchange.ts";
+import { waiting } from "./failures.ts";
 
 type Secrets = Pick<
   Cluster,
@@ -128,13 +129,11 @@ async function refusable<T>(body: SecretBody, write: Promise<T>): Promise<T> {
     return await write;
   } catch (error) {
     if (!(error instanceof TerminalError) || error.code !== REASON.RequestRefused) throw error;
-    throw new WaitingError({
-      code: REASON.SecretRefused,
-      upstream: "kubernetes",
-      ...(error.upstreamStatus === undefined ? {} : { upstreamStatus: error.upstreamStatus }),
-      message: `Secret ${body.name} cannot be written in namespace ${body.namespace}; correct what refuses it there. ${error.message}`,
-      cause: error,
-    });
+    throw waiting(
+      REASON.SecretRefused,
+      `Secret ${body.name} cannot be written in namespace ${body.namespace}; correct what refuses it there. ${error.message}`,
+      { ...(error.upstreamStatus === undefined ? {} : { upstreamStatus: error.upstreamStatus }), cause: error },
+    );
   }
 }
 

@@ -15,6 +15,7 @@ import { type ApiStream, type ApiClient, METADATA_ONLY } from "./apiClient.ts";
 import { listMetadata, metadataOf, selector } from "./metadata.ts";
 import { makeSharedTicker, type SharedTicker } from "./sharedTicker.ts";
 import { makeReconnectProbe, type ReconnectProbe } from "./reconnectProbe.ts";
+import { unavailable } from "./failures.ts";
 
 export interface WatchTiming {
   /** A whole list this often, against whatever a watch may have lost. Jittered up to a fifth less. */
@@ -277,11 +278,7 @@ async function watchOnce(context: Context, state: State): Promise<void> {
   }
   // Opened and ended at once, without a word: something in between does that, and it must not become a hot loop.
   if (handled === 0 && deps.clock.now() - begun < Math.min(1_000, times.healthyMs)) {
-    throw new TransientError({
-      code: "UpstreamUnavailable",
-      upstream: "kubernetes",
-      message: `The watch of ${state.target.path} ended as soon as it had begun.`,
-    });
+    throw unavailable(`The watch of ${state.target.path} ended as soon as it had begun.`);
   }
 }
 
@@ -346,11 +343,8 @@ async function deliver(deps: WatchDeps, state: State, line: string): Promise<voi
 
 function sent(error: z.infer<typeof errorObject>, target: WatchTarget): Error {
   if (error.code === 410) return new Expired("the version is too old");
-  return new TransientError({
-    code: "UpstreamUnavailable",
-    upstream: "kubernetes",
+  return unavailable(`kubernetes ended the watch of ${target.path}: ${error.message ?? "no reason given"}`, {
     upstreamStatus: error.code,
-    message: `kubernetes ended the watch of ${target.path}: ${error.message ?? "no reason given"}`,
   });
 }
 

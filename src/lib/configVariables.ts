@@ -46,12 +46,19 @@ const list = (text: string): string[] =>
     .map((part) => part.trim())
     .filter((part) => part !== "");
 
+const listOf = (what: string, isOne: (entry: string) => boolean) =>
+  z
+    .string()
+    .default("")
+    .transform(list)
+    .refine((entries) => entries.every(isOne), `must be ${what}, separated by commas`);
+
 const name = (fallback: string) =>
   z.string().regex(DNS_NAME, "must be the name of a Kubernetes object (lower case)").default(fallback);
 
 export const isPostgresURL = (text: string): boolean =>
   URL.canParse(text) && /^postgres(ql)?:$/.test(new URL(text).protocol);
-const STREAM_NAME = /^[A-Za-z0-9_-]{1,64}$/;
+const streamName = z.string().regex(/^[A-Za-z0-9_-]{1,64}$/, "must be the name of a stream: letters, digits, - and _");
 const NATS_SCHEMES = /^(nats|tls):$/;
 const nats = (text: string): boolean => URL.canParse(text) && NATS_SCHEMES.test(new URL(text).protocol);
 
@@ -71,10 +78,7 @@ export const migrateEnv = z
   .object({ ...common, WEBHOOK_DATABASE_ROLE: databaseRole, RECONCILER_DATABASE_ROLE: databaseRole })
   .refine(
     (vars) => vars.WEBHOOK_DATABASE_ROLE === undefined || vars.WEBHOOK_DATABASE_ROLE !== vars.RECONCILER_DATABASE_ROLE,
-    {
-      path: ["WEBHOOK_DATABASE_ROLE"],
-      message: "must be another one than RECONCILER_DATABASE_ROLE",
-    },
+    { path: ["WEBHOOK_DATABASE_ROLE"], message: "must be another one than RECONCILER_DATABASE_ROLE" },
   );
 
 export const webhookEnv = z
@@ -116,11 +120,8 @@ export const reconcilerEnv = z.object({
   NATS_CA_FILE: z.string().optional(),
   NATS_CERT_FILE: z.string().optional(),
   NATS_KEY_FILE: z.string().optional(),
-  NATS_HEARTBEAT_STREAM: z
-    .string()
-    .regex(STREAM_NAME, "must be the name of a stream: letters, digits, - and _")
-    .optional(),
-  NATS_EVENT_STREAM: z.string().regex(STREAM_NAME, "must be the name of a stream: letters, digits, - and _").optional(),
+  NATS_HEARTBEAT_STREAM: streamName.optional(),
+  NATS_EVENT_STREAM: streamName.optional(),
   KUBECONFIG: z.string().optional(),
   KUBERNETES_SERVICE_HOST: z.string().optional(),
   KUBERNETES_SERVICE_PORT: z.string().optional(),
@@ -129,16 +130,8 @@ export const reconcilerEnv = z.object({
   WEBHOOK_TLS_SECRET: name("unified-rbac-webhook-tls"),
   TLS_HANDOVER_DIR: z.string().optional(),
   WEBHOOK_CONFIGURATION: name("unified-rbac"),
-  WEBHOOK_DNS_NAMES: z
-    .string()
-    .default("")
-    .transform(list)
-    .refine((names) => names.every((entry) => DNS_NAME.test(entry)), "must be DNS names, separated by commas"),
-  WEBHOOK_IPS: z
-    .string()
-    .default("")
-    .transform(list)
-    .refine((ips) => ips.every((ip) => IP.safeParse(ip).success), "must be IP addresses, separated by commas"),
+  WEBHOOK_DNS_NAMES: listOf("DNS names", (entry) => DNS_NAME.test(entry)),
+  WEBHOOK_IPS: listOf("IP addresses", (entry) => IP.safeParse(entry).success),
   HEARTBEAT_SECONDS: seconds(30, 1, 60),
   WORKERS: whole(16, 1, 256, ""),
   RECHECK_SECONDS: seconds(60, 1, 86_400),

@@ -83,6 +83,19 @@ export class WaitingError extends SagaError {
   }
 }
 
+type Seen = Omit<ConstructorParameters<typeof WaitingError>[0], "code" | "message" | "upstream">;
+
+/** What one upstream's failures are made with. `unavailable`: it passes by itself. */
+export function failuresOf(upstream: Upstream) {
+  return {
+    terminal: (code: string, message: string, seen: Seen = {}) =>
+      new TerminalError({ ...seen, code, message, upstream }),
+    waiting: (code: string, message: string, seen: Seen = {}) => new WaitingError({ ...seen, code, message, upstream }),
+    unavailable: (message: string, seen: Seen = {}) =>
+      new TransientError({ ...seen, code: "UpstreamUnavailable", message, upstream }),
+  };
+}
+
 /** A status by which a proxy, or a server on its way, says that nobody is there; 429 says that it is too much. */
 export const SILENT_STATUSES: readonly number[] = [429, 502, 503, 504];
 

@@ -71,16 +71,21 @@ export function tooMuch(upstream: Upstream, error: unknown, doing?: string): Tra
   });
 }
 
-function unreachable(upstream: Upstream, error: unknown, request: HttpRequest): SagaError {
+/** For a call to which no answer came; `doing`: what was asked for. */
+export function unreachable(
+  upstream: Upstream,
+  error: unknown,
+  { doing, secrets }: { readonly doing?: string; readonly secrets?: readonly string[] },
+): TransientError {
   const timedOut = error instanceof DOMException && error.name === "TimeoutError";
   const cause = error instanceof Error && error.cause instanceof Error ? error.cause : error;
-  const detail = cause instanceof Error ? redact(cause.message, request.secrets) : "no answer";
+  const detail = cause instanceof Error ? redact(cause.message, secrets) : "no answer";
   return new TransientError({
     code: "UpstreamUnavailable",
     upstream,
     message: timedOut
-      ? `${upstream} did not answer within ${CALL_DEADLINE_MS / 1000} s.`
-      : `${upstream} could not be reached (${detail}).`,
+      ? `${upstream} did not answer within ${CALL_DEADLINE_MS / 1000} s${doing === undefined ? "" : ` to ${doing}`}.`
+      : `${upstream} could not be reached ${doing === undefined ? "" : `for ${doing} `}(${detail}).`,
     cause: error,
   });
 }

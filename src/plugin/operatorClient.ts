@@ -19,6 +19,7 @@ import {
 } from "../api/operator.ts";
 import { readText } from "../lib/body.ts";
 import { withDeadline } from "../lib/deadline.ts";
+import { parsedJSON } from "../lib/json.ts";
 import { EXIT, type Exit, PluginError } from "./exit.ts";
 import { printable } from "./text.ts";
 import { pathSegment } from "../lib/ids.ts";
@@ -66,7 +67,7 @@ export function openOperatorClient(url: string, by: string, signal: AbortSignal)
         cause,
       );
     });
-    const answer = parsed(response.text);
+    const answer = parsedJSON(response.text);
     if (response.ok) {
       const { data } = schema.safeParse(answer);
       if (data !== undefined) return data;
@@ -98,14 +99,6 @@ export function openOperatorClient(url: string, by: string, signal: AbortSignal)
       }
     },
   };
-}
-
-function parsed(text: string): unknown {
-  try {
-    return JSON.parse(text);
-  } catch {
-    return undefined;
-  }
 }
 
 function exitOf(status: number): Exit {

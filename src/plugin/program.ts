@@ -69,7 +69,7 @@ export function makeProgram(terminal: PluginTerminal, ended: (exit: Exit) => voi
       .option("--operator-namespace <name>", "where the reconciler runs; default: unified-rbac-system")
       .option("--ops-url <url>", "where its operator's port is, instead of a port-forward; or $UNIFIED_RBAC_OPS_URL")
       .enablePositionalOptions()
-      .addHelpText("after", `\nExample:\n  kubectl tenantuser ${example}`)
+      .addHelpText("after", `\nExample:\n  ${program.name()} ${example}`)
       .exitOverride()
       .action(async (...given: unknown[]) => {
         const self = given.at(-1) as Command;

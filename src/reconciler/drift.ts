@@ -10,6 +10,7 @@ import type { LoopPart } from "../lib/lifecycle.ts";
 import type { Log } from "../lib/log.ts";
 import { Sensitive } from "../lib/sensitive.ts";
 import type { TenantUpstream } from "../saga/decide.ts";
+import { conditionOf } from "../saga/conditions.ts";
 import { type Desired, desire, refusal, vouches } from "../saga/desired.ts";
 import { blocked } from "../saga/outcome.ts";
 import { report, sameStatus, type Situation } from "../saga/report.ts";
@@ -27,6 +28,7 @@ import {
 import { originAt, type TenantAccess, type TenantRegistry, UPSTREAMS } from "./access.ts";
 import type { Breakers } from "./breakers.ts";
 import { closedTo } from "./judge.ts";
+import { loopPart } from "./loops.ts";
 import type { TenantBreakers } from "./tenantBreakers.ts";
 import { isOutage } from "./turns.ts";
 
@@ -57,8 +59,6 @@ export interface DriftDeps {
   readonly clock: Clock;
   readonly log: Log;
 }
-
-export type Drift = LoopPart;
 
 /**
  * Milliseconds between two keys of a tenant with so many people, so that all tenants, one after the other, are through
@@ -94,7 +94,7 @@ function showsOtherwise(row: SagaRow, object: LiveTenantUser, desired: Desired, 
   const { generation } = metadata;
   const situation = situationOf(row, desired);
   if (situation === undefined) {
-    const ready = previous?.conditions?.find(({ type }) => type === CONDITION.Ready);
+    const ready = conditionOf(previous, CONDITION.Ready);
     return ready === undefined || ready.status === "True" || previous?.userUUID !== row.uuid;
   }
   // A newer one is work of its own.
@@ -113,7 +113,7 @@ interface Pair {
  * Compares what upstreams hold with what Git asks for, a few tenants side by side: Keycloak and the gateway's accounts in
  * pages, each key at the gateway once. Writes nothing outside, and nothing at all when nothing differs; who differs is made due.
  */
-export function makeDrift(deps: DriftDeps): Drift {
+export function makeDrift(deps: DriftDeps): LoopPart {
   const { pool, cluster, tenants, log, clock } = deps;
   const stopping = new AbortController();
   const { signal } = stopping;
@@ -122,7 +122,6 @@ export function makeDrift(deps: DriftDeps): Drift {
   let progress = clock.now();
   /** Since when every comparison fails though all that it needs answers, and whose. */
   let broken: { readonly since: number; readonly tenants: ReadonlySet<string> } | undefined;
-  let loop: Promise<void> = Promise.resolve();
 
   async function run(): Promise<void> {
     while (!signal.aborted) {
@@ -182,11 +181,9 @@ export function makeDrift(deps: DriftDeps): Drift {
       // Somebody else's outage is honest; what fails for several tenants and well for none is our own mistake.
       if (isOutage(error)) broken = undefined;
       else broken = { since: broken?.since ?? clock.now(), tenants: new Set(broken?.tenants).add(tenant.tenantID) };
+      const { name } = tenant;
       if (!signal.aborted)
-        log.info("failed to compare a tenant with its upstreams; retrying at the next interval", {
-          name: tenant.name,
-          error,
-        });
+        log.info("failed to compare a tenant with its upstreams; retrying at the next interval", { name, error });
     }
   }
 
@@ -314,16 +311,6 @@ export function makeDrift(deps: DriftDeps): Drift {
     deps.wake();
   }
 
-  return {
-    name: "drift",
-    allowedMs: 3 * 60_000,
-    lastProgress: () => (broken !== undefined && broken.tenants.size > 1 ? broken.since : progress),
-    start: () => {
-      loop = run();
-    },
-    stop: async () => {
-      stopping.abort(new Error("shutting down"));
-      await loop;
-    },
-  };
+  const lastProgress = (): number => (broken !== undefined && broken.tenants.size > 1 ? broken.since : progress);
+  return { ...loopPart({ name: "drift", run, lastProgress, stopping }), allowedMs: 3 * 60_000 };
 }

@@ -8,6 +8,7 @@ import { type Claim, claimDue, earliestDueMs, giveBackLost, lookAfterLate } from
 import type { WorkerSession } from "../store/workerSession.ts";
 import { type ClaimDeps, processClaim } from "./claim.ts";
 import type { OriginLimits } from "./originLimits.ts";
+import { loopPart } from "./loops.ts";
 import { makeTurns } from "./turns.ts";
 
 /** However far the next due row is, poll at least this often: the heartbeat may be lost. */
@@ -71,7 +72,6 @@ export function makeEngine(deps: EngineDeps): Engine {
   const late = new Set<string>();
   let failing = false;
   let session: LiveSession | undefined;
-  let loop: Promise<void> = Promise.resolve();
   const turns = makeTurns(clock);
 
   async function run(): Promise<void> {
@@ -177,11 +177,9 @@ export function makeEngine(deps: EngineDeps): Engine {
     return session;
   }
 
+  const loop = loopPart({ name: "engine", run, lastProgress: () => turns.lastProgress(), stopping });
   return {
-    name: "engine",
-    start: () => {
-      loop = run();
-    },
+    ...loop,
     disown(owner) {
       if (session?.owner !== owner || session.lost.aborted) return;
       log.warn("lost the worker's session; other workers take over its claims", { outcome: "lost" });
@@ -189,10 +187,8 @@ export function makeEngine(deps: EngineDeps): Engine {
       deps.due.notify();
     },
     owner: () => (session === undefined || session.lost.aborted ? undefined : session.owner),
-    lastProgress: () => turns.lastProgress(),
     stop: async () => {
-      stopping.abort(new Error("shutting down"));
-      await loop;
+      await loop.stop();
       await Promise.allSettled(working);
       await session?.close();
     },

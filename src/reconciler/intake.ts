@@ -6,6 +6,7 @@ import type { LiveTenantUser } from "../api/tenantUser.ts";
 import type { Cluster } from "../kube/cluster.ts";
 import type { Clock } from "../lib/clock.ts";
 import type { Log } from "../lib/log.ts";
+import { conditionOf } from "../saga/conditions.ts";
 import { report, sameStatus } from "../saga/report.ts";
 import { bind, type HeldBack } from "../store/bindings.ts";
 import { forgetBindRequest, notePendingTold, type PendingUser, waitForTenant } from "../store/waiting.ts";
@@ -110,7 +111,7 @@ export function makeIntake(deps: IntakeDeps): Intake {
     }
     const { tenantID } = tenant;
     deps.pins.ask({ tenantID, pin, object: { namespace, name, uid, createdAt: new Date(creationTimestamp) } });
-    const before = object.status?.conditions?.find(({ type }) => type === CONDITION.Ready);
+    const before = conditionOf(object.status, CONDITION.Ready);
     if (before?.reason === REASON.UUIDNotYours && before.observedGeneration === generation) return "refused";
     if (deps.pins.known(tenantID, pin) === "unanswered") {
       const message = `Keycloak does not answer, so it is not known whether spec.userUUID ${pin} is this tenant's; it is asked again by itself.`;

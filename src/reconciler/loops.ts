@@ -8,8 +8,10 @@ export function loopPart(of: {
   readonly name: string;
   readonly run: (signal: AbortSignal) => Promise<void>;
   readonly lastProgress: () => number;
+  /** Given where others than `run` are stopped with it. */
+  readonly stopping?: AbortController;
 }): LoopPart {
-  const stopping = new AbortController();
+  const { stopping = new AbortController() } = of;
   let loop: Promise<void> = Promise.resolve();
   return {
     name: of.name,

@@ -1,8 +1,9 @@
-import { CONDITION, REASON } from "../api/reasons.ts";
+import { REASON } from "../api/reasons.ts";
 import type { LiveTenantUser, TenantUserStatus } from "../api/tenantUser.ts";
 import type { Cluster } from "../kube/cluster.ts";
 import type { Clock } from "../lib/clock.ts";
 import type { SagaError } from "../lib/errors.ts";
+import { changedReadiness } from "../saga/conditions.ts";
 import { report, sameStatus, type Situation } from "../saga/report.ts";
 import type { SagaRow } from "../saga/row.ts";
 import type { HeldBack } from "../store/bindings.ts";
@@ -52,17 +53,11 @@ async function announce(
   status: TenantUserStatus,
   signal: AbortSignal,
 ): Promise<void> {
-  const [before, after] = [object.status, status].map((each) =>
-    each?.conditions?.find(({ type }) => type === CONDITION.Ready),
-  );
-  if (after === undefined || (before?.reason === after.reason && before.status === after.status)) return;
-  const isCalm = after.status === "True" || after.reason === REASON.Deleting || after.reason === REASON.Progressing;
-  await recordEvent(
-    deps,
-    object,
-    { type: isCalm ? "Normal" : "Warning", reason: after.reason, note: after.message },
-    signal,
-  );
+  const ready = changedReadiness(object.status, status);
+  if (ready === undefined) return;
+  const { reason, message: note } = ready;
+  const isCalm = ready.status === "True" || reason === REASON.Deleting || reason === REASON.Progressing;
+  await recordEvent(deps, object, { type: isCalm ? "Normal" : "Warning", reason, note }, signal);
 }
 
 export async function recordEvent(

@@ -2,6 +2,7 @@ import { isDeepStrictEqual } from "node:util";
 import type { Condition } from "../api/meta.ts";
 import { CONDITION, REASON, type Reason } from "../api/reasons.ts";
 import type { TenantUserStatus } from "../api/tenantUser.ts";
+import { conditionAfter, conditionOf, type ConditionState, isFalse, isTrue } from "./conditions.ts";
 import type { Desired } from "./desired.ts";
 import { REACHED, REACHED_BY, type SagaRow, type StepName, STEPS } from "./row.ts";
 import { definedOnly } from "../lib/json.ts";
@@ -25,22 +26,14 @@ export interface Reported {
   readonly previous: TenantUserStatus | undefined;
 }
 
-export type ConditionState = Pick<Condition, "status" | "reason" | "message">;
-
 /** Projects the row to the object's status. Pure; the same input gives the same status but for transition times. */
 export function report(reported: Reported, now: Date): TenantUserStatus {
   const { row, generation, desired, situation, previous } = reported;
   const ready = readiness(reported);
   const conditions: Condition[] = [];
   const put = (type: string, verdict: ConditionState): void => {
-    const before = previous?.conditions?.find((condition) => condition.type === type);
-    conditions.push({
-      type,
-      ...verdict,
-      observedGeneration: generation,
-      lastTransitionTime:
-        before?.status === verdict.status ? before.lastTransitionTime : now.toISOString().replace(/\.\d+Z$/, "Z"),
-    });
+    const told = { type, ...verdict, observedGeneration: generation };
+    conditions.push(conditionAfter(conditionOf(previous, type), told, now));
   };
   put(CONDITION.Ready, ready);
   const progress = progressing(reported);
@@ -48,7 +41,7 @@ export function report(reported: Reported, now: Date): TenantUserStatus {
   const stalled = stalling(reported);
   if (stalled !== undefined) put(CONDITION.Stalled, stalled);
   if (situation.kind === "suspended") {
-    put(CONDITION.Suspended, { status: "True", reason: REASON.Suspended, message: SUSPENDED });
+    put(CONDITION.Suspended, isTrue(REASON.Suspended, SUSPENDED));
   }
   const invited = row === undefined || desired === undefined ? undefined : invitation(row, desired);
   if (invited !== undefined) put(CONDITION.InvitationSent, invited);
@@ -108,53 +101,41 @@ const STEP_CONDITION = {
 } as const satisfies Record<StepName, string>;
 
 function readiness({ row, desired, situation, previous, generation }: Reported): ConditionState {
-  const before = previous?.conditions?.find((condition) => condition.type === CONDITION.Ready);
+  const before = conditionOf(previous, CONDITION.Ready);
   switch (situation.kind) {
     case "ready": {
       if (desired?.enabled === false) {
-        return {
-          status: "True",
-          reason: REASON.Disabled,
-          message: "The user is disabled, as the spec asks. The Secret is kept.",
-        };
+        return isTrue(REASON.Disabled, "The user is disabled, as the spec asks. The Secret is kept.");
       }
       if (row?.handled?.key === "exhausted") {
-        return {
-          status: "False",
-          reason: REASON.QuotaExhausted,
-          message: "The quota at the gateway is used up; ask for more. The key itself is valid.",
-        };
+        return isFalse(
+          REASON.QuotaExhausted,
+          "The quota at the gateway is used up; ask for more. The key itself is valid.",
+        );
       }
       // A person who mistypes a password, or whoever does it for them, must not stop a tenant's Kustomization: all that Git
       // asks for is done, so this is Ready with a reason, and KeycloakReady is not.
       if (row?.handled?.lockedOut === true) {
-        return { status: "True", reason: REASON.LockedByKeycloak, message: LOCKED_OUT };
+        return isTrue(REASON.LockedByKeycloak, LOCKED_OUT);
       }
       if (row?.handled?.key !== "works") {
-        return {
-          status: "True",
-          reason: REASON.KeyNotVerified,
-          message: "Everything is in place. The Tenant does not ask for a test of the key at the gateway.",
-        };
+        return isTrue(
+          REASON.KeyNotVerified,
+          "Everything is in place. The Tenant does not ask for a test of the key at the gateway.",
+        );
       }
-      return {
-        status: "True",
-        reason: REASON.Ready,
-        message: `The key in Secret ${row.secretName ?? ""} opens the gateway.`,
-      };
+      return isTrue(REASON.Ready, `The key in Secret ${row.secretName ?? ""} opens the gateway.`);
     }
     case "retrying": {
       // A key that was seen dead is not called ready for another moment.
       const failed = row?.state === "failed" || row?.lastError?.code === REASON.GatewayUnauthorized;
-      if (!failed && before?.status === "True")
-        return { status: "True", reason: before.reason, message: before.message };
+      if (!failed && before?.status === "True") return isTrue(before.reason, before.message);
       const error = row?.lastError;
       return failed
-        ? {
-            status: "False",
-            reason: REASON.UpstreamUnavailable,
-            message: `${error?.message ?? "An upstream does not answer."} The reconciler retries automatically.`,
-          }
+        ? isFalse(
+            REASON.UpstreamUnavailable,
+            `${error?.message ?? "An upstream does not answer."} The reconciler retries automatically.`,
+          )
         : {
             status: "False",
             reason: REASON.Progressing,
@@ -164,24 +145,24 @@ function readiness({ row, desired, situation, previous, generation }: Reported):
     case "waiting":
       // An upstream that does not answer shows on the Tenant; it makes nobody unready who was.
       if (situation.reason === REASON.UpstreamUnavailable && before?.status === "True") {
-        return { status: "True", reason: before.reason, message: before.message };
+        return isTrue(before.reason, before.message);
       }
       // The key that is to be replaced, or was, works all the while.
       if (situation.reason === REASON.GatewayLimited && before?.status === "True" && keepsItsKey(row)) {
-        return { status: "True", reason: before.reason, message: before.message };
+        return isTrue(before.reason, before.message);
       }
-      return { status: "False", reason: situation.reason, message: situation.message };
+      return isFalse(situation.reason, situation.message);
     case "stalled":
-      return { status: "False", reason: situation.reason, message: situation.message };
+      return isFalse(situation.reason, situation.message);
     case "suspended":
       return before !== undefined &&
         before.reason !== REASON.Suspended &&
         before.observedGeneration !== -1 &&
         row?.reached === "done"
         ? { status: before.status, reason: before.reason, message: before.message }
-        : { status: "False", reason: REASON.Suspended, message: SUSPENDED };
+        : isFalse(REASON.Suspended, SUSPENDED);
     case "deleting":
-      return { status: "False", reason: REASON.Deleting, message: situation.message };
+      return isFalse(REASON.Deleting, situation.message);
     default:
       return unreachable(situation, generation);
   }
@@ -203,9 +184,9 @@ function progressing({ row, situation }: Reported): ConditionState | undefined {
             : `Attempt ${row.retryCount} at step ${row.lastError.step} failed. The next one is at ${situation.nextAt.toISOString()}.`,
       };
     case "waiting":
-      return { status: "True", reason: situation.reason, message: situation.message };
+      return isTrue(situation.reason, situation.message);
     case "deleting":
-      return { status: "True", reason: REASON.Deleting, message: situation.message };
+      return isTrue(REASON.Deleting, situation.message);
     case "ready":
     case "stalled":
     case "suspended":
@@ -216,9 +197,9 @@ function progressing({ row, situation }: Reported): ConditionState | undefined {
 }
 
 function stalling({ row, situation }: Reported): ConditionState | undefined {
-  if (situation.kind === "stalled") return { status: "True", reason: situation.reason, message: situation.message };
+  if (situation.kind === "stalled") return isTrue(situation.reason, situation.message);
   if (situation.kind === "suspended" && row?.reached !== "done") {
-    return { status: "True", reason: REASON.Suspended, message: SUSPENDED };
+    return isTrue(REASON.Suspended, SUSPENDED);
   }
   return undefined;
 }
@@ -227,28 +208,23 @@ function stalling({ row, situation }: Reported): ConditionState | undefined {
 function invitation(row: SagaRow, desired: Desired): ConditionState | undefined {
   if (desired.invitation !== "Email" || row.keycloakUserID === undefined) return undefined;
   if (row.invitedKeycloakUserID === row.keycloakUserID) {
-    return { status: "True", reason: REASON.InvitationSent, message: "Keycloak accepted the invitation." };
+    return isTrue(REASON.InvitationSent, "Keycloak accepted the invitation.");
   }
   if (!desired.enabled) {
-    return {
-      status: "False",
-      reason: REASON.Disabled,
-      message: "Keycloak mails the invitation when the user is enabled.",
-    };
+    return isFalse(REASON.Disabled, "Keycloak mails the invitation when the user is enabled.");
   }
   const refused = row.refusedInvitation;
   if (refused?.keycloakUserID !== row.keycloakUserID) return undefined;
-  return {
-    status: "False",
-    reason: REASON.InvitationRefused,
-    message: `${refused.message} The invitation was not sent. The reconciler retries at ${refused.nextAt}, and whenever the manifest or the Tenant changes.`,
-  };
+  return isFalse(
+    REASON.InvitationRefused,
+    `${refused.message} The invitation was not sent. The reconciler retries at ${refused.nextAt}, and whenever the manifest or the Tenant changes.`,
+  );
 }
 
 function stepState(row: SagaRow, desired: Desired | undefined, step: StepName): ConditionState {
   const error = row.lastError;
   if (error !== undefined && error.step === step && (row.retryCount > 0 || row.blockedOn !== undefined)) {
-    return { status: "False", reason: error.code, message: error.message };
+    return isFalse(error.code, error.message);
   }
   if (row.deleting !== undefined) {
     const gone = row.deleting.undone.includes(step) || (row.deleting.locked?.includes(step) ?? false);
@@ -258,7 +234,7 @@ function stepState(row: SagaRow, desired: Desired | undefined, step: StepName): 
     return { status: "Unknown", reason: REASON.Progressing, message: "Not reached yet." };
   }
   if (step === "keycloak" && (row.run?.lockedOut ?? row.handled?.lockedOut) === true && desired?.enabled !== false) {
-    return { status: "False", reason: REASON.LockedByKeycloak, message: LOCKED_OUT };
+    return isFalse(REASON.LockedByKeycloak, LOCKED_OUT);
   }
   const notes = (row.run?.notes ?? row.handled?.notes ?? []).filter((note) => note.startsWith(`${step}: `));
   if (notes.length > 0) {
@@ -269,9 +245,9 @@ function stepState(row: SagaRow, desired: Desired | undefined, step: StepName): 
     };
   }
   if (desired?.enabled === false && step !== "secret") {
-    return { status: "True", reason: REASON.Disabled, message: "In place and disabled." };
+    return isTrue(REASON.Disabled, "In place and disabled.");
   }
-  return { status: "True", reason: REASON.Ready, message: "In place." };
+  return isTrue(REASON.Ready, "In place.");
 }
 
 function shownError(error: NonNullable<SagaRow["lastError"]>): TenantUserStatus["lastError"] {

@@ -2,7 +2,7 @@ import type { Condition } from "../api/meta.ts";
 import { CONDITION, REASON, type ConditionType } from "../api/reasons.ts";
 import type { TenantSpec, TenantStatus } from "../api/tenant.ts";
 import type { Acceptance } from "./accept.ts";
-import type { ConditionState } from "./report.ts";
+import { conditionAfter, conditionOf, type ConditionState, isFalse, isTrue } from "./conditions.ts";
 import { sameJSON } from "./revision.ts";
 import { definedOnly } from "../lib/json.ts";
 
@@ -86,15 +86,8 @@ export function tenantReport(reported: TenantReported, now: Date): TenantStatus 
     const before = conditionOf(previous, type);
     // What an upstream's silence looks like differs from replica to replica: the first telling stands.
     const silent = reason === REASON.UpstreamUnavailable && before?.reason === reason && before.status === status;
-    conditions.push({
-      type,
-      status,
-      reason,
-      message: silent ? before.message : message,
-      observedGeneration: generation,
-      lastTransitionTime:
-        before?.status === status ? before.lastTransitionTime : now.toISOString().replace(/\.\d+Z$/, "Z"),
-    });
+    const told = { type, status, reason, message: silent ? before.message : message, observedGeneration: generation };
+    conditions.push(conditionAfter(before, told, now));
   };
 
   const ready = readiness(reported);
@@ -102,14 +95,11 @@ export function tenantReport(reported: TenantReported, now: Date): TenantStatus 
   if (ready.status !== "True") {
     const type = ready.turn === "person" ? CONDITION.Stalled : CONDITION.Reconciling;
     const reason = ready.reason === REASON.UpstreamUnavailable ? REASON.ProgressingWithRetry : ready.reason;
-    put(type, { status: "True", reason, message: conditions[0]?.message ?? ready.message });
+    put(type, isTrue(reason, conditions[0]?.message ?? ready.message));
   }
   if (accepted?.suspend === true) {
-    put(CONDITION.Suspended, {
-      status: "True",
-      reason: REASON.Suspended,
-      message: "Nothing outside is written for this tenant until spec.suspend is false; deletion still runs.",
-    });
+    const message = "Nothing outside is written for this tenant until spec.suspend is false; deletion still runs.";
+    put(CONDITION.Suspended, isTrue(REASON.Suspended, message));
   }
   if (accepted !== undefined) {
     for (const upstream of CHECKED) put(STEP_CONDITION[upstream], upstreamState(reported, accepted, upstream));
@@ -144,17 +134,6 @@ export function sameTenantStatus(
     conditions: status.conditions?.map((condition) => ({ ...condition, lastTransitionTime: undefined })),
   });
   return a !== undefined && sameJSON(content(a), content(b));
-}
-
-/** The Ready condition, when it says something else than before: worth an Event. */
-export function changedReadiness(before: TenantStatus | undefined, after: TenantStatus): Condition | undefined {
-  const was = conditionOf(before, CONDITION.Ready);
-  const is = conditionOf(after, CONDITION.Ready);
-  return is === undefined || (was?.status === is.status && was.reason === is.reason) ? undefined : is;
-}
-
-function conditionOf(status: TenantStatus | undefined, type: string): Condition | undefined {
-  return status?.conditions?.find((condition) => condition.type === type);
 }
 
 function findings(checks: Checks | undefined): Finding[] {
@@ -227,14 +206,14 @@ function upstreamState({ checks, previous }: TenantReported, accepted: TenantSpe
     return before ?? { status: "Unknown", reason: REASON.Progressing, message: "Not asked yet." };
   }
   if (result.kind === "unreachable") {
-    return { status: "False", reason: REASON.UpstreamUnavailable, message: result.message };
+    return isFalse(REASON.UpstreamUnavailable, result.message);
   }
   const wrong = result.findings.filter((finding) => finding.effect !== "advises");
   const first = wrong.find((finding) => finding.effect === "blocks") ?? wrong[0];
-  if (first !== undefined) return { status: "False", reason: first.reason, message: all(wrong) };
+  if (first !== undefined) return isFalse(first.reason, all(wrong));
   const unsupported = result.findings.find(({ reason }) => reason === REASON.NotSupportedByGateway);
-  if (unsupported !== undefined) return { status: "True", reason: unsupported.reason, message: unsupported.message };
-  return { status: "True", reason: REASON.Ready, message: allWell(accepted, upstream) };
+  if (unsupported !== undefined) return isTrue(unsupported.reason, unsupported.message);
+  return isTrue(REASON.Ready, allWell(accepted, upstream));
 }
 
 function allWell(accepted: TenantSpec, upstream: Checked): string {
@@ -252,11 +231,10 @@ function allWell(accepted: TenantSpec, upstream: Checked): string {
 
 function domainAdvice(accepted: TenantSpec): ConditionState | undefined {
   if (accepted.allow.emailDomains.length > 0) return undefined;
-  return {
-    status: "True",
-    reason: REASON.EmailDomainsUnrestricted,
-    message: "Users of every email domain can be committed; name the tenant's own in spec.allow.emailDomains.",
-  };
+  return isTrue(
+    REASON.EmailDomainsUnrestricted,
+    "Users of every email domain can be committed; name the tenant's own in spec.allow.emailDomains.",
+  );
 }
 
 /** What an upstream's check advises, under the condition of that name. */
@@ -274,7 +252,7 @@ function adviceOf(
   if (result?.kind !== "checked" || result.unknown?.includes(type) === true) return conditionOf(previous, type);
   const advice = result.findings.filter(({ effect, reason }) => effect === "advises" && reason === type);
   const first = advice[0];
-  return first === undefined ? undefined : { status: "True", reason: first.reason, message: all(advice) };
+  return first === undefined ? undefined : isTrue(first.reason, all(advice));
 }
 
 /** Enough for every sentence that a person can act on at once, far under the API server's limit. */

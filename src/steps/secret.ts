@@ -3,17 +3,18 @@ import { sagaUUID, secretName } from "../api/names.ts";
 import type { SecretObject } from "../kube/cluster.ts";
 import { ConflictError, TerminalError } from "../lib/errors.ts";
 import type { StepResult } from "../saga/advance.ts";
+import { wantedPlace } from "../saga/decide.ts";
 import { isKnownSecret, isSamePlace, type RowPatch, type SagaRow, type SecretPlace } from "../saga/row.ts";
 import { keyToWrite, verify } from "./key.ts";
-import { makeWritable, placeOf, refuseWhatStands, secretBody, writeSecret } from "./secretPlace.ts";
+import { makeWritable, refuseWhatStands, secretBody, writeSecret } from "./secretPlace.ts";
 import type { Step, StepContext, UpContext } from "./step.ts";
 
 /** The Secret with the key, in the tenant's namespace: ours by its recorded uid, and by nothing weaker. */
 export const secretStep: Step = { name: "secret", up, down };
 
 async function up(context: UpContext, signal: AbortSignal): Promise<StepResult> {
-  const { cluster } = context;
-  const place = placeOf(context);
+  const { cluster, row, desired } = context;
+  const place = wantedPlace(row, desired);
   if (isFirst(context)) {
     try {
       return await put(context, place, undefined, signal);

@@ -7,12 +7,12 @@ import {
   LABEL_TENANT,
   LABEL_USER_UUID,
 } from "../api/meta.ts";
-import { sagaUUID, secretName } from "../api/names.ts";
 import { REASON } from "../api/reasons.ts";
 import type { SecretBody, SecretObject } from "../kube/cluster.ts";
 import { ConflictError, TerminalError, WaitingError } from "../lib/errors.ts";
 import type { Sensitive } from "../lib/sensitive.ts";
 import type { Account } from "../gateway/gateway.ts";
+import { wantedPlace } from "../saga/decide.ts";
 import { isKnownSecret, isSamePlace, type RowPatch, type SagaRow, type SecretPlace } from "../saga/row.ts";
 import { entry, signedKey } from "./key.ts";
 import { keyState } from "./accountHolder.ts";
@@ -21,11 +21,6 @@ import type { StepContext, UpContext } from "./step.ts";
 const TYPE = "Opaque";
 /** Stands for a key that is not there yet, where a write is only tried. */
 const NO_KEY = "unified-rbac-tries-whether-a-key-can-be-written-here";
-
-/** Where the object wants the Secret to be. */
-export function placeOf({ row, desired }: UpContext): SecretPlace {
-  return { namespace: desired.secret.namespace, name: desired.secret.name ?? secretName(sagaUUID(row.uuid)) };
-}
 
 export function secretBody(
   { row, desired }: UpContext,
@@ -81,7 +76,7 @@ function mayBeOurs(row: SagaRow, { metadata }: SecretObject): boolean {
 
 /** Whether a Secret stands where this person's is to be, with the key of this account in it. */
 export async function holdsKeyOf(context: UpContext, account: Account, signal: AbortSignal): Promise<boolean> {
-  const { namespace, name } = placeOf(context);
+  const { namespace, name } = wantedPlace(context.row, context.desired);
   const current = await context.cluster.getSecret(namespace, name, signal);
   if (current === undefined || !mayBeOurs(context.row, current)) return false;
   if (signedKey(context, account, current) !== undefined) return true;
@@ -150,8 +145,8 @@ export async function makeWritable(
  * as good as new. The key that stands in a Secret is not taken away while another cannot be put in its place.
  */
 export async function readyForNewKey(context: UpContext, account: Account, signal: AbortSignal): Promise<boolean> {
-  const { cluster, desired } = context;
-  const place = placeOf(context);
+  const { cluster, row, desired } = context;
+  const place = wantedPlace(row, desired);
   const apiKey = await account.apiKey(signal);
   const current = await cluster.getSecret(place.namespace, place.name, signal);
   const recorded = await recordedSecret(context, place, current, signal);
@@ -271,20 +266,14 @@ function asItIs({ namespace, name }: SecretPlace, { metadata, data = {} }: Secre
 }
 
 function foreign(name: string): TerminalError {
-  return new TerminalError({
-    code: REASON.SecretForeign,
-    upstream: "kubernetes",
-    message: `Secret ${name} exists and is not ours; it was left as it is. Remove it, or choose another spec.secret.name.`,
-  });
+  const message = `Secret ${name} exists and is not ours; it was left as it is. Remove it, or choose another spec.secret.name.`;
+  return new TerminalError({ code: REASON.SecretForeign, upstream: "kubernetes", message });
 }
 
 function terminating({ metadata: { name, finalizers = [] } }: SecretObject): WaitingError {
   const by = finalizers.length === 0 ? "" : ` and is held by ${finalizers.slice(0, 3).join(", ").slice(0, 200)}`;
-  return new WaitingError({
-    code: REASON.SecretTerminating,
-    upstream: "kubernetes",
-    message: `Secret ${name} is being deleted${by}; it is made again as soon as it is gone.`,
-  });
+  const message = `Secret ${name} is being deleted${by}; it is made again as soon as it is gone.`;
+  return new WaitingError({ code: REASON.SecretTerminating, upstream: "kubernetes", message });
 }
 
 /** Data is exactly ours; labels and annotations of others stay, ours that are no longer wanted go. */

@@ -6,8 +6,9 @@ import type { TenantSpec } from "../../src/api/tenant.ts";
 import type { LiveTenantUser, TenantUserStatus } from "../../src/api/tenantUser.ts";
 import { systemClock } from "../../src/lib/clock.ts";
 import { TransientError } from "../../src/lib/errors.ts";
+import type { LoopPart } from "../../src/lib/lifecycle.ts";
 import { silentLog } from "../../src/lib/log.ts";
-import { type Drift, makeDrift } from "../../src/reconciler/drift.ts";
+import { makeDrift } from "../../src/reconciler/drift.ts";
 import { desire } from "../../src/saga/desired.ts";
 import { report } from "../../src/saga/report.ts";
 import { bind } from "../../src/store/bindings.ts";
@@ -20,7 +21,7 @@ import { freshDatabase, type TestDatabase } from "../support/postgres.ts";
 
 let database: TestDatabase;
 let pool: Pool;
-const started: Drift[] = [];
+const started: LoopPart[] = [];
 beforeAll(async () => {
   database = await freshDatabase();
   pool = makePool({ url: database.url, max: 4, applicationName: "test" });

@@ -18,24 +18,15 @@ export function knownTenant({ manifest }: LintTarget): KnownTenant {
 /** What the reconciler would refuse; `user` has passed every other check. It names one thing at a time, as in the cluster. */
 export function checkAllowed(user: LintTarget, tenant: KnownTenant): LintFinding[] {
   const { metadata, ...rest } = user.manifest.value;
-  const stored = {
-    namespace: user.namespace ?? "",
-    uid: "",
-    resourceVersion: "",
-    generation: 1,
-    creationTimestamp: "",
-  };
+  const { namespace = "" } = user;
+  const stored = { namespace, uid: "", resourceVersion: "", generation: 1, creationTimestamp: "" };
   const object = liveTenantUser.parse(
     withoutNulls({ ...rest, metadata: { ...(isObject(metadata) ? metadata : {}), ...stored } }),
   );
   const refused = refusal(desire(object, tenant.spec), tenant.spec);
   if (refused === undefined) return [];
   return [
-    {
-      ...at(user, pathOf(refused.message, user.spec), refused.message),
-      severity: "error",
-      rule: refused.reason,
-    },
+    { ...at(user, pathOf(refused.message, user.spec), refused.message), severity: "error", rule: refused.reason },
   ];
 }
 

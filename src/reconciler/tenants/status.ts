@@ -1,11 +1,12 @@
 import { FINALIZER } from "../../api/meta.ts";
-import { REASON } from "../../api/reasons.ts";
+import { CONDITION, REASON } from "../../api/reasons.ts";
 import type { TenantStatus } from "../../api/tenant.ts";
 import type { Cluster } from "../../kube/cluster.ts";
 import type { Clock } from "../../lib/clock.ts";
 import { isSagaError } from "../../lib/errors.ts";
 import type { Log } from "../../lib/log.ts";
-import { blocking, changedReadiness, sameTenantStatus, tenantReport } from "../../saga/tenantReport.ts";
+import { changedReadiness, conditionOf } from "../../saga/conditions.ts";
+import { blocking, sameTenantStatus, tenantReport } from "../../saga/tenantReport.ts";
 import { sameRecord, type TenantRecord, type TenantStore } from "../../store/tenants.ts";
 import type { TenantAccess } from "../access.ts";
 import { checksOf, type KnownTenant } from "./known.ts";
@@ -109,17 +110,9 @@ export function makeTenantStatus(deps: StatusDeps): TenantStatusWriter {
     const checks = checksOf(each);
     // About to be asked: what stands there, perhaps from another replica, is better than "not asked yet".
     if (each.candidate !== undefined && checks === undefined && hasReady(previous) && !isDeleting(each)) return;
-    const current = tenantReport(
-      {
-        generation: tenant.metadata.generation ?? 0,
-        deleting: isDeleting(each),
-        acceptance,
-        checks,
-        users: usage,
-        previous,
-      },
-      new Date(clock.now()),
-    );
+    const { generation = 0 } = tenant.metadata;
+    const of = { generation, deleting: isDeleting(each), acceptance, checks, users: usage, previous };
+    const current = tenantReport(of, new Date(clock.now()));
     const status = scope === "counts" && hasReady(previous) ? { ...previous, users: current.users } : current;
     if (sameTenantStatus(previous, status, { butUsers: scope === "findings" })) return;
     const resourceVersion = await cluster.applyTenantStatus(tenant, status, signal);
@@ -141,16 +134,10 @@ export function makeTenantStatus(deps: StatusDeps): TenantStatusWriter {
     const { name, uid = "" } = each.tenant.metadata;
     const well = ready.status === "True" || ready.reason === REASON.Deleting;
     log.info("changed a Tenant's readiness", { name, outcome: ready.reason, ready: ready.status, note: ready.message });
-    await cluster.recordEvent(
-      {
-        object: { kind: "Tenant", name, uid },
-        type: well ? "Normal" : "Warning",
-        reason: ready.reason,
-        action: "Check",
-        note: ready.message,
-      },
-      signal,
-    );
+    const object = { kind: "Tenant", name, uid } as const;
+    const { reason, message: note } = ready;
+    const type = well ? "Normal" : "Warning";
+    await cluster.recordEvent({ object, type, reason, action: "Check", note }, signal);
   }
 
   function notifyChanged(each: KnownTenant, now: TenantAccess | undefined): void {
@@ -200,11 +187,11 @@ function recordOf({ tenant, acceptance, published, candidate, checks }: KnownTen
 }
 
 export function hasReady(status: TenantStatus | undefined): boolean {
-  return status?.conditions?.some(({ type }) => type === "Ready") ?? false;
+  return conditionOf(status, CONDITION.Ready) !== undefined;
 }
 
 export function isReady(status: TenantStatus | undefined): boolean {
-  return status?.conditions?.some((each) => each.type === "Ready" && each.status === "True") ?? false;
+  return conditionOf(status, CONDITION.Ready)?.status === "True";
 }
 
 function isDeleting({ tenant }: KnownTenant): boolean {

@@ -10,6 +10,7 @@ import { notItsOwn, parseAnswer, refusedAdminCall, unauthorized } from "../../cl
 import { SENDABLE, tryKey } from "../../models.ts";
 import type { Account, AccountHolder, Gateway, GatewayCapabilities, GatewayReport } from "../../gateway.ts";
 import { withoutEnd } from "../../../lib/text.ts";
+import { terminal } from "../../failures.ts";
 
 export interface AdminV1Options {
   /** The gateway's address; a path prefix and a trailing slash are welcome. */
@@ -196,12 +197,11 @@ function isGone(answer: HttpAnswer, doing: string): boolean {
 }
 
 function claimed(uuid: string): TerminalError {
-  return new TerminalError({
-    code: REASON.AccountClaimed,
-    upstream: "newapi",
-    upstreamStatus: 200,
-    message: `The gateway's account with external id ${uuid} belongs to another tenant; its operator must remove it or correct its tenant id.`,
-  });
+  return terminal(
+    REASON.AccountClaimed,
+    `The gateway's account with external id ${uuid} belongs to another tenant; its operator must remove it or correct its tenant id.`,
+    { upstreamStatus: 200 },
+  );
 }
 
 function gone(uuid: string): ConflictError {
@@ -214,9 +214,8 @@ function gone(uuid: string): ConflictError {
 }
 
 function unusableUserID(doing: string): TerminalError {
-  return new TerminalError({
-    code: REASON.RequestRefused,
-    upstream: "newapi",
-    message: `The gateway's user id on record cannot be put into a path, so ${doing} was not tried; correct the record.`,
-  });
+  return terminal(
+    REASON.RequestRefused,
+    `The gateway's user id on record cannot be put into a path, so ${doing} was not tried; correct the record.`,
+  );
 }

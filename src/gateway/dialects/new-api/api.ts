@@ -8,6 +8,7 @@ import type { Sensitive } from "../../../lib/sensitive.ts";
 import { unauthorized } from "../../classify.ts";
 import { type Said, readAdminEnvelope, repeatedWhileLocked } from "./envelope.ts";
 import type { Limits, Permit } from "./limits.ts";
+import { waiting } from "../../failures.ts";
 
 export const RAISE_THE_LIMIT =
   "the gateway's admin can set CRITICAL_RATE_LIMIT_ENABLE=false, or CRITICAL_RATE_LIMIT to at least twice the users made in 20 minutes";
@@ -111,33 +112,28 @@ function saysSessions(answer: HttpAnswer): boolean {
 }
 
 export function tooManySessions(doing: string): WaitingError {
-  return new WaitingError({
-    code: REASON.GatewayLimited,
-    upstream: "newapi",
-    upstreamStatus: 429,
-    message: `The gateway lets no more sessions of this account begin today, so ${doing} waits; it is tried again every hour.`,
-    retryAfterMs: RETRIES.gatewaySessions.firstMs,
-  });
+  return waiting(
+    REASON.GatewayLimited,
+    `The gateway lets no more sessions of this account begin today, so ${doing} waits; it is tried again every hour.`,
+    { upstreamStatus: 429, retryAfterMs: RETRIES.gatewaySessions.firstMs },
+  );
 }
 
 export function tooManyCritical(doing: string, until: number, now: number): WaitingError {
-  return new WaitingError({
-    code: REASON.GatewayLimited,
-    upstream: "newapi",
-    upstreamStatus: 429,
-    message: `The gateway limits logins and key look-ups, so ${doing} waits until ${new Date(until).toISOString()}; ${RAISE_THE_LIMIT}.`,
-    retryAfterMs: Math.max(1_000, until - now),
-  });
+  return waiting(
+    REASON.GatewayLimited,
+    `The gateway limits logins and key look-ups, so ${doing} waits until ${new Date(until).toISOString()}; ${RAISE_THE_LIMIT}.`,
+    { upstreamStatus: 429, retryAfterMs: Math.max(1_000, until - now) },
+  );
 }
 
 /** It is found out how many pass, by others: soon it is known. */
 export function notYetKnown(doing: string): WaitingError {
-  return new WaitingError({
-    code: REASON.GatewayLimited,
-    upstream: "newapi",
-    message: `It is being found out how many logins the gateway lets through, so ${doing} waits for those before it; it resumes by itself.`,
-    retryAfterMs: 2_000,
-  });
+  return waiting(
+    REASON.GatewayLimited,
+    `It is being found out how many logins the gateway lets through, so ${doing} waits for those before it; it resumes by itself.`,
+    { retryAfterMs: 2_000 },
+  );
 }
 
 function tooMany(doing: string, until: number, now: number): WaitingError {

@@ -7,6 +7,7 @@ import { RETRIES, retryPauseMs } from "../../../lib/backoff.ts";
 import { redact, type SagaError, TransientError } from "../../../lib/errors.ts";
 import { classifyStatus, type HttpAnswer } from "../../../lib/http.ts";
 import { notItsOwn, parseAnswer, unauthorized } from "../../classify.ts";
+import { unavailable } from "../../failures.ts";
 
 /** What the gateway said to one call. Its `message` is free text for people; there are no codes. */
 export type Said =
@@ -84,12 +85,9 @@ export function isInvalid(said: Said): boolean {
 
 /** A refusal in words that nobody knows counts as passing. */
 export function refusal(said: Extract<Said, { kind: "refused" }>, doing: string): SagaError {
-  return new TransientError({
-    code: REASON.UpstreamUnavailable,
-    upstream: "newapi",
+  return unavailable(`The gateway refused ${doing}: ${said.message === "" ? "it said nothing" : said.message}`, {
     upstreamStatus: said.status,
     body: said.message,
-    message: `The gateway refused ${doing}: ${said.message === "" ? "it said nothing" : said.message}`,
   });
 }
 

@@ -1,5 +1,5 @@
 import { REASON } from "../../../api/reasons.ts";
-import { TerminalError } from "../../../lib/errors.ts";
+import { terminal } from "../../failures.ts";
 
 declare const brand: unique symbol;
 /**
@@ -22,9 +22,8 @@ export function userID(value: unknown, admin: number): UserID | undefined {
 export function demandUserID(value: unknown, admin: number, doing: string): UserID {
   const id = userID(value, admin);
   if (id !== undefined) return id;
-  throw new TerminalError({
-    code: REASON.RequestRefused,
-    upstream: "newapi",
-    message: `The gateway's user id on record is not one that may be changed (none, its root's, or our admin's own), so ${doing} was not tried; correct the record.`,
-  });
+  throw terminal(
+    REASON.RequestRefused,
+    `The gateway's user id on record is not one that may be changed (none, its root's, or our admin's own), so ${doing} was not tried; correct the record.`,
+  );
 }

@@ -1,6 +1,5 @@
 import { REASON } from "../../../api/reasons.ts";
 import type { Clock } from "../../../lib/clock.ts";
-import { TerminalError, TransientError } from "../../../lib/errors.ts";
 import { withDeadline } from "../../../lib/deadline.ts";
 import type { Sensitive } from "../../../lib/sensitive.ts";
 import type { AccountHolder } from "../../gateway.ts";
@@ -10,6 +9,7 @@ import type { Derived } from "./masterKeys.ts";
 import { logIn, type Session } from "./session.ts";
 import { allTokens, createToken, deleteToken, mayBe, ourTokens, revealToken, type Token, tokenName } from "./tokens.ts";
 import type { User, Users } from "./users.ts";
+import { terminal, unavailable } from "../../failures.ts";
 
 /**
  * What becomes of our other keys. `settle`: they go. `overlap`, `rotate`: the one before stays. `replace`: they go with every
@@ -110,11 +110,10 @@ export function makeKeys(deps: {
     await setPassword(subject, "refused", signal);
     const second = await logIn(deps, user, password, permit, signal);
     if (second !== undefined) return second;
-    throw new TerminalError({
-      code: REASON.LoginBlocked,
-      upstream: "newapi",
-      message: `The gateway refuses the login as ${user.username} with the password that its admin API has just set; its admin must look at that account.`,
-    });
+    throw terminal(
+      REASON.LoginBlocked,
+      `The gateway refuses the login as ${user.username} with the password that its admin API has just set; its admin must look at that account.`,
+    );
   }
 
   /** In a session of the person, who is enabled for it and afterwards is as wanted. */
@@ -176,12 +175,10 @@ export function makeKeys(deps: {
     writes.push("key-created");
     const made = (await ourTokens(session, signal)).find(({ name, alive: lives }) => lives && name === wanted);
     if (made !== undefined) return revealToken(session, made, signal);
-    throw new TransientError({
-      code: REASON.UpstreamUnavailable,
-      upstream: "newapi",
-      upstreamStatus: 200,
-      message: `The gateway does not show the token of ${person.uuid} that was just made; it is looked for again.`,
-    });
+    throw unavailable(
+      `The gateway does not show the token of ${person.uuid} that was just made; it is looked for again.`,
+      { upstreamStatus: 200 },
+    );
   }
 
   return {
@@ -227,11 +224,9 @@ export function makeKeys(deps: {
                 subject.writes.push("key-deleted");
               }
             }
-            throw new TransientError({
-              code: REASON.UpstreamUnavailable,
-              upstream: "newapi",
-              message: `The gateway shows tokens of ${subject.person.uuid} again and again after they were deleted; it is tried again.`,
-            });
+            throw unavailable(
+              `The gateway shows tokens of ${subject.person.uuid} again and again after they were deleted; it is tried again.`,
+            );
           },
           signal,
         ),

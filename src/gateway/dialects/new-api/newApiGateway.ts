@@ -1,6 +1,6 @@
 import { REASON } from "../../../api/reasons.ts";
 import type { Clock } from "../../../lib/clock.ts";
-import { ConflictError, TerminalError, TransientError } from "../../../lib/errors.ts";
+import { ConflictError, TerminalError } from "../../../lib/errors.ts";
 import type { MasterKeys } from "../../../lib/masterKeys.ts";
 import type { Sensitive } from "../../../lib/sensitive.ts";
 import { cutBytes, plainText } from "../../../lib/text.ts";
@@ -17,6 +17,7 @@ import { derive } from "./masterKeys.ts";
 import { bears, isUnmarked, withMark } from "./marks.ts";
 import { makeUsers, type User } from "./users.ts";
 import { withoutEnd } from "../../../lib/text.ts";
+import { terminal, unavailable } from "../../failures.ts";
 
 export interface NewApiOptions {
   /** The gateway's address; a path prefix and a trailing slash are welcome. */
@@ -56,11 +57,10 @@ export function makeNewApiGateway(options: NewApiOptions): Gateway {
   const base = withoutEnd(options.url, "/");
   const adminID = Number(options.userID);
   if (!Number.isSafeInteger(adminID) || adminID <= 0) {
-    throw new TerminalError({
-      code: REASON.NewAPICredentialsMissing,
-      upstream: "newapi",
-      message: "user-id in the gateway's credential Secret must be the numeric id of the admin whose token it is.",
-    });
+    throw terminal(
+      REASON.NewAPICredentialsMissing,
+      "user-id in the gateway's credential Secret must be the numeric id of the admin whose token it is.",
+    );
   }
   const admin = { token: options.token, id: adminID };
   const api = makeGatewayApi({ base, admin, tenantID, limits, clock });
@@ -142,12 +142,10 @@ export function makeNewApiGateway(options: NewApiOptions): Gateway {
     // A create answers nothing, not even an id.
     const user = await users.byName(username, signal);
     if (user === undefined || user.deleted) {
-      throw new TransientError({
-        code: REASON.UpstreamUnavailable,
-        upstream: "newapi",
-        upstreamStatus: 200,
-        message: `The gateway does not show the account of ${request.uuid} that was just made; it is looked for again.`,
-      });
+      throw unavailable(
+        `The gateway does not show the account of ${request.uuid} that was just made; it is looked for again.`,
+        { upstreamStatus: 200 },
+      );
     }
     return { user, created: outcome === "created" };
   }
@@ -301,21 +299,19 @@ export function makeNewApiGateway(options: NewApiOptions): Gateway {
 }
 
 function claimed({ uuid }: AccountHolder): TerminalError {
-  return new TerminalError({
-    code: REASON.AccountClaimed,
-    upstream: "newapi",
-    upstreamStatus: 200,
-    message: `The gateway's account with the name of ${uuid} is not ours: it bears no mark of ours, and our password does not open it; the gateway's admin must rename it.`,
-  });
+  return terminal(
+    REASON.AccountClaimed,
+    `The gateway's account with the name of ${uuid} is not ours: it bears no mark of ours, and our password does not open it; the gateway's admin must rename it.`,
+    { upstreamStatus: 200 },
+  );
 }
 
 function namesSpent({ uuid }: AccountHolder): TerminalError {
-  return new TerminalError({
-    code: REASON.AccountClaimed,
-    upstream: "newapi",
-    upstreamStatus: 200,
-    message: `The gateway's account of ${uuid} was deleted ${NAMES} times, which keeps each name taken for ever; the gateway's admin must remove those accounts from its database, and disable instead of delete.`,
-  });
+  return terminal(
+    REASON.AccountClaimed,
+    `The gateway's account of ${uuid} was deleted ${NAMES} times, which keeps each name taken for ever; the gateway's admin must remove those accounts from its database, and disable instead of delete.`,
+    { upstreamStatus: 200 },
+  );
 }
 
 function gone(uuid: string): ConflictError {

@@ -11,6 +11,7 @@ import { type GatewayApi, type Request, tooManySessions } from "./api.ts";
 import { readEnvelope, refusal, repeatedWhileLocked, type Said } from "./envelope.ts";
 import type { Permit } from "./limits.ts";
 import type { User } from "./users.ts";
+import { terminal } from "../../failures.ts";
 
 /** Calls in the name of a person: nobody else, the root included, can make, list or read that person's keys. */
 export interface Session {
@@ -146,7 +147,7 @@ function cookieOf(answer: HttpAnswer, doing: string): { cookie: string } {
 }
 
 function blocked(message: string): TerminalError {
-  return new TerminalError({ code: REASON.LoginBlocked, upstream: "newapi", message });
+  return terminal(REASON.LoginBlocked, message);
 }
 
 const settings = z.object({

@@ -3,11 +3,12 @@ import { z } from "zod";
 import { REASON } from "../../../api/reasons.ts";
 import { listOf } from "../../../lib/answers.ts";
 import { systemClock } from "../../../lib/clock.ts";
-import { TerminalError, TransientError } from "../../../lib/errors.ts";
+import { TransientError } from "../../../lib/errors.ts";
 import { readAll } from "../../../lib/paging.ts";
 import { Sensitive } from "../../../lib/sensitive.ts";
 import { isNotFound, refusal } from "./envelope.ts";
 import type { Session } from "./session.ts";
+import { terminal, unavailable } from "../../failures.ts";
 
 const OURS = "unified-rbac";
 const ALIVE = 1;
@@ -93,11 +94,10 @@ export async function createToken(session: Session, name: string, signal: AbortS
   const said = await session.call({ method: "POST", path: "/api/token/", body }, doing, signal);
   if (said.kind === "done") return;
   if (/最大令牌数量|maximum/i.test(said.message)) {
-    throw new TerminalError({
-      code: REASON.RequestRefused,
-      upstream: "newapi",
-      message: `The person has as many tokens as the gateway allows (${said.message}); some must be deleted there.`,
-    });
+    throw terminal(
+      REASON.RequestRefused,
+      `The person has as many tokens as the gateway allows (${said.message}); some must be deleted there.`,
+    );
   }
   throw refusal(said, doing);
 }
@@ -138,10 +138,5 @@ function withPrefix(key: string): Sensitive {
 
 /** Its body is left out: a key may stand in it. */
 function unreadable(doing: string): TransientError {
-  return new TransientError({
-    code: REASON.UpstreamUnavailable,
-    upstream: "newapi",
-    upstreamStatus: 200,
-    message: `The gateway's answer to ${doing} could not be read.`,
-  });
+  return unavailable(`The gateway's answer to ${doing} could not be read.`, { upstreamStatus: 200 });
 }

@@ -6,6 +6,7 @@ import type { Sensitive } from "../../../lib/sensitive.ts";
 import type { GatewayApi } from "./api.ts";
 import { isInvalid, isNotFound, refusal, type Said } from "./envelope.ts";
 import { demandUserID, type UserID, userID } from "./ids.ts";
+import { terminal, unavailable } from "../../failures.ts";
 
 const STATUS_ENABLED = 1;
 /** 10 and more may administer the gateway. */
@@ -159,11 +160,7 @@ export function makeUsers(api: GatewayApi): Users {
   async function demand(id: UserID, doing: string, signal: AbortSignal): Promise<User> {
     const found = await get(demandUserID(id, adminID, doing), signal);
     if (found !== undefined) return found;
-    throw new TransientError({
-      code: REASON.UpstreamUnavailable,
-      upstream: "newapi",
-      message: `The gateway's account ${id} was gone during ${doing}; it is looked for again.`,
-    });
+    throw unavailable(`The gateway's account ${id} was gone during ${doing}; it is looked for again.`);
   }
 
   async function put(latest: User, changes: Changes & { quota?: number }, doing: string, signal: AbortSignal) {
@@ -235,12 +232,10 @@ export function makeUsers(api: GatewayApi): Users {
         quotaInPut = attempt === putQuota;
         return;
       }
-      throw new TransientError({
-        code: REASON.UpstreamUnavailable,
-        upstream: "newapi",
-        upstreamStatus: 200,
-        message: `The gateway answered success to ${doing} and did not set the quota; if it stays so, its admin must upgrade it.`,
-      });
+      throw unavailable(
+        `The gateway answered success to ${doing} and did not set the quota; if it stays so, its admin must upgrade it.`,
+        { upstreamStatus: 200 },
+      );
     },
 
     async remove(id, doing, signal) {
@@ -251,11 +246,8 @@ export function makeUsers(api: GatewayApi): Users {
       if (isNotFound(said)) return;
       expectDone(said, doing);
       if ((await get(checked, signal)) === undefined) return;
-      throw new TransientError({
-        code: REASON.UpstreamUnavailable,
-        upstream: "newapi",
+      throw unavailable(`The gateway answered success to ${doing} and still has the account; it is tried again.`, {
         upstreamStatus: 200,
-        message: `The gateway answered success to ${doing} and still has the account; it is tried again.`,
       });
     },
 
@@ -279,20 +271,15 @@ function expectTaken(said: Said, doing: string): void {
 }
 
 function invalid(message: string, doing: string): TerminalError {
-  return new TerminalError({
-    code: REASON.RequestRefused,
-    upstream: "newapi",
+  return terminal(REASON.RequestRefused, `The gateway refused ${doing}: ${message}`, {
     upstreamStatus: 200,
     body: message,
-    message: `The gateway refused ${doing}: ${message}`,
   });
 }
 
 function notAsked(doing: string): TransientError {
-  return new TransientError({
-    code: REASON.UpstreamUnavailable,
-    upstream: "newapi",
-    upstreamStatus: 200,
-    message: `What answered to ${doing} is not what was asked for; if it stays so, correct the Tenant's newapi.url and dialect.`,
-  });
+  return unavailable(
+    `What answered to ${doing} is not what was asked for; if it stays so, correct the Tenant's newapi.url and dialect.`,
+    { upstreamStatus: 200 },
+  );
 }
