@@ -6,6 +6,7 @@ import { mutate } from "./mutate.ts";
 import type { AdmissionCandidate } from "../store/admissions.ts";
 import type { RecordCandidate, RecordOutcome } from "./record.ts";
 import { type AdmissionRequest, allow, deny } from "./review.ts";
+import { NO_SPAN, noTracer, type Span, type Tracer } from "../lib/tracing.ts";
 import { type JSONObject, isObject } from "../lib/json.ts";
 import { NOT_RECORDED, REFUSED_RECORD, validate, warningsOf } from "./validate.ts";
 
@@ -25,12 +26,16 @@ export interface AdmissionAnswer {
 export interface AnswerDeps {
   readonly tenants: Pick<TenantDirectory, "lookup" | "loaded">;
   readonly record: RecordCandidate;
+  /** Default: nothing is traced. */
+  readonly tracer?: Tracer;
 }
 
+/** `span`: of the request; what the request causes belongs to its trace. */
 export async function answerRequest(
   webhook: Webhook,
   request: AdmissionRequest,
   deps: AnswerDeps,
+  span: Pick<Span, "traceparent"> = NO_SPAN,
 ): Promise<AdmissionAnswer> {
   const { uid, object } = request;
   if (!isOurs(request)) return { body: allow(uid), outcome: "allowed" };
@@ -38,7 +43,7 @@ export async function answerRequest(
   const { namespace } = request;
   if (namespace === "") return denied(uid, 400, "The request does not say in which namespace the object is.");
   if (isElsewhere(object, namespace)) return denied(uid, 400, "The object is not in the namespace of the request.");
-  return webhook === "mutate" ? mutated(uid, object, namespace, deps) : await validated(request, deps);
+  return webhook === "mutate" ? mutated(uid, object, namespace, deps) : await validated(request, deps, span);
 }
 
 /** A TenantUser itself, being made or changed. Everything else may pass: it was not asked for, and is not ours. */
@@ -59,12 +64,24 @@ function mutated(uid: string, object: JSONObject, namespace: string, { tenants }
   return { body, outcome: "allowed" };
 }
 
-async function validated(request: AdmissionRequest, { tenants, record }: AnswerDeps): Promise<AdmissionAnswer> {
+async function validated(
+  request: AdmissionRequest,
+  { tenants, record, tracer = noTracer }: AnswerDeps,
+  { traceparent }: Pick<Span, "traceparent">,
+): Promise<AdmissionAnswer> {
   const decision = validate(request, { tenant: tenants.lookup(request.namespace), loaded: tenants.loaded });
   if (!decision.allowed) return denied(request.uid, 403, decision.message);
   const { candidate, warnings } = decision;
   if (candidate === undefined || request.dryRun) return allowed(request.uid, warnings);
-  return allowed(request.uid, [...warnings, ...recordWarnings(candidate, await record(candidate))]);
+  const recorded = await tracer.inSpan("record admission", {}, () => record(tracedBy(candidate, traceparent)));
+  return allowed(request.uid, [...warnings, ...recordWarnings(candidate, recorded)]);
+}
+
+function tracedBy(candidate: AdmissionCandidate, traceparent: string | undefined): AdmissionCandidate {
+  const { cause } = candidate;
+  return cause === undefined || traceparent === undefined
+    ? candidate
+    : { ...candidate, cause: { ...cause, traceparent } };
 }
 
 function recordWarnings(candidate: AdmissionCandidate, recorded: RecordOutcome): readonly string[] {

@@ -22,6 +22,8 @@ export interface AdmissionRequest {
   readonly subResource: string;
   /** "" where it cannot be a namespace's name. */
   readonly namespace: string;
+  /** Absent where the API server does not know it yet. For log and traces alone. */
+  readonly name?: string | undefined;
   readonly dryRun: boolean;
   readonly object: JSONObject | undefined;
   readonly oldObject: JSONObject | undefined;
@@ -96,6 +98,7 @@ function parseJSON(body: Buffer): Parsed {
       kind: kind["kind"],
       subResource: text(request["subResource"]),
       namespace: NAMESPACE.test(text(request["namespace"])) ? text(request["namespace"]) : "",
+      name: text(request["name"]).slice(0, LONGEST_UID) || undefined,
       dryRun: request["dryRun"] === true,
       object: isObject(request["object"]) ? request["object"] : undefined,
       oldObject: isObject(request["oldObject"]) ? request["oldObject"] : undefined,

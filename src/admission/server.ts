@@ -7,13 +7,14 @@ import express, { type ErrorRequestHandler, type Express, type Request, type Res
 import type { Address } from "../lib/configVariables.ts";
 import type { Part } from "../lib/lifecycle.ts";
 import type { Log } from "../lib/log.ts";
+import { NO_SPAN, noTracer, type Span, traceparentOf } from "../lib/tracing.ts";
 import type { TLSMaterial } from "../tls/files.ts";
 import { type AnswerDeps, answerRequest, type AdmissionOutcome, type Webhook } from "./answer.ts";
 import { type Arrived, readBody } from "./body.ts";
 import { makeClientCheck } from "./clients.ts";
 import { type Connections, makeConnections, MOST_CONNECTIONS } from "./connections.ts";
 import { type InFlight, makeInFlight, MOST_IN_FLIGHT, type Share } from "./inFlight.ts";
-import { deny, parseReview, type ReviewRefusal, tooMuch } from "./review.ts";
+import { type AdmissionRequest, deny, parseReview, type ReviewRefusal, tooMuch } from "./review.ts";
 
 /** The API server keeps its connections for 90 s; closing them first would cost a handshake for each commit. */
 const KEEP_ALIVE_MS = 95_000;
@@ -146,7 +147,7 @@ export function makeApp(
       readonly inFlight?: InFlight;
     },
 ): Express {
-  const { log, observe, closing, connections = makeConnections(), inFlight = makeInFlight() } = deps;
+  const { log, observe, tracer = noTracer, closing, connections = makeConnections(), inFlight = makeInFlight() } = deps;
 
   const send = (response: Response, status: number, body: string): void => {
     const headers = { "content-type": "application/json", "content-length": Buffer.byteLength(body) };
@@ -157,6 +158,29 @@ export function makeApp(
   // for us (path, method), or we are broken or overrun, the HTTP status says so, and failurePolicy decides.
   const refuse = (response: Response, { uid, code, message }: ReviewRefusal): void =>
     send(response, OURS.has(code) ? code : 200, deny(uid, code, message));
+
+  const traced = (
+    webhook: Webhook,
+    { uid, namespace, name, dryRun }: AdmissionRequest,
+    parent: string | undefined,
+    work: (span: Span) => Promise<AdmissionOutcome>,
+  ): Promise<AdmissionOutcome> => {
+    // A trace begins with the review that may record: the other one would be a trace of its own.
+    if (webhook === "mutate" && parent === undefined) return work(NO_SPAN);
+    const attributes = {
+      "http.request.method": "POST",
+      "http.route": `/${webhook}`,
+      "k8s.namespace.name": namespace,
+      "unified_rbac.object.name": name,
+      "unified_rbac.request.uid": uid,
+      "unified_rbac.dry_run": dryRun,
+    };
+    return tracer.inTrace(parent, `POST /${webhook}`, { kind: "server", attributes }, async (span) => {
+      const outcome = await work(span);
+      span.set({ "unified_rbac.outcome": outcome, "http.response.status_code": outcome === "error" ? 500 : 200 });
+      return outcome;
+    });
+  };
 
   const answerTo = async (
     webhook: Webhook,
@@ -178,17 +202,23 @@ export function makeApp(
       refuse(response, parsed.refusal);
       log.warn("refused a request that is no admission review", { webhook, outcome, code: parsed.refusal.code });
     } else {
-      const { namespace, uid } = parsed.request;
-      try {
-        const answer = await answerRequest(webhook, parsed.request, deps);
-        outcome = answer.outcome;
-        send(response, 200, answer.body);
-        if (outcome === "denied")
-          log.info("denied admission", { webhook, namespace, outcome, message: answer.message });
-      } catch (error) {
-        log.error("failed to answer an admission request", { webhook, namespace, error });
-        refuse(response, { uid, code: 500, message: "The webhook failed on this request; its log says more." });
-      }
+      const parent = traceparentOf(request.headers["traceparent"]);
+      outcome = await traced(webhook, parsed.request, parent, async (span) => {
+        const { namespace, name, uid } = parsed.request;
+        const who = { webhook, namespace, name, requestUID: uid, traceID: span.traceID };
+        try {
+          const answer = await answerRequest(webhook, parsed.request, deps, span);
+          send(response, 200, answer.body);
+          const { outcome: said, message } = answer;
+          if (said === "denied") log.info("denied admission", { ...who, outcome: said, message });
+          return said;
+        } catch (error) {
+          log.error("failed to answer an admission request", { ...who, error });
+          refuse(response, { uid, code: 500, message: "The webhook failed on this request; its log says more." });
+          span.fail(error);
+          return "error";
+        }
+      });
     }
     done();
     observe?.({ webhook, outcome, ms: performance.now() - began });

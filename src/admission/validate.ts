@@ -1,6 +1,6 @@
 /** What admission decides about a manifest. Pure. */
 import { applierRisks } from "../api/appliers.ts";
-import { LABEL_TENANT } from "../api/meta.ts";
+import { ANNOTATION_REQUESTED_AT, ANNOTATION_ROTATE_REQUESTED_AT, LABEL_TENANT } from "../api/meta.ts";
 import { candidateUUID, canonicalEmail, isUUIDv4 } from "../api/names.ts";
 import { rulesOf } from "../api/rules/index.ts";
 import { DNS_SUBDOMAIN } from "../api/rules/patterns.ts";
@@ -126,7 +126,22 @@ function candidateOf(
     name,
     isNew: request.operation === "CREATE",
     maxUsers: request.operation === "CREATE" ? tenant.spec.limits?.maxUsers : undefined,
+    cause: asksForWork(request) && OBJECT_UID.test(request.uid) ? { requestUID: request.uid } : undefined,
   };
+}
+
+/** An update that only writes metadata of others begins nothing. */
+function asksForWork({ object, oldObject }: AdmissionRequest): boolean {
+  if (oldObject === undefined) return true;
+  const asked = (of: JSONObject | undefined): string => {
+    const metadata = of?.["metadata"];
+    const annotations = isObject(metadata) ? metadata["annotations"] : undefined;
+    const { [ANNOTATION_REQUESTED_AT]: requested, [ANNOTATION_ROTATE_REQUESTED_AT]: rotate } = isObject(annotations)
+      ? annotations
+      : {};
+    return JSON.stringify([of?.["spec"], requested, rotate]);
+  };
+  return asked(object) !== asked(oldObject);
 }
 
 function withoutTenant(namespace: string, loaded: boolean): string {

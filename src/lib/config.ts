@@ -15,6 +15,7 @@ import type { MasterKeys } from "./masterKeys.ts";
 import { natsCredentials, type NatsConfig, natsMistakes } from "./natsConfig.ts";
 import { type SecretSource, secretSource } from "./secretFile.ts";
 import { Sensitive } from "./sensitive.ts";
+import { type TracingConfig, tracingOf } from "./tracingConfig.ts";
 
 export type Role = "webhook" | "reconciler" | "migrate";
 
@@ -33,6 +34,8 @@ export interface MigrateConfig extends CommonConfig {
 
 export interface WebhookConfig extends CommonConfig {
   readonly role: "webhook";
+  /** Absent: no traces, and OpenTelemetry is not loaded. */
+  readonly tracing: TracingConfig | undefined;
   readonly ops: Address;
   readonly listen: Address;
   /** Directories with tls.crt and tls.key, which may appear late: a mounted Secret, and what the reconciler hands over. */
@@ -52,6 +55,8 @@ export interface AdmissionClientsConfig {
 
 export interface ReconcilerConfig extends CommonConfig {
   readonly role: "reconciler";
+  /** Absent: no traces, and OpenTelemetry is not loaded. */
+  readonly tracing: TracingConfig | undefined;
   readonly ops: Address;
   /** Where operators are answered, on this machine alone; absent: nowhere. */
   readonly operator: Address | undefined;
@@ -118,6 +123,7 @@ export function parseConfig(role: Role, env: Environment, read: ReadText = readT
     if (value !== undefined && value.trim() !== "") given[key] = value.trim();
   const mistakes: string[] = [];
   takeFiles(given, read, mistakes);
+  const tracing = role === "migrate" ? undefined : tracingOf(given, mistakes);
   const masterKeys = role === "reconciler" ? takeMasterKeys(given, read, mistakes) : undefined;
 
   switch (role) {
@@ -131,6 +137,7 @@ export function parseConfig(role: Role, env: Environment, read: ReadText = readT
       return {
         role,
         ...shared(vars, given),
+        tracing,
         ops: vars.OPS_ADDRESS,
         listen: vars.WEBHOOK_ADDRESS,
         tlsDirs: [vars.TLS_DIR, ...(vars.TLS_HANDOVER_DIR === undefined ? [] : [vars.TLS_HANDOVER_DIR])],
@@ -146,6 +153,7 @@ export function parseConfig(role: Role, env: Environment, read: ReadText = readT
       return {
         role,
         ...shared(vars, given),
+        tracing,
         ops: vars.OPS_ADDRESS,
         operator: vars.OPERATOR_ADDRESS,
         nats: {

@@ -61,11 +61,11 @@ export const silentLog: Log = {
 
 function wrap(logger: Logger): Log {
   return {
-    debug: (message, fields = {}) => logger.debug(clean(fields), oneLine(message)),
-    info: (message, fields = {}) => logger.info(clean(fields), oneLine(message)),
-    warn: (message, fields = {}) => logger.warn(clean(fields), oneLine(message)),
-    error: (message, fields = {}) => logger.error(clean(fields), oneLine(message)),
-    with: (fields) => wrap(logger.child(clean(fields))),
+    debug: (message, fields = {}) => logger.debug(cleanFields(fields), oneLine(message)),
+    info: (message, fields = {}) => logger.info(cleanFields(fields), oneLine(message)),
+    warn: (message, fields = {}) => logger.warn(cleanFields(fields), oneLine(message)),
+    error: (message, fields = {}) => logger.error(cleanFields(fields), oneLine(message)),
+    with: (fields) => wrap(logger.child(cleanFields(fields))),
   };
 }
 
@@ -73,7 +73,8 @@ function oneLine(message: string): string {
   return plainText(cutBytes(message, MESSAGE_BYTES));
 }
 
-function clean(fields: LogFields): Record<string, unknown> {
+/** Fields as they may be shown: texts cut and freed of credentials. */
+export function cleanFields(fields: LogFields): Record<string, unknown> {
   return Object.fromEntries(Object.entries(fields).map(([key, value]) => [key, cleanValue(key, value, 0)]));
 }
 

@@ -9,6 +9,7 @@ import { type Desired, vouches } from "../saga/desired.ts";
 import type { LastError, RowPatch, Run, SagaRow, StepName } from "../saga/row.ts";
 import { SECRET_OBSTACLES } from "../saga/secretObstacles.ts";
 import { CarriesUUID, type Carry, type Step, type StepContext, type UpContext } from "../steps/step.ts";
+import type { Span, Tracer } from "../lib/tracing.ts";
 import type { Claim } from "../store/claims.ts";
 import { originAt, type TenantAccess, type TenantRegistry } from "./access.ts";
 import { freeAddress, type FreeAddressDeps } from "./freeAddress.ts";
@@ -31,6 +32,7 @@ export interface StepDeps extends Judges, FreeAddressDeps {
   /** What calls an upstream runs here, with not too many at that origin at once. */
   readonly originLimits: Pick<OriginLimits, "run">;
   readonly observe: (outcome: { step: StepName; direction: "up" | "down"; outcome: string; ms: number }) => void;
+  readonly tracer: Tracer;
   readonly clock: Clock;
 }
 
@@ -88,15 +90,27 @@ export function makeStepCalls(deps: StepDeps, lease: Lease, signal: AbortSignal)
     );
   }
 
-  async function call(
+  function call(
+    name: StepName,
+    direction: "up" | "down",
+    act: (step: Step, cut: AbortSignal) => Promise<Advanced>,
+  ): Promise<StepEnd> {
+    const attributes = { "unified_rbac.step": name, "unified_rbac.attempt": lease.row().retryCount };
+    return deps.tracer.inSpan(`${name} ${direction}`, { attributes }, (span) => callIn(span, name, direction, act));
+  }
+
+  async function callIn(
+    span: Span,
     name: StepName,
     direction: "up" | "down",
     act: (step: Step, cut: AbortSignal) => Promise<Advanced>,
   ): Promise<StepEnd> {
     const [step, origin, { tenantID, uuid: person }] = [stepOf(name), originOf(name, direction), lease.row()];
     let began = clock.now();
-    const measure = (outcome: string): void =>
+    const measure = (outcome: string): void => {
+      span.set({ "unified_rbac.outcome": outcome });
       deps.observe({ step: name, direction, outcome, ms: clock.now() - began });
+    };
     try {
       const { patch } = await atOrigin(origin, name, (cut) => {
         began = clock.now();
@@ -117,6 +131,7 @@ export function makeStepCalls(deps: StepDeps, lease: Lease, signal: AbortSignal)
       const failure = thrown.upstream === "kubernetes" ? await inNamespace(thrown) : thrown;
       if (origin !== undefined && !signal.aborted) judgeCall(deps, { origin, tenantID, person, failure, began });
       measure(failure.class);
+      span.fail(failure);
       if (failure instanceof AddressHeld) await freeAddress(deps, lease, failure.holder, signal);
       return { kind: "failed", step: SECRET_OBSTACLES.includes(failure.code) ? "secret" : name, failure };
     }

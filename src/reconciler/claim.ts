@@ -1,5 +1,7 @@
 import type { LiveTenantUser } from "../api/tenantUser.ts";
 import { isSilence, type SagaError } from "../lib/errors.ts";
+import type { Log } from "../lib/log.ts";
+import type { Span } from "../lib/tracing.ts";
 import { decide } from "../saga/decide.ts";
 import { type ActionOutcome, endingPatch, outcomeLog, type OutcomeLog } from "../saga/outcome.ts";
 import { patched, type SagaRow } from "../saga/row.ts";
@@ -25,8 +27,30 @@ export type ClaimDeps = LoopDeps & ObserveDeps & PerformDeps & StatusDeps;
  * `lost`: another worker has the row, and what was under way here may come late. Never throws for what an upstream did;
  * throws when Postgres fails (the lease then ends by itself).
  */
-export async function processClaim(deps: ClaimDeps, claim: Claim, signal: AbortSignal): Promise<"ended" | "lost"> {
-  const lease = holdLease(deps.record, claim);
+export function processClaim(deps: ClaimDeps, claim: Claim, signal: AbortSignal): Promise<"ended" | "lost"> {
+  const { uuid, tenantID, namespace, name, cause } = claim.row;
+  const attributes = {
+    "unified_rbac.user.uuid": uuid,
+    "unified_rbac.tenant.id": tenantID,
+    "k8s.namespace.name": namespace,
+    "unified_rbac.object.name": name,
+    "unified_rbac.request.uid": cause?.requestUID,
+  };
+  return deps.tracer.inTrace(cause?.traceparent, "reconcile", { attributes }, async (span) => {
+    const result = await processIn(span, { ...deps, log: logOf(deps, claim, span) }, claim, signal);
+    span.set({ "unified_rbac.outcome": result });
+    return result;
+  });
+}
+
+/** Each line says whose work it is, where somebody's request is known. */
+function logOf({ log }: ClaimDeps, { row: { cause } }: Claim, { traceID }: Span): Log {
+  if (traceID === undefined && cause === undefined) return log;
+  return log.with({ traceID, requestUID: cause?.requestUID });
+}
+
+async function processIn(span: Span, deps: ClaimDeps, claim: Claim, signal: AbortSignal): Promise<"ended" | "lost"> {
+  const lease = holdLease(deps.record, claim, span.traceparent);
   const perform = makePerform(deps, lease, signal);
   // Read once per claim: what changes meanwhile touches the row, and the next claim reads it.
   let object: LiveTenantUser | undefined;

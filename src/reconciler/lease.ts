@@ -29,12 +29,13 @@ export interface Lease {
   unrecorded(): readonly AuditEntry[];
 }
 
-export function holdLease(record: RecordClaim, taken: Claim): Lease {
+/** `traceparent`: of the trace that the claim's events belong to. */
+export function holdLease(record: RecordClaim, taken: Claim, traceparent?: string): Lease {
   let claim = taken;
   let audit: AuditEntry[] = [];
 
   async function put(recording: Omit<Recording, "audit">): Promise<void> {
-    const recorded = await record(claim, { ...recording, audit });
+    const recorded = await record(claim, { ...recording, audit, traceparent });
     // Also where the lease is lost: what was written outside was written, and is recorded as that.
     audit = [];
     if (recorded === undefined) throw new LeaseLost();

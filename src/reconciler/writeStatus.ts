@@ -1,9 +1,10 @@
-import { REASON } from "../api/reasons.ts";
+import { CONDITION, REASON } from "../api/reasons.ts";
 import type { LiveTenantUser, TenantUserStatus } from "../api/tenantUser.ts";
 import type { Cluster } from "../kube/cluster.ts";
 import type { Clock } from "../lib/clock.ts";
 import type { SagaError } from "../lib/errors.ts";
-import { changedReadiness } from "../saga/conditions.ts";
+import type { Tracer } from "../lib/tracing.ts";
+import { changedReadiness, conditionOf } from "../saga/conditions.ts";
 import { report, sameStatus, type Situation } from "../saga/report.ts";
 import type { SagaRow } from "../saga/row.ts";
 import type { HeldBack } from "../store/bindings.ts";
@@ -12,6 +13,7 @@ import type { Observed } from "./observe.ts";
 
 export interface StatusDeps {
   readonly cluster: Pick<Cluster, "applyTenantUserStatus" | "recordEvent">;
+  readonly tracer: Tracer;
   readonly clock: Clock;
 }
 
@@ -33,7 +35,10 @@ export async function writeStatus(
   const status = report({ row, generation, desired, situation, previous }, new Date(deps.clock.now()));
   if (sameStatus(previous, status)) return undefined;
   try {
-    await deps.cluster.applyTenantUserStatus(object, status, signal);
+    const reason = conditionOf(status, CONDITION.Ready)?.reason;
+    await deps.tracer.inSpan("write status", { attributes: { "unified_rbac.reason": reason } }, () =>
+      deps.cluster.applyTenantUserStatus(object, status, signal),
+    );
   } catch (error) {
     return asSagaError(error, "kubernetes");
   }
@@ -57,7 +62,9 @@ async function announce(
   if (ready === undefined) return;
   const { reason, message: note } = ready;
   const isCalm = ready.status === "True" || reason === REASON.Deleting || reason === REASON.Progressing;
-  await recordEvent(deps, object, { type: isCalm ? "Normal" : "Warning", reason, note }, signal);
+  await deps.tracer.inSpan("record event", { attributes: { "unified_rbac.reason": reason } }, () =>
+    recordEvent(deps, object, { type: isCalm ? "Normal" : "Warning", reason, note }, signal),
+  );
 }
 
 export async function recordEvent(

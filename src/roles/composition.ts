@@ -12,6 +12,7 @@ import type { ReconcilerConfig } from "../lib/config.ts";
 import { makeJobs } from "../lib/jobs.ts";
 import type { Part } from "../lib/lifecycle.ts";
 import type { Log } from "../lib/log.ts";
+import type { Tracer } from "../lib/tracing.ts";
 import { makeNotifier } from "../lib/notifier.ts";
 import { type Metrics, recordStoreStats } from "../ops/metrics.ts";
 import type { TenantRegistry } from "../reconciler/access.ts";
@@ -54,6 +55,7 @@ export interface Edges {
   /** Whether anybody answers at an origin, with the trust of a tenant who is there. */
   readonly probe: (tenants: Pick<TenantRegistry, "all">, origin: string) => Promise<boolean>;
   readonly metrics: Metrics;
+  readonly tracer: Tracer;
   readonly clock: Clock;
   readonly random: Random;
   readonly log: Log;
@@ -66,7 +68,7 @@ export type Settings = Pick<
 
 /** What acts, in the order in which it is started; each part is made after all that it uses. */
 export function composeReconciler(edges: Edges, settings: Settings) {
-  const { pool, cluster, clusterID, bus, metrics, clock, random, log } = edges;
+  const { pool, cluster, clusterID, bus, metrics, tracer, clock, random, log } = edges;
   const base = { clock, random, log };
 
   // What others wait on and read: plain data.
@@ -161,6 +163,7 @@ export function composeReconciler(edges: Edges, settings: Settings) {
     ready: () => registry.loaded(),
     recovered: () => wakeups.storeRecovered(),
     openSession: edges.openSession,
+    tracer,
     invalidateAccessCheck: (namespace) => requests.invalidateAccessCheck(namespace),
     released: (held) => wakeups.released(held),
     counted: (tenantID) => requests.countSoon(tenantID),

@@ -25,6 +25,7 @@ import { openWorkerSession } from "../store/workerSession.ts";
 import { type Interceptors, NO_INTERCEPTORS } from "./interceptors.ts";
 import { composeRenewer } from "./certificates.ts";
 import { composeReconciler } from "./composition.ts";
+import { openTracing } from "./tracing.ts";
 
 /** The sidecar: everything that acts. Starts with every dependency down. */
 export async function runReconciler(
@@ -36,6 +37,8 @@ export async function runReconciler(
   const clock = systemClock;
   const random = Math.random;
   const metrics = makeMetrics("reconciler");
+  const tracing = await openTracing(config.tracing, { role: config.role, log });
+  const { tracer } = tracing;
   const url = databaseSource(config);
   const pool = interceptors.pool(
     makePool({
@@ -81,6 +84,7 @@ export async function runReconciler(
       },
       probe: (tenants, origin) => makeProbe(tenants, trust)(origin, lifecycle.signal),
       metrics,
+      tracer,
       clock,
       random,
       log,
@@ -89,6 +93,7 @@ export async function runReconciler(
   );
 
   const all: Part[] = [
+    ...tracing.parts,
     { name: "postgres", start: nothing, stop: () => pool.end() },
     { name: "kubernetes", start: nothing, stop: () => connection.close() },
     ...parts,

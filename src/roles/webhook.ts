@@ -11,9 +11,11 @@ import { recordCandidates } from "../store/admissions.ts";
 import { makePool, warm } from "../store/pool.ts";
 import { makeTenantDirectory } from "../store/tenantDirectory.ts";
 import { makeTLSFiles } from "../tls/files.ts";
+import { openTracing } from "./tracing.ts";
 
 /** Admission: no Kubernetes client, no token; Postgres and a certificate in files are all it has. */
-export function runWebhook(config: WebhookConfig, log: Log, lifecycle: Lifecycle): Promise<number> {
+export async function runWebhook(config: WebhookConfig, log: Log, lifecycle: Lifecycle): Promise<number> {
+  const tracing = await openTracing(config.tracing, { role: config.role, log });
   const url = databaseSource(config);
   const pool = makePool({
     url,
@@ -36,6 +38,7 @@ export function runWebhook(config: WebhookConfig, log: Log, lifecycle: Lifecycle
     shutdownDelayMs: config.shutdownDelayMs,
     tenants,
     record: makeRecord({ write: (candidates) => recordCandidates(pool, candidates), clock: systemClock, log }),
+    tracer: tracing.tracer,
     log,
     observe({ webhook, outcome, ms }) {
       metrics.increment("unified_rbac_admission_requests_total", { webhook, outcome });
@@ -43,7 +46,7 @@ export function runWebhook(config: WebhookConfig, log: Log, lifecycle: Lifecycle
     },
   });
   const postgres: Part = { name: "postgres", start: () => void warm(pool, 4), stop: () => pool.end() };
-  const parts = [postgres, tenants, tls, admission];
+  const parts = [...tracing.parts, postgres, tenants, tls, admission];
   const ops = makeOpsServer({
     address: config.ops,
     registry: metrics.registry,

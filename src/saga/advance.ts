@@ -157,6 +157,7 @@ export function afterFinish(row: SagaRow, run: Run, desired: Desired, tenant: Te
     failedSince: null,
     blockedOn: null,
     lastError: null,
+    cause: null,
     handled: {
       generation: desired.generation,
       tenantRevision: seen.tenantRevision,
@@ -260,7 +261,7 @@ export function afterEnd(row: SagaRow, state: "deleted" | "retained", now: Date)
 export function afterRelease(row: SagaRow): Advanced {
   const ended = row.state === "deleted" || row.state === "retained" || row.state === "orphaned";
   if (row.deleting === undefined) return { patch: {}, next: { kind: "idle" } };
-  if (ended) return { patch: { deleting: null, objectUID: null }, next: { kind: "idle" } };
+  if (ended) return { patch: { deleting: null, objectUID: null, cause: null }, next: { kind: "idle" } };
   return { patch: { deleting: { ...row.deleting, released: true } }, next: { kind: "continue" } };
 }
 

@@ -171,6 +171,14 @@ export interface Deleting {
   readonly again?: boolean | undefined;
 }
 
+/** The admission request that a row is worked on for. */
+export interface Cause {
+  /** uid of the AdmissionReview's request. */
+  readonly requestUID: string;
+  /** Of its trace, where it is traced. */
+  readonly traceparent?: string | undefined;
+}
+
 export interface SagaRow {
   readonly uuid: string;
   readonly tenantID: string;
@@ -236,6 +244,8 @@ export interface SagaRow {
 
   readonly deleting: Deleting | undefined;
   readonly history: readonly HistoryEntry[];
+  /** Until what it asks for is finished. Absent: nobody asked, or the webhook was away. */
+  readonly cause: Cause | undefined;
 }
 
 /** What only the store writes: when the row was made, and the counts that fence it. */

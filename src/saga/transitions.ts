@@ -1,5 +1,6 @@
 /** Every way in which a row changes that is no outcome of a claim: it is bound, passes to another object, or is to be polled again. */
 import {
+  type Cause,
   type Deleting,
   NOTHING_MANAGED,
   REACHED,
@@ -86,6 +87,7 @@ export function unseen({ uuid, tenantID, email }: Identity, now: Date): SagaRow 
     toReset: undefined,
     deleting: undefined,
     history: [],
+    cause: undefined,
   };
 }
 
@@ -97,13 +99,13 @@ export function holds(row: SagaRow): boolean {
 }
 
 /** What admission records of an object that it lets pass: nobody acts on it before the object was seen. */
-export function proposed(object: Omit<HoldingObject, "createdAt">): RowPatch {
-  return { objectUID: object.uid, namespace: object.namespace, name: object.name };
+export function proposed(object: Omit<HoldingObject, "createdAt">, cause?: Cause): RowPatch {
+  return { objectUID: object.uid, namespace: object.namespace, name: object.name, ...(cause && { cause }) };
 }
 
 /** Somebody may have changed what the row is about: it is polled now, and whoever has claimed it leaves it due. */
-export function touched({ dueAt }: SagaRow, now: Date): RowPatch {
-  return { dueAt: dueAt !== undefined && dueAt < now ? dueAt : now };
+export function touched({ dueAt }: SagaRow, now: Date, cause?: Cause): RowPatch {
+  return { dueAt: dueAt !== undefined && dueAt < now ? dueAt : now, ...(cause && { cause }) };
 }
 
 /**

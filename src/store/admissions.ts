@@ -1,5 +1,7 @@
 /** What admission writes: one round trip for as many as came together. */
+import type { Cause } from "../saga/row.ts";
 import type { Pool } from "./pool.ts";
+import { jsonb } from "./values.ts";
 
 /** What admission has seen of an object. */
 export interface AdmissionCandidate {
@@ -15,6 +17,8 @@ export interface AdmissionCandidate {
   readonly isNew: boolean;
   /** Of a new one: give it to learn whether the tenant is full. */
   readonly maxUsers: number | undefined;
+  /** The request that asks for something; absent: nothing is asked for that was not before. */
+  readonly cause?: Cause | undefined;
 }
 
 export interface CandidateRecord {
@@ -30,9 +34,9 @@ export interface CandidateRecord {
  * again each time, which takes as long as the rest. Both are functions of the database (src/store/migrations): the webhook's
  * role may call them, and has no right to a table of people.
  */
-const RECORD_ONE = "select * from record_candidate($1, $2, $3, $4, $5, $6)";
+const RECORD_ONE = "select * from record_candidate($1, $2, $3, $4, $5, $6, $7)";
 
-const RECORD_MANY = "select * from record_candidates($1, $2, $3, $4, $5, $6, $7, $8)";
+const RECORD_MANY = "select * from record_candidates($1, $2, $3, $4, $5, $6, $7, $8, $9)";
 
 interface CandidateAnswer {
   readonly touched: boolean;
@@ -59,10 +63,8 @@ async function write(pool: Pool, alike: readonly AdmissionCandidate[]): Promise<
   const [first] = alike;
   if (first === undefined) return [];
   if (alike.length === 1 && first.isNew && first.maxUsers === undefined) {
-    return answers(
-      alike,
-      await pool.query<CandidateAnswer>({ name: "record-one", text: RECORD_ONE, values: valuesOf(first).slice(0, 6) }),
-    );
+    const values = [...ofEach(first), causeOf(first)];
+    return answers(alike, await pool.query<CandidateAnswer>({ name: "record-one", text: RECORD_ONE, values }));
   }
   const all = alike.map(valuesOf);
   const values = valuesOf(first).map((_, at) => all.map((of) => of[at]));
@@ -72,9 +74,17 @@ async function write(pool: Pool, alike: readonly AdmissionCandidate[]): Promise<
   );
 }
 
-/** In the order of the functions' parameters. */
-function valuesOf({ uuid, objectUID, tenantID, email, namespace, name, maxUsers }: AdmissionCandidate): unknown[] {
-  return [uuid ?? null, objectUID, tenantID, email, namespace, name, maxUsers ?? null];
+/** In the order of the functions' parameters, for one and for several. */
+function valuesOf(candidate: AdmissionCandidate): unknown[] {
+  return [...ofEach(candidate), candidate.maxUsers ?? null, causeOf(candidate)];
+}
+
+function ofEach({ uuid, objectUID, tenantID, email, namespace, name }: AdmissionCandidate): unknown[] {
+  return [uuid ?? null, objectUID, tenantID, email, namespace, name];
+}
+
+function causeOf({ cause }: AdmissionCandidate): string | null {
+  return cause === undefined ? null : jsonb(cause);
 }
 
 function answers(

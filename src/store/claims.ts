@@ -9,6 +9,7 @@ import { eventsInsert, eventsValue } from "./outbox.ts";
 import { changeRows, kept } from "./changes.ts";
 import { assignments, type RawRow, sagaRow } from "./columns.ts";
 import type { Queryable } from "./sagas.ts";
+import { jsonb } from "./values.ts";
 
 /** A lease outlives the deadline of every call made under it (10 s), so that two never act at once. */
 export const LEASE_SECONDS = 30;
@@ -169,6 +170,8 @@ export interface Recording {
   readonly lease: "keep" | { readonly dueAt: Date | null };
   readonly audit: readonly AuditEntry[];
   readonly events: readonly UserEvent[];
+  /** The trace that the events belong to. */
+  readonly traceparent?: string | undefined;
 }
 
 /** Something was changed outside while the run continued, and not by the run itself. */
@@ -180,8 +183,14 @@ const PENDING = "(recheck is not null and (recheck->>'version') is distinct from
  * and the caller stops quietly. A touch that came after the claim keeps the row due.
  */
 export async function record(db: Queryable, claim: Claim, recording: Recording): Promise<Recorded | undefined> {
-  const { patch, lease, audit, events } = recording;
+  const { patch, lease, audit, events, traceparent } = recording;
   const { clauses, values } = assignments(patch, 5);
+  if (patch.cause === null) {
+    // What was asked for since the claim is not finished.
+    const at = Object.keys(patch).indexOf("cause");
+    clauses[at] = `cause = nullif(cause, $${5 + at}::jsonb)`;
+    values[at] = claim.row.cause === undefined ? null : jsonb(claim.row.cause);
+  }
   const finished = lease !== "keep" && patch.run === null ? patch.handled?.generation : undefined;
   if (finished !== undefined) {
     // Another run follows for what was changed outside during this one.
@@ -222,7 +231,9 @@ export async function record(db: Queryable, claim: Claim, recording: Recording):
     ...(audit.length === 0 ? [] : [`told as (${auditInsert(`$${all.push(auditValue(audit))}`)})`]),
     ...(events.length === 0
       ? []
-      : [`sent as (${eventsInsert(`$${all.push(eventsValue(events))}`, "where exists (select from recorded)")})`]),
+      : [
+          `sent as (${eventsInsert(`$${all.push(eventsValue(events))}`, `$${all.push(traceparent ?? null)}`, "where exists (select from recorded)")})`,
+        ]),
     // Who is done waits for no other email any more, though it may have wanted one for a while.
     ...(events.length === 0 || patch.state !== "done" ? [] : [WAITS_NO_MORE]),
   ];

@@ -57,6 +57,7 @@ const COLUMNS: { readonly [Field in keyof SagaRow]-?: Column } = {
   toReset: { column: "to_reset", kept: "json" },
   deleting: { column: "deleting", kept: "json" },
   history: { column: "history", kept: "json" },
+  cause: { column: "cause", kept: "json" },
 };
 
 const FIELDS = Object.entries(COLUMNS) as readonly (readonly [keyof SagaRow, Column])[];

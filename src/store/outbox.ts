@@ -9,6 +9,8 @@ export interface OutboxEntry {
   readonly payload: UserEvent;
   /** How often NATS was asked to take it while it took others. */
   readonly attempts: number;
+  /** Of what it tells of; null: that was not traced. */
+  readonly traceparent: string | null;
 }
 
 /** An event that NATS will not take as it is. */
@@ -34,11 +36,11 @@ const DELETED_AT_ONCE = 5_000;
 
 /**
  * Puts events into the outbox, as a part of the statement that records what they tell of; `parameter` is that of
- * {@link eventsValue}, and a `where` may follow. The same id twice is once.
+ * {@link eventsValue}, `traceparent` that of their trace, and a `where` may follow. The same id twice is once.
  */
-export const eventsInsert = (parameter: string, where: string): string => `
-  insert into outbox (id, payload)
-  select (e.payload->>'id')::uuid, e.payload from jsonb_array_elements(${parameter}::jsonb) with ordinality as e (payload, turn)
+export const eventsInsert = (parameter: string, traceparent: string, where: string): string => `
+  insert into outbox (id, payload, traceparent)
+  select (e.payload->>'id')::uuid, e.payload, ${traceparent}::text from jsonb_array_elements(${parameter}::jsonb) with ordinality as e (payload, turn)
   ${where} order by e.turn
   on conflict (id) do nothing`;
 
@@ -49,7 +51,7 @@ export function eventsValue(events: readonly UserEvent[]): string {
 /** The same as a statement of its own, in the transaction of what they tell of. */
 export async function enqueueEvents(db: Queryable, events: readonly UserEvent[]): Promise<void> {
   if (events.length === 0) return;
-  await db.query({ name: "enqueue-events", text: eventsInsert("$1", ""), values: [eventsValue(events)] });
+  await db.query({ name: "enqueue-events", text: eventsInsert("$1", "null", ""), values: [eventsValue(events)] });
 }
 
 /**
@@ -131,9 +133,9 @@ export async function unsentEvents(
   const { rows } = await db.query<OutboxEntry>({
     name: "unsent-events",
     text: `with ${QUEUE}
-      select e.seq::text, e.payload, e.attempts
+      select e.seq::text, e.payload, e.attempts, e.traceparent
       from queue t cross join lateral (
-        select o.seq, o.payload, o.attempts, row_number() over (order by o.seq) as place
+        select o.seq, o.payload, o.attempts, o.traceparent, row_number() over (order by o.seq) as place
         from outbox o
         where o.tenant_id = t.tenant_id and o.sent_at is null and o.parked_at is null
           and not exists (select from outbox held where held.sme_user_uuid = o.sme_user_uuid and held.seq <= o.seq

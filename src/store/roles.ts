@@ -9,8 +9,8 @@ export interface DatabaseRoles {
 }
 
 const ADMISSION = [
-  "record_candidate(uuid, uuid, text, text, text, text)",
-  "record_candidates(boolean, uuid[], uuid[], text[], text[], text[], text[], bigint[])",
+  "record_candidate(uuid, uuid, text, text, text, text, jsonb)",
+  "record_candidates(boolean, uuid[], uuid[], text[], text[], text[], text[], bigint[], jsonb[])",
 ];
 
 /** Statements that give the roles exactly this, and take away whatever else they had; to be repeated at each migration. */

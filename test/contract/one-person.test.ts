@@ -8,6 +8,7 @@ import { watchUsers } from "../../src/triggers/users.ts";
 import { systemClock } from "../../src/lib/clock.ts";
 import { makeJobs } from "../../src/lib/jobs.ts";
 import { silentLog } from "../../src/lib/log.ts";
+import { noTracer } from "../../src/lib/tracing.ts";
 import { makeNotifier } from "../../src/lib/notifier.ts";
 import type { TenantAccess } from "../../src/reconciler/access.ts";
 import { makeBreakers } from "../../src/reconciler/breakers.ts";
@@ -126,6 +127,7 @@ function startReconciler({ cluster, access, publish }: ReturnType<typeof makeFix
     originLimits: makeOriginLimits({ clock }),
     pauses: makeFailureCounts(random),
     observe: () => {},
+    tracer: noTracer,
     clock,
     random,
     log,

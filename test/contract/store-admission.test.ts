@@ -127,6 +127,46 @@ describe("recordCandidate", () => {
     expect(Number(after?.["due_at"])).toBeLessThanOrEqual(Date.now() + 1000);
   });
 
+  const requestUID = "7b1f2c3d-0000-4000-8000-0000000000aa";
+  const cause = { requestUID, traceparent: "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01" };
+
+  test.each([
+    ["alone", [{ isNew: true }]],
+    ["of a tenant with a quota", [{ isNew: true, maxUsers: 5 }]],
+    ["together", [{ isNew: true }, { isNew: true, email: "eve@example.com" }]],
+    ["for an object that is older than its row", [{ isNew: false }]],
+  ])("keeps the request that a new row came with: %s", async (_how, given) => {
+    const candidates = given.map((each) => candidate({ ...each, cause }));
+    await recordCandidates(pool, candidates);
+    expect(await rows()).toMatchObject(candidates.map(() => ({ cause })));
+  });
+
+  test("keeps the newest request that asks for something of a row", async () => {
+    const seen = candidate();
+    await confirmed(seen);
+    await recordCandidate(pool, seen);
+    expect(await rows()).toMatchObject([{ cause: null, touches: 1 }]);
+    const newer = { requestUID: "7b1f2c3d-0000-4000-8000-0000000000bb" };
+    await recordCandidates(pool, [
+      { ...seen, cause },
+      { ...seen, cause: newer },
+    ]);
+    expect(await rows()).toMatchObject([{ cause: newer }]);
+    await recordCandidate(pool, seen);
+    expect(await rows()).toMatchObject([{ cause: newer }]);
+  });
+
+  test("works for a webhook of the version before, which names no request", async () => {
+    const { rows: answers } = await pool.query(
+      "select * from record_candidate($1, $2, 'acme', 'ada@example.com', 'tenant-a', 'ada')",
+      [randomUUID(), randomUUID()],
+    );
+    expect(answers).toMatchObject([{ inserted: true }]);
+    const many =
+      "select * from record_candidates(true, $1, $2, '{acme}', '{eve@example.com}', '{tenant-a}', '{eve}', '{5}')";
+    expect((await pool.query(many, [[randomUUID()], [randomUUID()]])).rows).toMatchObject([{ inserted: true }]);
+  });
+
   test("does not postpone a row that is due already", async () => {
     const seen = candidate();
     const past = new Date(Date.now() - 60_000);

@@ -437,6 +437,28 @@ describe("recording", () => {
     expect(recorded.deleting).toBeDefined();
   });
 
+  test("a request that came during the claim stays the row's, and one that is finished goes", async () => {
+    const { owner } = await worker();
+    const [first, second] = ["7b1f2c3d-0000-4000-8000-0000000000aa", "7b1f2c3d-0000-4000-8000-0000000000bb"];
+    const row = await bound();
+    const ask = (requestUID: string) =>
+      pool.query("update user_provision_state set cause = $2, due_at = now() where sme_user_uuid = $1", [
+        row.uuid,
+        { requestUID },
+      ]);
+    const finish = async (meanwhile?: string) => {
+      const claim = await claimOne(owner);
+      // Of itself no reason to keep it.
+      await touchObject(pool, row.objectUID as string);
+      if (meanwhile !== undefined) await ask(meanwhile);
+      await record(pool, claim, { patch: { cause: null }, lease: { dueAt: null }, audit: [], events: [] });
+      return (await again(row)).cause;
+    };
+    await ask(first);
+    expect(await finish(second)).toEqual({ requestUID: second });
+    expect(await finish()).toBeUndefined();
+  });
+
   test("without a touch the pause stands", async () => {
     const { owner } = await worker();
     const row = await bound();
@@ -1606,6 +1628,17 @@ describe("the outbox", () => {
       first.map(({ seq }) => seq),
     );
     expect(await payloads()).toEqual(events.slice(3));
+  });
+
+  test("keeps the trace of what an event tells of", async () => {
+    const { owner } = await worker();
+    await bound();
+    const claim = await claimOne(owner);
+    const traceparent = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
+    const events = [anEvent(claim.row, "")];
+    await record(pool, claim, { patch: {}, lease: { dueAt: null }, audit: [], events, traceparent });
+    await put(1);
+    expect((await unsentEvents(pool, 100, 100)).map((entry) => entry.traceparent)).toEqual([traceparent, null]);
   });
 
   test("keeps an event once, however often it is told, also after it was sent", async () => {

@@ -71,6 +71,7 @@ const past: fc.Arbitrary<Partial<SagaRow>> = fc.record({
   rotation: some(fc.record({ toGeneration: fc.nat(9) })),
   invitedKeycloakUserID: some(fc.constant("kc-1")),
   toReset: some(fc.constantFrom<SagaRow["toReset"]>(["keycloak", "newapi"], ["newapi"])),
+  cause: some(fc.constant({ requestUID: "7b1f2c3d-0000-4000-8000-0000000000bb" })),
   recheck: some(fc.oneof(fc.record({ step }), fc.record({ step, version: fc.constantFrom("7", "8") }))),
 });
 
@@ -90,6 +91,7 @@ function plain(row: SagaRow | undefined): unknown {
   const { createdAt: _made, touches: _touches, version: _version, ...fields } = row ?? unseen(NOBODY, LONG_AGO);
   return JSON.parse(JSON.stringify(fields).replaceAll(/"(?!2020)\d{4}-\d\d-\d\dT[^"]+"/g, '"now"'));
 }
+const CAUSE = { requestUID: "7b1f2c3d-0000-4000-8000-0000000000aa", traceparent: "00-1-2-01" };
 const NOBODY = { uuid: "", tenantID: "", email: "" };
 
 describe("binding a new user in one statement", () => {
@@ -141,10 +143,10 @@ describe("what admission records", () => {
     ["a new one of a tenant with a quota", { isNew: true, maxUsers: 5 }],
     ["a changed one that has no row", { isNew: false }],
   ])("of %s is what the saga says", async (_what, given) => {
-    const one = candidate(given);
+    const one = { ...candidate(given), cause: CAUSE };
     expect(await recordCandidates(pool, [one])).toMatchObject([{ inserted: true }]);
     const { uuid, tenantID, email, objectUID: uid, namespace, name } = one;
-    const expected = patched(unseen({ uuid, tenantID, email }, new Date()), proposed({ uid, namespace, name }));
+    const expected = patched(unseen({ uuid, tenantID, email }, new Date()), proposed({ uid, namespace, name }, CAUSE));
     expect(plain(await loadSaga(pool, uuid))).toEqual(plain(expected));
     expect(await loadSaga(pool, uuid)).toMatchObject({ touches: 0, version: 0 });
   });
@@ -153,7 +155,7 @@ describe("what admission records", () => {
     const one = candidate({ isNew: false });
     const { uuid, tenantID, email, objectUID, namespace, name } = one;
     await fc.assert(
-      fc.asyncProperty(past, async (given) => {
+      fc.asyncProperty(past, some(fc.constant(CAUSE)), async (given, cause) => {
         const row = {
           ...unseen({ uuid, tenantID, email }, LONG_AGO),
           ...given,
@@ -163,9 +165,9 @@ describe("what admission records", () => {
           confirmed: true,
         };
         const stored = await store(row);
-        const [{ touched: isTouched } = { touched: false }] = await recordCandidates(pool, [one]);
+        const [{ touched: isTouched } = { touched: false }] = await recordCandidates(pool, [{ ...one, cause }]);
         expect(isTouched).toBe(row.state !== "orphaned");
-        const after = isTouched ? patched(stored, touched(stored, new Date())) : stored;
+        const after = isTouched ? patched(stored, touched(stored, new Date(), cause)) : stored;
         expect(plain(await loadSaga(pool, uuid))).toEqual(plain(after));
         expect(await loadSaga(pool, uuid)).toMatchObject({ touches: stored.touches + (isTouched ? 1 : 0), version: 0 });
       }),

@@ -18,6 +18,7 @@ describe("parseReview", () => {
         kind: "TenantUser",
         subResource: "",
         namespace: "tenant-a",
+        name: "ada",
         dryRun: true,
         object: { a: 1 },
         oldObject: undefined,

@@ -3,10 +3,13 @@ import { request } from "node:https";
 import { connect } from "node:tls";
 import { afterEach, describe, expect, test } from "vitest";
 import { type AdmissionServer, makeAdmissionServer } from "../../../src/admission/server.ts";
-import { silentLog } from "../../../src/lib/log.ts";
+import { type Log, type LogFields, silentLog } from "../../../src/lib/log.ts";
+import type { Tracer } from "../../../src/lib/tracing.ts";
+import type { AdmissionCandidate } from "../../../src/store/admissions.ts";
 import { type CertificateSet, makeCertificates } from "../../../src/tls/authority.ts";
 import type { TLSMaterial } from "../../../src/tls/files.ts";
 import { knownTenant, reviewOf, webhookClient } from "../../support/admission.ts";
+import { collectSpans } from "../../support/spans.ts";
 
 const cleanups: (() => unknown)[] = [];
 afterEach(async () => {
@@ -31,16 +34,27 @@ function delivery() {
   };
 }
 
-async function serve(options: { slow?: Promise<unknown>; lookup?: () => never; shutdownDelayMs?: number } = {}) {
+async function serve(
+  options: {
+    log?: Log;
+    tracer?: Tracer;
+    recorded?: AdmissionCandidate[];
+    slow?: Promise<unknown>;
+    lookup?: () => never;
+    shutdownDelayMs?: number;
+  } = {},
+) {
   const notes: string[] = [];
   const { tls, deliver } = delivery();
   const server: AdmissionServer = makeAdmissionServer({
     listen: { host: "127.0.0.1", port: 0 },
     tls,
     shutdownDelayMs: options.shutdownDelayMs ?? 0,
-    log: silentLog,
+    log: options.log ?? silentLog,
+    ...(options.tracer === undefined ? {} : { tracer: options.tracer }),
     tenants: { lookup: options.lookup ?? (() => knownTenant()), loaded: true },
-    record: async () => {
+    record: async (candidate) => {
+      options.recorded?.push(candidate);
       await options.slow;
       return { inserted: true, touched: false, heldBy: undefined, full: false };
     },
@@ -85,6 +99,63 @@ describe("over TLS", () => {
     const { client } = await serve();
     const { headers } = await client.send("/mutate", reviewOf());
     expect(Number(/timeout=(\d+)/.exec(String(headers["keep-alive"]))?.[1])).toBeGreaterThanOrEqual(90);
+  });
+});
+
+describe("what a review leaves behind", () => {
+  const lines: LogFields[] = [];
+  const log: Log = { ...silentLog, info: (message, fields) => void lines.push({ ...fields, line: message }) };
+  const parent = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
+  const headers = { "content-type": "application/json", traceparent: parent };
+  const uid = "0b000000-0000-4000-8000-0000000000aa";
+
+  test("a denied one names object and request in the log, traced or not", async () => {
+    const { client } = await serve({ log });
+    await client.send("/validate", reviewOf({ uid, spec: { userUUID: "x" } }));
+    expect(lines.splice(0)).toMatchObject([
+      { line: "denied admission", namespace: "tenant-a", name: "ada", requestUID: uid, traceID: undefined },
+    ]);
+  });
+
+  test("one that is recorded begins the trace that its row keeps", async () => {
+    const [spans, recorded] = [collectSpans(), [] as AdmissionCandidate[]];
+    const { client } = await serve({ log, tracer: spans.tracer, recorded });
+    await client.send("/mutate", reviewOf({ uid }));
+    await client.send("/validate", reviewOf({ uid }));
+    await client.send("/validate", reviewOf({ uid, spec: { userUUID: "x" } }));
+    const [record, review, denied] = await spans.all();
+    expect([record?.name, review?.name, denied?.name]).toEqual([
+      "record admission",
+      "POST /validate",
+      "POST /validate",
+    ]);
+    expect(review).toMatchObject({
+      kind: "server",
+      parent: undefined,
+      attributes: {
+        "http.route": "/validate",
+        "k8s.namespace.name": "tenant-a",
+        "unified_rbac.object.name": "ada",
+        "unified_rbac.request.uid": uid,
+        "unified_rbac.outcome": "allowed",
+      },
+    });
+    expect(record).toMatchObject({ trace: review?.trace, parent: review?.id });
+    expect(recorded).toMatchObject([
+      { cause: { requestUID: uid, traceparent: `00-${review?.trace}-${review?.id}-01` } },
+    ]);
+    expect(lines.splice(0)).toMatchObject([{ line: "denied admission", requestUID: uid, traceID: denied?.trace }]);
+  });
+
+  test("both belong to the API server's trace where it sends one, and to its choice of what is kept", async () => {
+    const spans = collectSpans();
+    const { client } = await serve({ tracer: spans.tracer });
+    await client.send("/mutate", reviewOf(), { headers });
+    await client.send("/validate", reviewOf(), { headers });
+    await client.send("/validate", reviewOf(), { headers: { ...headers, traceparent: parent.replace(/1$/, "0") } });
+    const all = await spans.all();
+    expect(all.map(({ name }) => name)).toEqual(["POST /mutate", "record admission", "POST /validate"]);
+    expect(new Set(all.map(({ trace }) => trace))).toEqual(new Set(["0af7651916cd43dd8448eb211c80319c"]));
   });
 });
 

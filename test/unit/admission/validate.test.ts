@@ -1,7 +1,7 @@
 import { describe, expect, test } from "vitest";
 import { answerRequest } from "../../../src/admission/answer.ts";
 import { parseReview } from "../../../src/admission/review.ts";
-import { LABEL_TENANT } from "../../../src/api/meta.ts";
+import { ANNOTATION_REQUESTED_AT, ANNOTATION_ROTATE_REQUESTED_AT, LABEL_TENANT } from "../../../src/api/meta.ts";
 import { candidateUUID } from "../../../src/api/names.ts";
 import type { AdmissionCandidate, CandidateRecord } from "../../../src/store/admissions.ts";
 import { knownTenant, type ReviewAnswer, type ReviewOptions, reviewOf, userObject } from "../../support/admission.ts";
@@ -130,7 +130,8 @@ describe("what is recorded", () => {
   const uid = "7b1f2c3d-0000-4000-8000-000000000001";
 
   test("the uuid that follows from tenant and email, and whose it is", async () => {
-    const { recorded } = await validate({ metadata: { uid }, spec: { email: "Ada@Example.com" } });
+    const requestUID = "7b1f2c3d-0000-4000-8000-0000000000aa";
+    const { recorded } = await validate({ uid: requestUID, metadata: { uid }, spec: { email: "Ada@Example.com" } });
     expect(recorded).toEqual([
       {
         uuid: candidateUUID("acme", "ada@example.com"),
@@ -141,8 +142,24 @@ describe("what is recorded", () => {
         name: "ada",
         isNew: true,
         maxUsers: 3,
+        cause: { requestUID },
       },
     ]);
+  });
+
+  test.each([
+    ["another spec", { spec: { displayName: "Ada" } }, true],
+    ["a request to reconcile", { metadata: { annotations: { [ANNOTATION_REQUESTED_AT]: "now" } } }, true],
+    ["a request to rotate", { metadata: { annotations: { [ANNOTATION_ROTATE_REQUESTED_AT]: "now" } } }, true],
+    ["metadata of others", { metadata: { labels: { team: "a" }, annotations: { note: "x" } } }, false],
+  ])("of an update with %s, whether it asks for work", async (_what, change, asks) => {
+    const { recorded } = await validate({ operation: "UPDATE", oldObject: userObject(), ...change });
+    expect(recorded).toHaveLength(1);
+    expect(recorded[0]?.cause !== undefined).toBe(asks);
+  });
+
+  test("no request uid that the API server would not give", async () => {
+    expect((await validate({ uid: "'; drop table" })).recorded).toMatchObject([{ cause: undefined }]);
   });
 
   test("the pin, where it is a version-4 uuid", async () => {

@@ -34,6 +34,53 @@ describe("parseConfig", () => {
     expect(config.databaseURL.reveal()).toBe(DATABASE_URL);
   });
 
+  describe("traces", () => {
+    const endpoint = { DATABASE_URL, OTEL_EXPORTER_OTLP_ENDPOINT: "http://collector:4318" };
+    const tracing = (env: Record<string, string>) => parseConfig("webhook", { DATABASE_URL, ...env }, noFile).tracing;
+
+    it.each([
+      ["by default", {}],
+      ["with a sampler alone", { OTEL_TRACES_SAMPLER: "always_on" }],
+      ["with an empty address", { OTEL_EXPORTER_OTLP_ENDPOINT: " " }],
+      ["when OpenTelemetry is disabled", { ...endpoint, OTEL_SDK_DISABLED: "TRUE" }],
+      ["when no exporter is wanted", { ...endpoint, OTEL_TRACES_EXPORTER: "none" }],
+    ])("are off %s", (_when, env) => {
+      expect(tracing(env)).toBeUndefined();
+    });
+
+    it.each(["OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT"])("are on with %s", (name) => {
+      expect(tracing({ [name]: "http://collector:4318", OTEL_SDK_DISABLED: "false" })).toEqual({
+        sampler: "parentbased_always_on",
+        ratio: 1,
+        batch: {
+          scheduledDelayMillis: 5_000,
+          exportTimeoutMillis: 30_000,
+          maxQueueSize: 2_048,
+          maxExportBatchSize: 512,
+        },
+      });
+    });
+
+    it("follow the standard variables, and every mistake in them is named", () => {
+      expect(
+        tracing({ ...endpoint, OTEL_TRACES_SAMPLER: "traceidratio", OTEL_TRACES_SAMPLER_ARG: "0.25" }),
+      ).toMatchObject({ sampler: "traceidratio", ratio: 0.25 });
+      const wrong = {
+        ...endpoint,
+        OTEL_TRACES_SAMPLER: "sometimes",
+        OTEL_TRACES_SAMPLER_ARG: "7",
+        OTEL_EXPORTER_OTLP_PROTOCOL: "grpc",
+        OTEL_BSP_SCHEDULE_DELAY: "soon",
+      };
+      expect(mistakesOf(() => parseConfig("webhook", wrong, noFile)).map((each) => each.split(":")[0])).toEqual([
+        "OTEL_TRACES_SAMPLER",
+        "OTEL_TRACES_SAMPLER_ARG",
+        "OTEL_EXPORTER_OTLP_TRACES_PROTOCOL",
+        "OTEL_BSP_SCHEDULE_DELAY",
+      ]);
+    });
+  });
+
   it("counts what is given in seconds once", () => {
     const webhook = parseConfig("webhook", { DATABASE_URL, SHUTDOWN_DELAY_SECONDS: "5" }, noFile);
     expect(webhook.shutdownDelayMs).toBe(5_000);

@@ -4,7 +4,8 @@ import type { TenantSpecInput } from "../../../src/api/tenant.ts";
 import type { LiveTenantUser, TenantUserSpecInput } from "../../../src/api/tenantUser.ts";
 import type { UserEvent } from "../../../src/api/userEvent.ts";
 import { TerminalError, TransientError, WaitingError } from "../../../src/lib/errors.ts";
-import { type LogFields, silentLog } from "../../../src/lib/log.ts";
+import { type Log, type LogFields, silentLog } from "../../../src/lib/log.ts";
+import { noTracer, type Tracer } from "../../../src/lib/tracing.ts";
 import type { TenantAccess } from "../../../src/reconciler/access.ts";
 import { makeBreakers } from "../../../src/reconciler/breakers.ts";
 import { type ClaimDeps, processClaim } from "../../../src/reconciler/claim.ts";
@@ -23,6 +24,7 @@ import { desiredUser, keycloakStep } from "../../../src/steps/keycloak.ts";
 import { ADA, doneRow, NOW, sagaRow, seconds, tenant, tenantUser } from "../../support/builders.ts";
 import { type FakeCluster, makeFakeCluster } from "../../support/fakeCluster.ts";
 import { makeFakeGateway, makeFakeRealm } from "../../support/fakeUpstreams.ts";
+import { collectSpans } from "../../support/spans.ts";
 
 const OWNER = 7;
 const NAME = `newapi-key-${ADA}`;
@@ -43,6 +45,7 @@ async function makeStage(
     spec?: Partial<TenantUserSpecInput>;
     tenant?: Partial<TenantSpecInput>;
     row?: Partial<SagaRow>;
+    tracer?: Tracer;
   } = {},
 ) {
   const clock = { at: NOW.getTime(), now: () => clock.at };
@@ -106,7 +109,11 @@ async function makeStage(
     breakers.stop();
     tenantBreakers.stop();
   });
-  const logLine = (message: string, fields?: LogFields): void => void stage.lines.push({ message, ...fields });
+  const logWith = (shared: LogFields): Log => {
+    const line = (message: string, fields?: LogFields): void =>
+      void stage.lines.push({ message, ...shared, ...fields });
+    return { ...silentLog, info: line, warn: line, with: (more) => logWith({ ...shared, ...more }) };
+  };
   const registry = () => [...(stage.access === undefined ? [] : [stage.access]), ...stage.otherTenants];
   const deps: ClaimDeps = {
     cluster,
@@ -159,7 +166,8 @@ async function makeStage(
     observe: () => undefined,
     clock,
     random: () => 0,
-    log: { ...silentLog, info: logLine, warn: logLine },
+    tracer: options.tracer ?? noTracer,
+    log: logWith({}),
   };
   return {
     ...stage,
@@ -1282,4 +1290,80 @@ test("an account that carries another uuid of ours is taken over, and the claim 
   await at.claim();
   expect(at.stage.takenOver).toBe(before);
   expect(at.gateway.calls).toEqual([]);
+});
+
+describe("a claim that is traced", () => {
+  const requestUID = "7b1f2c3d-0000-4000-8000-0000000000aa";
+  const trace = "0af7651916cd43dd8448eb211c80319c";
+  const cause = { requestUID, traceparent: `00-${trace}-b7ad6b7169203331-01` };
+
+  test("continues the trace of the request: the claim, each step, the status, the Event", async () => {
+    const { tracer, all } = collectSpans();
+    const at = await makeStage({ row: { cause }, tracer });
+    await at.claim();
+    const spans = await all();
+    const claim = spans.at(-1);
+    expect(claim).toMatchObject({
+      name: "reconcile",
+      trace,
+      parent: "b7ad6b7169203331",
+      attributes: {
+        "unified_rbac.user.uuid": ADA,
+        "unified_rbac.tenant.id": "acme",
+        "k8s.namespace.name": "tenant-a",
+        "unified_rbac.object.name": "ada",
+        "unified_rbac.request.uid": requestUID,
+      },
+    });
+    expect(spans.slice(0, -1)).toMatchObject(
+      ["keycloak up", "newapi up", "secret up", "write status", "record event"].map((name) => ({
+        name,
+        trace,
+        parent: claim?.id,
+      })),
+    );
+    const told = at.stage.recordings.map(({ traceparent }) => traceparent);
+    expect(new Set(told)).toEqual(new Set([`00-${trace}-${claim?.id}-01`]));
+    expect(at.stage.lines).toMatchObject([
+      { message: "provisioned everything that the object asks for", traceID: trace, requestUID },
+    ]);
+    expect(at.stage.row.cause).toBeUndefined();
+  });
+
+  test("after one that was cut off in the middle, and after one that failed, stays in the same trace", async () => {
+    const { tracer, all } = collectSpans();
+    const at = await makeStage({ row: { cause }, tracer });
+    at.stage.beforeRecord = ({ patch }) => {
+      if (patch.state === "kc_created") throw new Error("the process is gone");
+    };
+    await expect(at.claim()).rejects.toThrow("gone");
+    at.stage.beforeRecord = undefined;
+    at.gateway.fail("ensure", down());
+    await at.claim();
+    at.later(60);
+    await at.claim();
+    expect(at.stage.row).toMatchObject({ state: "done", cause: undefined });
+    const spans = await all();
+    expect(new Set(spans.map((span) => span.trace))).toEqual(new Set([trace]));
+    expect(spans.filter(({ name }) => name === "reconcile")).toHaveLength(3);
+    expect(spans.filter(({ name }) => name === "newapi up").map(({ failed }) => failed)).toEqual([true, false]);
+  });
+
+  test("what comes later of itself is a trace of its own", async () => {
+    const { tracer, all } = collectSpans();
+    const at = await makeStage({ row: { cause }, tracer });
+    await at.claim();
+    at.cluster.deleteUser("tenant-a", "ada");
+    await at.claim();
+    const claims = (await all()).filter(({ name }) => name === "reconcile");
+    expect(claims.map((span) => span.trace === trace)).toEqual([true, false]);
+    expect(claims[1]?.parent).toBeUndefined();
+    expect(at.stage.row.cause).toBeUndefined();
+  });
+
+  test("names the request in its lines also where nothing is traced", async () => {
+    const at = await makeStage({ row: { cause: { requestUID } } });
+    await at.claim();
+    expect(at.stage.lines).toMatchObject([{ requestUID, traceID: undefined }]);
+  });
 });

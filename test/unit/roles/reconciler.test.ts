@@ -12,6 +12,7 @@ import { systemClock } from "../../../src/lib/clock.ts";
 import { parseConfig } from "../../../src/lib/config.ts";
 import { TerminalError, TransientError, WaitingError } from "../../../src/lib/errors.ts";
 import { silentLog } from "../../../src/lib/log.ts";
+import { noTracer } from "../../../src/lib/tracing.ts";
 import { makeLiveness } from "../../../src/ops/liveness.ts";
 import { makeMetrics } from "../../../src/ops/metrics.ts";
 import { composeReconciler } from "../../../src/roles/composition.ts";
@@ -119,6 +120,7 @@ async function start(
         outside.probes.push(origin);
         return Promise.resolve(outside.answers);
       },
+      tracer: noTracer,
       metrics: makeMetrics("reconciler", { runtime: false }),
       clock: systemClock,
       random: Math.random,
