@@ -8,7 +8,11 @@ INSTALLED := node_modules/.package-lock.json
 RELEASE_ARGS = --version="$(VERSION)" --registry="$(REGISTRY)" --directory="$(DIR)" --key="$(KEY)" $(if $(PLAIN_HTTP),--plain-http)
 
 .DEFAULT_GOAL := help
+<<<<<<< HEAD
 .PHONY: help demo test contract-newapi crash hostile soak fuzz nightly bench check build package release verify-release generate format stack-up stack-down stack-status
+=======
+.PHONY: help demo pod kind pods-test test contract-newapi crash hostile soak fuzz nightly bench check build generate format stack-up stack-down stack-status
+>>>>>>> 84ce6ed (make pod: the image in real Pods on one machine; the tests in Pods; make kind)
 
 help: ## shows this list
 	@echo "Targets:"
@@ -17,6 +21,15 @@ help: ## shows this list
 
 demo: $(INSTALLED) ## runs the whole path on real parts and shows each stage (DEMO_USERS=50: fifty people at once)
 	@$(RUN) demo
+
+pod: $(INSTALLED) ## the same in real Pods: builds the image, runs a node in namespaces, takes all down (root; KEEP=1: stays up)
+	@$(RUN) pod
+
+kind: $(INSTALLED) ## the same in a kind cluster, with upstreams from public images (Docker, kind, kubectl, the internet; KEEP=1)
+	@$(RUN) kind
+
+pods-test: $(INSTALLED) ## tests the image in real Pods: rollouts, drains, kills, certificates, network policies (root)
+	@$(RUN) test -- pods
 
 test: $(INSTALLED) ## checks format, lint and types; runs all tests and the short crash test on a stack of its own
 	@$(RUN) test

@@ -36,6 +36,7 @@ export default defineConfig({
         },
       },
       { test: { name: "stack", include: ON_THE_STACK, ...onTheStack } },
+      { test: { name: "pods", include: ["test/pods/**/*.test.ts"], ...onTheStack } },
       { test: { name: "nightly", include: NIGHTLY, ...onTheStack } },
     ],
   },

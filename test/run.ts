@@ -10,7 +10,10 @@ import { mkdtemp, readFile, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join, relative } from "node:path";
 import * as z from "zod";
-import { obtain, startStack, stopStack } from "../stack/index.ts";
+import { loadProductImage, missingForImage } from "../stack/cluster/image.ts";
+import { installProduct } from "../stack/cluster/install.ts";
+import { obtain, readStackEnv, startStack, stopStack } from "../stack/index.ts";
+import { missingForNode } from "../stack/obtain/nodePackages.ts";
 
 interface Tally {
   passed: number;
@@ -177,15 +180,27 @@ async function proof({ name, parts }: Proof, stack: string): Promise<Tally> {
 }
 
 /** Runs the part while stacks of these names are up; they stay up when STACK_NAME asks for it. */
-async function withStacks(names: readonly string[], part: () => Promise<Tally>): Promise<Tally> {
+async function withStacks(names: readonly string[], part: () => Promise<Tally>, node = false): Promise<Tally> {
   try {
-    for (const name of names) await startStack({ name });
+    for (const name of names) await startStack({ name, node });
     return await part();
   } catch (error) {
     return failure(reasonOf(error));
   } finally {
     if (!keep) await Promise.all(names.map((name) => stopStack(name)));
   }
+}
+
+/** The product as an image in real Pods. */
+function inPods(): Promise<Tally> {
+  const name = `${stackName}-pods`;
+  const part = async (): Promise<Tally> => {
+    const env = readStackEnv(name);
+    await loadProductImage(env.STACK_DIR, (text) => console.log(`image: ${text}`));
+    await installProduct(env);
+    return vitest("pods", [name]);
+  };
+  return withStacks([name], part, true);
 }
 
 /** What was built is what runs on the stack. */
@@ -196,18 +211,21 @@ async function onTheStack(parts: readonly (() => Promise<Tally>)[]): Promise<Tal
   return done;
 }
 
-const PARTS = ["check", "unit", "stack", "hostile", "crash"] as const;
+const PARTS = ["check", "unit", "stack", "pods", "hostile", "crash"] as const;
 /** What only repeats, or takes long: not in the gate. */
 const NIGHTLY = ["nightly"] as const;
 const wanted = process.argv[2];
+/** Pods need root and packages of Debian: without them the gate goes on, and says so. */
+const noPods = [...missingForNode(), ...missingForImage()];
 const chosen = [
-  ...PARTS.filter((part) => wanted === undefined || part === wanted),
+  ...PARTS.filter((part) => (wanted === undefined ? part !== "pods" || noPods.length === 0 : part === wanted)),
   ...NIGHTLY.filter((part) => part === wanted),
 ];
 if (chosen.length === 0) {
   console.error(`npm test -- ${wanted}: there are ${[...PARTS, ...NIGHTLY].join(", ")}`);
   process.exit(2);
 }
+if (wanted === undefined && noPods.length > 0) console.log(`The tests in Pods do not run. ${noPods.join(" ")}`);
 const alone = [stackName];
 const chosenProofs = PROOFS.map((lane) => lane.filter(({ name }) => chosen.includes(name))).filter(
   (lane) => lane.length > 0,
@@ -215,13 +233,17 @@ const chosenProofs = PROOFS.map((lane) => lane.filter(({ name }) => chosen.inclu
 const stacksOfProofs = LANES.slice(0, chosenProofs.length);
 const onStack = [
   ...(chosen.includes("stack") ? [() => withStacks(LANES, () => vitest("stack", LANES))] : []),
+  ...(chosen.includes("pods") ? [inPods] : []),
   ...(chosenProofs.length > 0 ? [() => withStacks(stacksOfProofs, () => proofs(chosenProofs, stacksOfProofs))] : []),
   ...(chosen.includes("nightly") ? [() => withStacks(alone, () => vitest("nightly", alone))] : []),
 ];
 const tallies: Tally[] = [];
 if (chosen.includes("check")) tallies.push(await check());
 // The parts are fetched and built before anything is timed; a second time this is nothing.
-const missing = onStack.length === 0 ? undefined : await obtain().then(() => undefined, reasonOf);
+const missing =
+  onStack.length === 0
+    ? undefined
+    : await obtain(undefined, { node: chosen.includes("pods") }).then(() => undefined, reasonOf);
 if (chosen.includes("unit")) tallies.push(await vitest("unit"));
 if (missing !== undefined) tallies.push(failure(missing));
 else if (onStack.length > 0) tallies.push(...(await onTheStack(onStack)));

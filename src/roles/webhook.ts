@@ -45,7 +45,11 @@ export async function runWebhook(config: WebhookConfig, log: Log, lifecycle: Lif
       metrics.observe("unified_rbac_admission_request_duration_seconds", ms / 1000, { webhook });
     },
   });
-  const postgres: Part = { name: "postgres", start: () => void warm(pool, 4), stop: () => pool.end() };
+  const postgres: Part = {
+    name: "postgres",
+    start: () => void warm(pool, 4, lifecycle.signal),
+    stop: () => pool.end(),
+  };
   const parts = [...tracing.parts, postgres, tenants, tls, admission];
   const ops = makeOpsServer({
     address: config.ops,

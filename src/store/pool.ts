@@ -1,6 +1,7 @@
 /** Connections to Postgres: one pool for each kind of work, so that a slow sweep never takes the webhook's connections. */
 import pg from "pg";
 import { storableValues } from "./values.ts";
+import { pause } from "../lib/clock.ts";
 
 export type Pool = pg.Pool;
 
@@ -93,6 +94,9 @@ export function makePool(options: PoolOptions): Pool {
   return pool;
 }
 
+/** How long a process waits that could not open its first connections. */
+const WARM_AGAIN_MS = 1_000;
+
 /** No statement of this connection fails by a text that Postgres cannot hold. */
 function sendStorable(client: pg.PoolClient): void {
   const send = client.query.bind(client) as (...args: unknown[]) => unknown;
@@ -110,10 +114,17 @@ function withStorable(statement: unknown): unknown {
   return { ...statement, values: storableValues(statement.values) };
 }
 
-/** Opens connections before anybody needs them, for whoever has no time to wait for one. A failure is no failure. */
-export async function warm(pool: Pool, connections: number): Promise<void> {
-  const opened = await Promise.allSettled(Array.from({ length: connections }, () => pool.connect()));
-  for (const attempt of opened) if (attempt.status === "fulfilled") attempt.value.release();
+/**
+ * Opens connections before anybody needs them, for whoever has no time to wait for one, and tries again until they are open
+ * or the signal aborts. Never throws.
+ */
+export async function warm(pool: Pool, connections: number, signal: AbortSignal): Promise<void> {
+  while (!signal.aborted) {
+    const opened = await Promise.allSettled(Array.from({ length: connections }, () => pool.connect()));
+    for (const attempt of opened) if (attempt.status === "fulfilled") attempt.value.release();
+    if (opened.every(({ status }) => status === "fulfilled")) return;
+    await pause(WARM_AGAIN_MS, signal);
+  }
 }
 
 function ignore(): void {}

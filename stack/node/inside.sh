@@ -13,6 +13,9 @@ for folder in containerd kubelet; do
   mkdir -p "/run/node/$folder" "/var/lib/$folder"
   mount --bind "/run/node/$folder" "/var/lib/$folder"
 done
+# What the containers print stays when the node is gone.
+mkdir -p "$LOGS/pods" /var/log/pods
+mount --bind "$LOGS/pods" /var/log/pods
 mount --make-rshared /
 
 # The kubelet wants these values, and would set them for the whole machine. It reads and writes these files instead.

@@ -38,17 +38,28 @@ export const cniFolder = (executable = isExecutable): string | undefined =>
 /** One sentence for each thing that keeps a node from running here; empty when one can. */
 export function missingForNode(machine: Machine = thisMachine()): string[] {
   if (machine.platform !== "linux") return ["A node (real Pods) runs on Linux only."];
+  const plugins = cniFolder(machine.executable) === undefined ? [cniPackage] : [];
+  return [
+    ...(machine.root ? [] : ["A node (real Pods) needs root: it makes namespaces, a network link and cgroups."]),
+    ...missingPackages("A node (real Pods)", programs, plugins, machine),
+  ];
+}
+
+/** At most one sentence: which packages `what` needs for those of these programs (program: package) that are not here. */
+export function missingPackages(
+  what: string,
+  needed: Readonly<Record<string, string>>,
+  further: readonly string[] = [],
+  machine: Machine = thisMachine(),
+): string[] {
   // Root's own folders are not on everybody's PATH.
   const folders = [...machine.path.split(delimiter), "/usr/sbin", "/sbin"].filter((folder) => folder !== "");
   const has = (program: string): boolean => folders.some((folder) => machine.executable(join(folder, program)));
-  const packages = new Set(Object.entries(programs).flatMap(([program, name]) => (has(program) ? [] : [name])));
-  if (cniFolder(machine.executable) === undefined) packages.add(cniPackage);
-  return [
-    ...(machine.root ? [] : ["A node (real Pods) needs root: it makes namespaces, a network link and cgroups."]),
-    ...(packages.size === 0
-      ? []
-      : [`A node (real Pods) needs: apt-get install -y --no-install-recommends ${[...packages].join(" ")}`]),
-  ];
+  const absent = Object.entries(needed).flatMap(([program, name]) => (has(program) ? [] : [name]));
+  const packages = [...new Set([...absent, ...further])];
+  return packages.length === 0
+    ? []
+    : [`${what} needs: apt-get install -y --no-install-recommends ${packages.join(" ")}`];
 }
 
 function isExecutable(file: string): boolean {

@@ -47,6 +47,8 @@ export const apiserver: Part = {
 
 const flagsForNode = (dir: string): string[] => [
   "--enable-admission-plugins=NodeRestriction",
+  // As in most clusters: PodSecurity decides which Pods may be privileged.
+  "--allow-privileged=true",
   `--kubelet-client-certificate=${pkiFile(dir, "apiserver-kubelet.crt")}`,
   `--kubelet-client-key=${pkiFile(dir, "apiserver-kubelet.key")}`,
   "--kubelet-preferred-address-types=InternalIP",

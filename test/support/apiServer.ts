@@ -2,7 +2,7 @@
 import { once } from "node:events";
 import { IncomingMessage } from "node:http";
 import { Agent, request as httpsRequest, type RequestOptions } from "node:https";
-import { json } from "node:stream/consumers";
+import { json, text } from "node:stream/consumers";
 import { KubeConfig } from "@kubernetes/client-node";
 import * as z from "zod";
 
@@ -16,6 +16,8 @@ export interface Answer {
 export interface ApiServer {
   /** `body` is sent as JSON; `type` is its content type; `as` is the user to impersonate. */
   send(method: string, path: string, body?: unknown, type?: string, as?: string): Promise<Answer>;
+  /** What a path answers that does not speak JSON, such as /metrics. */
+  text(path: string): Promise<string>;
   close(): void;
 }
 
@@ -37,6 +39,17 @@ export async function connectApiServer(kubeconfig: string): Promise<ApiServer> {
   const agent = new Agent({ keepAlive: true, maxSockets: 8, ca, cert, key, rejectUnauthorized });
 
   return {
+    async text(path) {
+      const sent = httpsRequest(new URL(path, server), {
+        agent,
+        headers: credentials,
+        signal: AbortSignal.timeout(DEADLINE_MS),
+      });
+      sent.on("error", () => {});
+      sent.end();
+      const [answer] = z.tuple([z.instanceof(IncomingMessage)]).parse(await once(sent, "response"));
+      return text(answer);
+    },
     async send(method, path, body, type = "application/json", as) {
       const sent = httpsRequest(new URL(path, server), {
         method,

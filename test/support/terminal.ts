@@ -29,8 +29,11 @@ export interface Rights {
   readonly books: boolean;
 }
 
-/** A ServiceAccount in a namespace of its own, bound to the shipped roles as `rights` says. */
-export async function openTerminal(env: StackEnv, name: string, rights: Rights, opsURL: string): Promise<Terminal> {
+/**
+ * A ServiceAccount in a namespace of its own, bound to the shipped roles as `rights` says. Without `opsURL` the plugin forwards
+ * a port to a Pod.
+ */
+export async function openTerminal(env: StackEnv, name: string, rights: Rights, opsURL?: string): Promise<Terminal> {
   const folder = mkdtempSync(join(tmpdir(), `unified-rbac-${name}-`));
   const account = { kind: "ServiceAccount", name, namespace: name };
   const roleRef = (kind: string) => ({ apiGroup: "rbac.authorization.k8s.io", kind, name: "unified-rbac-oncall" });
@@ -86,7 +89,13 @@ export async function openTerminal(env: StackEnv, name: string, rights: Rights, 
     folder,
     type: (line, more = {}) =>
       new Promise((resolve) => {
-        const its = { PATH: path, HOME: folder, KUBECONFIG: kubeconfig, UNIFIED_RBAC_OPS_URL: opsURL, ...more };
+        const its = {
+          PATH: path,
+          HOME: folder,
+          KUBECONFIG: kubeconfig,
+          ...(opsURL && { UNIFIED_RBAC_OPS_URL: opsURL }),
+          ...more,
+        };
         execFile("sh", ["-c", line], { env: its, cwd: folder }, (error, out, err) => {
           const code: unknown = error === null ? 0 : error.code;
           resolve({ exit: typeof code === "number" ? code : -1, out, err });
