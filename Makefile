@@ -8,11 +8,7 @@ INSTALLED := node_modules/.package-lock.json
 RELEASE_ARGS = --version="$(VERSION)" --registry="$(REGISTRY)" --directory="$(DIR)" --key="$(KEY)" $(if $(PLAIN_HTTP),--plain-http)
 
 .DEFAULT_GOAL := help
-<<<<<<< HEAD
-.PHONY: help demo test contract-newapi crash hostile soak fuzz nightly bench check build package release verify-release generate format stack-up stack-down stack-status
-=======
-.PHONY: help demo pod kind pods-test test contract-newapi crash hostile soak fuzz nightly bench check build generate format stack-up stack-down stack-status
->>>>>>> 84ce6ed (make pod: the image in real Pods on one machine; the tests in Pods; make kind)
+.PHONY: help demo pod kind pods-test test contract-newapi crash hostile soak fuzz nightly bench check build package release verify-release generate format stack-up stack-down stack-status
 
 help: ## shows this list
 	@echo "Targets:"

@@ -1,7 +1,7 @@
 /**
- * `npm test`: check, unit and contract tests, then the stack, the tests on it and the short proofs; ends with
- * `N passed, N failed`. `npm test -- unit`, `stack`, `hostile`, `crash` or `nightly` runs one part. STACK_NAME keeps stacks of that name up
- * afterwards.
+ * `npm test`: check, unit and contract tests, then the stack, the tests on it, those in Pods where they can run, and the short
+ * proofs; ends with `N passed, N failed`. `npm test -- unit`, `stack`, `pods`, `hostile`, `crash` or `nightly` runs one part.
+ * STACK_NAME keeps stacks of that name up afterwards.
  */
 import { spawn } from "node:child_process";
 import { createInterface } from "node:readline";
