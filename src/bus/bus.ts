@@ -12,7 +12,7 @@ export interface Bus {
   publishHeartbeat(now: number): Promise<void>;
   /** "Look now", because something just became due. Best effort: never throws. */
   kick(): void;
-  /** Resolves after the JetStream ack; `Nats-Msg-Id` is the event's id. */
+  /** Resolves after the JetStream ack; `Nats-Msg-Id` is the event's id; `traceparent` is that of the caller's span. */
   publishEvent(event: UserEvent, signal: AbortSignal): Promise<void>;
   /** Calls `look` for every heartbeat or kick, for ever; survives the loss of consumer, stream and server. */
   consumeHeartbeat(look: () => void): void;

@@ -1,8 +1,9 @@
 import { jetstream } from "@nats-io/jetstream";
-import { type NatsConnection, RequestError } from "@nats-io/transport-node";
+import { headers, type NatsConnection, RequestError } from "@nats-io/transport-node";
 import type { Clock } from "../lib/clock.ts";
 import { isSagaError, TerminalError, TransientError } from "../lib/errors.ts";
 import type { Log } from "../lib/log.ts";
+import { noTracer, type Tracer } from "../lib/tracing.ts";
 import type { Bus, UserEvent } from "./bus.ts";
 import { type ConnectOptions, keepConnected } from "./natsConnection.ts";
 import { consumeForever } from "./consume.ts";
@@ -33,9 +34,16 @@ export interface BusOptions extends ConnectOptions {
   readonly idleHeartbeatMs?: number;
 }
 
+export interface BusDeps {
+  readonly log: Log;
+  readonly clock: Clock;
+  /** Default: no message names a trace. */
+  readonly tracer?: Pick<Tracer, "traceparent">;
+}
+
 /** Begins to connect at once, in the background, and never gives up: starting never waits for NATS. */
-export function makeBus(deps: { readonly log: Log; readonly clock: Clock }, options: BusOptions): Bus {
-  const { log, clock } = deps;
+export function makeBus(deps: BusDeps, options: BusOptions): Bus {
+  const { log, clock, tracer = noTracer } = deps;
   const closing = new AbortController();
   const connection = keepConnected(log, options, closing.signal);
   const timeout = options.publishTimeoutMs ?? 5000;
@@ -57,7 +65,12 @@ export function makeBus(deps: { readonly log: Log; readonly clock: Clock }, opti
     const most = nc.info?.max_payload ?? Number.POSITIVE_INFINITY;
     if (size + HEADER_BYTES > most) throw refused(`It has ${size} bytes, and NATS takes at most ${most}.`);
     const attempt = async (): Promise<void> => {
-      const ack = await jetstream(nc).publish(subject, data, { msgID: id, timeout, expect: { streamName: stream } });
+      const ack = await jetstream(nc).publish(subject, data, {
+        msgID: id,
+        timeout,
+        expect: { streamName: stream },
+        ...tracedBy(tracer.traceparent()),
+      });
       // Whoever may subscribe to the subject can answer, too.
       if (ack.stream !== stream)
         throw unavailable(`What acknowledged a message for ${subject} is not the stream ${stream}.`);
@@ -123,6 +136,13 @@ export function makeBus(deps: { readonly log: Log; readonly clock: Clock }, opti
       await Promise.all([...loops, connection.closed]);
     },
   };
+}
+
+function tracedBy(traceparent: string | undefined) {
+  if (traceparent === undefined) return {};
+  const own = headers();
+  own.set("traceparent", traceparent);
+  return { headers: own };
 }
 
 /** Calls `work` at once, then at most once in `gapMs`; a call in between is made up for at its end. */

@@ -67,6 +67,8 @@ export interface Tracer {
   inSpan<T>(name: string, options: SpanOptions, work: (span: Span) => Promise<T>): Promise<T>;
   /** The same for what is over at a moment that no promise tells. */
   open(name: string, options: SpanOptions): OpenSpan;
+  /** Of the span that the caller runs in: for the headers of what leaves. Undefined: there is none. */
+  traceparent(): string | undefined;
 }
 
 export const NO_SPAN: OpenSpan = {
@@ -81,6 +83,7 @@ export const NO_SPAN: OpenSpan = {
 export const noTracer: Tracer = {
   inTrace: (_parent, _name, _options, work) => work(NO_SPAN),
   inSpan: (_name, _options, work) => work(NO_SPAN),
+  traceparent: () => undefined,
   open: () => NO_SPAN,
 };
 

@@ -142,6 +142,11 @@ function makeTracer(otel: OtelTracer): Tracer {
       const parent = running.getStore();
       return parent === undefined ? NO_SPAN : spanOf(begin(parent, name, options));
     },
+    traceparent() {
+      const context = running.getStore();
+      const span = context && trace.getSpan(context);
+      return span && spanOf(span).traceparent;
+    },
   };
 }
 

@@ -53,7 +53,8 @@ export interface OutboxPump extends LoopPart {
  */
 export function makeOutboxPump(deps: {
   readonly pool: Pool;
-  readonly publish: (event: UserEvent, signal: AbortSignal) => Promise<void>;
+  /** `traceparent`: of what the event tells of. */
+  readonly publish: (event: UserEvent, signal: AbortSignal, traceparent: string | undefined) => Promise<void>;
   readonly clock: Clock;
   readonly log: Log;
   /** How many events of one tenant leave within a day. */
@@ -137,7 +138,7 @@ export function makeOutboxPump(deps: {
       for (const entry of events) {
         if (cut.signal.aborted || inARow >= OUTAGE) return;
         try {
-          await deps.publish(entry.payload, cut.signal);
+          await deps.publish(entry.payload, cut.signal, entry.traceparent ?? undefined);
           taken += 1;
           inARow = 0;
           acked.push(entry.seq);

@@ -1,4 +1,5 @@
 import type { Bus } from "../bus/bus.ts";
+import { makePublish } from "../bus/publish.ts";
 import { makeHeartbeatConsumer } from "../triggers/consumer.ts";
 import { watchObstacles } from "../triggers/obstacles.ts";
 import { watchSecrets } from "../triggers/secrets.ts";
@@ -88,7 +89,7 @@ export function composeReconciler(edges: Edges, settings: Settings) {
   const notify = dueBecause("watch");
   const intake = makeIntake({ pool, cluster, clusterID, tenants: registry, pins: questions, notify, clock, log });
   const pending = makePendingUsers({ pool, intake, jobs, tenants: registry });
-  const outbox = makeOutboxPump({ pool, publish: (event, cut) => bus.publishEvent(event, cut), clock, log });
+  const outbox = makeOutboxPump({ pool, publish: makePublish({ bus, tracer }), clock, log });
 
   // What happened, and who is told of it.
   const wakeups = makeWakeups({ pool, jobs, lookups, due, registry, requests, pending, bus, log });

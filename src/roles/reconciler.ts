@@ -66,7 +66,7 @@ export async function runReconciler(
         const watches = makeOpenWatch(connection, { log, clock, random, ...deps });
         return { ...watches, open: interceptors.openWatch(watches.open) };
       },
-      bus: interceptors.bus(makeBus({ log, clock }, busOptions(config))),
+      bus: interceptors.bus(makeBus({ log, clock, tracer }, busOptions(config))),
       makeFactories: ({ limitRaised }) => {
         const clients = makeAdminClients();
         return {

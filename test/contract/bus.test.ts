@@ -4,12 +4,15 @@ import { jetstream, jetstreamManager } from "@nats-io/jetstream";
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it, vi } from "vitest";
 import type { Bus, UserEvent } from "../../src/bus/bus.ts";
 import { type BusOptions, makeBus } from "../../src/bus/nats.ts";
+import { makePublish } from "../../src/bus/publish.ts";
 import { CONSUMER, EVENT_SUBJECT, HEARTBEAT_SUBJECT } from "../../src/bus/streams.ts";
 import { systemClock } from "../../src/lib/clock.ts";
 import { TerminalError, TransientError } from "../../src/lib/errors.ts";
 import { silentLog } from "../../src/lib/log.ts";
 import { Sensitive } from "../../src/lib/sensitive.ts";
+import { noTracer } from "../../src/lib/tracing.ts";
 import { makeNatsServer, type NatsServer } from "../support/natsServer.ts";
+import { collectSpans } from "../support/spans.ts";
 
 const PERIOD = 30_000;
 const never = new AbortController().signal;
@@ -18,9 +21,9 @@ const soon = { timeout: 15_000, interval: 50 };
 let server: NatsServer;
 const buses: Bus[] = [];
 
-function bus(options: Partial<BusOptions> = {}): Bus {
+function bus(options: Partial<BusOptions> = {}, tracer = noTracer): Bus {
   const made = makeBus(
-    { log: silentLog, clock: systemClock },
+    { log: silentLog, clock: systemClock, tracer },
     {
       servers: [new Sensitive(server.url)],
       periodMs: PERIOD,
@@ -141,6 +144,31 @@ describe("a kick", () => {
 });
 
 describe("an event", () => {
+  it("names the trace of what it tells of in its headers, and the span of its sending tells of both", async () => {
+    const { tracer, all } = collectSpans();
+    const own = bus({}, tracer);
+    await vi.waitFor(() => expect(own.connected()).toBe(true), soon);
+    const publish = makePublish({ bus: own, tracer });
+    await publish(event("e-1"), never, "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01");
+    await publish(event("e-2"), never, undefined);
+    const spans = await all();
+    expect(spans).toMatchObject([
+      {
+        name: "publish sme.user.events",
+        kind: "producer",
+        trace: "0af7651916cd43dd8448eb211c80319c",
+        parent: "b7ad6b7169203331",
+        attributes: { "messaging.system": "nats", "messaging.message.id": "e-1" },
+      },
+    ]);
+    await using side = await manager();
+    const stream = await side.jsm.streams.find(EVENT_SUBJECT);
+    const stored = async (seq: number) => (await side.jsm.streams.getMessage(stream, { seq }))?.header;
+    expect((await stored(1))?.get("traceparent")).toBe(`00-${spans[0]?.trace}-${spans[0]?.id}-01`);
+    expect((await stored(1))?.get("Nats-Msg-Id")).toBe("e-1");
+    expect((await stored(2))?.has("traceparent")).toBe(false);
+  });
+
   it("is stored once, however often the outbox sends it", async () => {
     const { bus: own } = await consuming();
     for (let n = 0; n < 3; n++) await own.publishEvent(event("e-1"), never);
