@@ -1,6 +1,6 @@
 /** From a request to its answer: the one path that both webhooks share. */
 import { GROUP, KINDS } from "../api/meta.ts";
-import type { ADMISSION_OUTCOMES } from "../api/metrics.ts";
+import type { ADMISSION_OPERATIONS, ADMISSION_OUTCOMES } from "../api/metrics/admission.ts";
 import type { TenantDirectory } from "../store/tenantDirectory.ts";
 import { mutate } from "./mutate.ts";
 import type { AdmissionCandidate } from "../store/admissions.ts";
@@ -14,6 +14,13 @@ export type Webhook = "mutate" | "validate";
 
 /** For log and metrics. */
 export type AdmissionOutcome = (typeof ADMISSION_OUTCOMES)[number];
+export type AdmissionOperation = (typeof ADMISSION_OPERATIONS)[number];
+
+/** For metrics: what is asked of a TenantUser. Undefined: it is no admission request. */
+export function operationOf(request: AdmissionRequest | undefined): AdmissionOperation {
+  if (request === undefined || !isOurs(request)) return "other";
+  return request.operation === "CREATE" ? "create" : "update";
+}
 
 export interface AdmissionAnswer {
   /** JSON text of an AdmissionReview. */

@@ -9,7 +9,14 @@ import type { Part } from "../lib/lifecycle.ts";
 import type { Log } from "../lib/log.ts";
 import { NO_SPAN, noTracer, type Span, traceparentOf } from "../lib/tracing.ts";
 import type { TLSMaterial } from "../tls/files.ts";
-import { type AnswerDeps, answerRequest, type AdmissionOutcome, type Webhook } from "./answer.ts";
+import {
+  type AdmissionOperation,
+  type AdmissionOutcome,
+  type AnswerDeps,
+  answerRequest,
+  operationOf,
+  type Webhook,
+} from "./answer.ts";
 import { type Arrived, readBody } from "./body.ts";
 import { makeClientCheck } from "./clients.ts";
 import { type Connections, makeConnections, MOST_CONNECTIONS } from "./connections.ts";
@@ -48,6 +55,8 @@ export interface AdmissionDeps extends AnswerDeps {
   /** For metrics: every answer, with how long it took. */
   readonly observe?: (note: {
     readonly webhook: Webhook;
+    readonly operation: AdmissionOperation;
+    readonly dryRun: boolean;
     readonly outcome: AdmissionOutcome;
     readonly ms: number;
   }) => void;
@@ -193,11 +202,12 @@ export function makeApp(
     if ("gaveWay" in arrived) {
       refuse(response, tooMuch(arrived.gaveWay));
       log.warn("refused a request; too many bytes are in flight", { webhook, outcome });
-      observe?.({ webhook, outcome, ms: performance.now() - began });
+      observe?.({ webhook, operation: "other", dryRun: false, outcome, ms: performance.now() - began });
       return;
     }
     const done = connections.answering(request.socket);
     const parsed = parseReview(request.headers, arrived);
+    const review = "refusal" in parsed ? undefined : parsed.request;
     if ("refusal" in parsed) {
       refuse(response, parsed.refusal);
       log.warn("refused a request that is no admission review", { webhook, outcome, code: parsed.refusal.code });
@@ -221,7 +231,8 @@ export function makeApp(
       });
     }
     done();
-    observe?.({ webhook, outcome, ms: performance.now() - began });
+    const asked = { operation: operationOf(review), dryRun: review?.dryRun === true };
+    observe?.({ webhook, ...asked, outcome, ms: performance.now() - began });
   };
 
   const handle = (webhook: Webhook) => async (request: Request, response: Response) => {

@@ -6,8 +6,13 @@ import { mkdir, readFile, writeFile } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { crd } from "./crd.ts";
 import { editorSchema } from "./editor.ts";
+import { dashboardJSON } from "./dashboards/panel.ts";
+import { DASHBOARDS } from "./dashboards/index.ts";
+import { runbookURL } from "./runbookLink.ts";
+import { stateMetrics } from "./stateMetrics.ts";
 import { GROUP, KINDS, VERSION, type Kind } from "./meta.ts";
 import { metricsPage } from "./metricsPage.ts";
+import { objectiveRules } from "./objectives.ts";
 import { reference } from "./reference.ts";
 import { reasonSections, replaceBetweenMarkers, userReasonLists } from "./reasonPages.ts";
 import { toYAML } from "../lib/yaml.ts";
@@ -46,6 +51,12 @@ export async function generatedFiles(): Promise<GeneratedFile[]> {
     })),
     { path: "docs/reference.md", text: reference() },
     { path: "docs/metrics.md", text: metricsPage() },
+    { path: "manifests/monitoring/objectives.yaml", text: objectiveRules(runbookURL).map(yaml).join("---\n") },
+    ...Object.entries(DASHBOARDS).map(([name, dashboard]) => ({
+      path: `manifests/monitoring/dashboards/${name}.json`,
+      text: json(dashboardJSON(dashboard)),
+    })),
+    { path: "manifests/monitoring/kube-state-metrics/config.yaml", text: yaml(stateMetrics()) },
     { path: "docs/runbook.md", text: replaceBetweenMarkers(runbook, "reasons", reasonSections()) },
     { path: "docs/tenant-guide.md", text: replaceBetweenMarkers(guide, "reasons", userReasonLists()) },
   ];

@@ -1,5 +1,6 @@
 /** The page about metrics. */
-import { type MetricEntry, METRICS } from "./metrics.ts";
+import type { MetricEntry } from "./metrics/entry.ts";
+import { METRICS } from "./metrics.ts";
 import { table } from "./reference.ts";
 
 export function metricsPage(): string {
@@ -20,7 +21,8 @@ Both processes serve Prometheus metrics at \`/metrics\` on \`OPS_ADDRESS\`, each
 metrics of Node.js (\`process_*\`, \`nodejs_*\`). Labels never hold the name of a user, an object or a tenant. Every
 replica of the reconciler reads the same gauges from the state store: use \`max\`, not \`sum\`.
 
-\`manifests/monitoring\` has a ServiceMonitor and alert rules; the [runbook](runbook.md#alerts) explains each alert.
+[observability.md](observability.md) says how to install alerts and dashboards. While Postgres is down, the gauges of
+the state store keep their last values; \`unified_rbac_store_stats_timestamp_seconds\` says how old they are.
 
 ${table(["Metric", "Type", "Role", "Labels", "Meaning"], rows)}
 `;

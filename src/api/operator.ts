@@ -82,6 +82,18 @@ export const auditView = z.object({
 });
 export type AuditView = z.infer<typeof auditView>;
 
+/** The same in a list of all, for who keeps it elsewhere. */
+export const auditEntryView = auditView.extend({
+  /** Grows from entry to entry, and names one. */
+  seq: z.string(),
+  tenantID: z.string(),
+});
+export type AuditEntryView = z.infer<typeof auditEntryView>;
+
+/** `next`: where the following page begins; absent: there is none. */
+export const auditPageAnswer = z.object({ entries: z.array(auditEntryView), next: z.string().optional() });
+export type AuditPageAnswer = z.infer<typeof auditPageAnswer>;
+
 /** An event of the outbox that NATS does not take as it is. */
 export const parkedEventView = z.object({
   id: z.string(),

@@ -1,4 +1,5 @@
 /** What one admin API of a gateway is to the rest of the code: a folder of dialects/, and a line in dialects/index.ts. */
+import type { ObserveCall } from "../api/upstreamOperations.ts";
 import type { Clock } from "../lib/clock.ts";
 import type { MasterKeys } from "../lib/masterKeys.ts";
 import type { Sensitive } from "../lib/sensitive.ts";
@@ -16,6 +17,8 @@ export interface GatewaySettings<Key extends string = string> {
 /** What every dialect gets of the process. */
 export interface GatewayDeps {
   readonly clock: Clock;
+  /** For metrics: every request that is over. */
+  readonly observe?: ObserveCall;
   /** The gateway lets more calls of these tenants through than was known. */
   readonly limitRaised: (tenantIDs: readonly string[]) => void;
   /** A user's password at the gateway had to be set again, and why. */

@@ -1,8 +1,8 @@
 import type { Clock } from "../lib/clock.ts";
-import { call } from "../lib/http.ts";
 import type { Sensitive } from "../lib/sensitive.ts";
 import { judgeKey } from "./classify.ts";
 import type { KeyVerdict } from "./gateway.ts";
+import type { GatewayCall } from "./gatewayCall.ts";
 
 /** What may stand in a header as it is. fetch quotes a value that may not in its error, so it never gets one. */
 export const SENDABLE = /^[\x21-\x7e]+$/;
@@ -11,13 +11,12 @@ export const SENDABLE = /^[\x21-\x7e]+$/;
 export async function tryKey(
   base: string,
   key: Sensitive,
-  deps: { readonly clock: Clock },
+  deps: { readonly call: GatewayCall; readonly clock: Clock },
   signal: AbortSignal,
 ): Promise<KeyVerdict> {
   const value = key.reveal();
   if (!SENDABLE.test(value)) return "dead";
-  const answer = await call(
-    "newapi",
+  const answer = await deps.call(
     {
       method: "GET",
       url: `${base}/v1/models`,

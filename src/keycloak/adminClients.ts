@@ -11,6 +11,7 @@ import KeycloakAdminClient from "@keycloak/keycloak-admin-client";
 import type { Sensitive } from "../lib/sensitive.ts";
 import { bounded } from "./bounded.ts";
 import type { Dispatcher } from "./trust.ts";
+import type { ObserveCall } from "../api/upstreamOperations.ts";
 
 export interface Server {
   /** Without the realm and without a slash at the end. */
@@ -18,6 +19,8 @@ export interface Server {
   readonly realm: string;
   /** For a call that begins now. */
   readonly dispatcher: () => Dispatcher | undefined;
+  /** For metrics: every request that is over. */
+  readonly observe?: ObserveCall | undefined;
 }
 
 const ARGUMENTS = { catchNotFound: false };
@@ -92,11 +95,11 @@ export function makeAdminClients(): AdminClients {
   };
 }
 
-function requestOptions({ dispatcher }: Server, { signal, headers = {} }: CallOptions) {
+function requestOptions({ dispatcher, observe }: Server, { signal, headers = {} }: CallOptions) {
   return {
     headers: { ...headers },
     redirect: "manual" as const,
-    dispatcher: bounded(dispatcher()),
+    dispatcher: bounded(dispatcher(), observe),
     signal,
   };
 }

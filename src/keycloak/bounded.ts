@@ -3,18 +3,33 @@
  * without a limit, and offers no other place: what passes here is what it gets.
  */
 import { BodyRefused, decompressed, makeBodyGuard } from "../lib/body.ts";
+import { type ObserveCall, operationIn } from "../api/upstreamOperations.ts";
+import { KEYCLOAK_OPERATIONS } from "./operations.ts";
 import { type Dispatcher, sharedDispatcher } from "./trust.ts";
 
 type Dispatch = Dispatcher["dispatch"];
 type Handler = Parameters<Dispatch>[1];
 
 /** Through `inner`, or as fetch would go by itself. */
-export function bounded(inner: Dispatcher | undefined): Dispatcher {
-  const dispatch: Dispatch = (options, handler) =>
-    (inner ?? sharedDispatcher()).dispatch(options, boundedHandler(handler));
+export function bounded(inner: Dispatcher | undefined, observe?: ObserveCall): Dispatcher {
+  const dispatch: Dispatch = (options, handler) => {
+    const over = observe === undefined ? nothing : measured(options, observe);
+    return (inner ?? sharedDispatcher()).dispatch(options, boundedHandler(handler, over));
+  };
   // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- fetch uses nothing else of a dispatcher
   return { dispatch } as Dispatcher;
 }
+
+/** To be called when the request is over, with the status of a complete answer. */
+type Over = (status?: number) => void;
+
+function measured({ method, path }: Parameters<Dispatch>[0], observe: ObserveCall): Over {
+  const operation = operationIn(KEYCLOAK_OPERATIONS, method, path);
+  const began = performance.now();
+  return (status) => observe({ upstream: "keycloak", operation, status, ms: performance.now() - began });
+}
+
+function nothing(): void {}
 
 interface Held {
   readonly coding: string;
@@ -29,11 +44,12 @@ interface Held {
  * The handler that fetch gives, in the form it has had since undici 4. A compressed answer is held back until it is
  * complete and handed on decompressed: fetch would decompress it without a limit.
  */
-function boundedHandler(handler: Handler): Handler {
+function boundedHandler(handler: Handler, over: Over): Handler {
   let abort: (error: Error) => void = () => undefined;
   let guard: (chunk: Buffer) => void = () => undefined;
   let held: Held | undefined;
   let refused: Error | undefined;
+  let answered: number | undefined;
 
   const guarded = (work: () => boolean): boolean => {
     if (refused !== undefined) return false;
@@ -59,6 +75,7 @@ function boundedHandler(handler: Handler): Handler {
     onHeaders: (status, head, resume, statusText) =>
       guarded(() => {
         guard = makeBodyGuard(status);
+        answered = status;
         const coding = codingOf(head);
         if (status >= 200 && coding !== undefined) {
           held = { coding, status, head, statusText, parts: [], count: makeBodyGuard(status) };
@@ -77,6 +94,7 @@ function boundedHandler(handler: Handler): Handler {
         return true;
       }),
     onComplete(trailers) {
+      over(refused === undefined ? answered : undefined);
       if (held !== undefined) {
         const { coding, status, head, statusText, parts } = held;
         const isWhole = guarded(() => {
@@ -97,7 +115,10 @@ function boundedHandler(handler: Handler): Handler {
       }
       handler.onComplete?.(trailers);
     },
-    onError: (error) => handler.onError?.(refused ?? error),
+    onError(error) {
+      over();
+      handler.onError?.(refused ?? error);
+    },
   };
 }
 

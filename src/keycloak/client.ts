@@ -1,4 +1,5 @@
 /** One tenant's realm as the saga sees it: `Realm`, on @keycloak/keycloak-admin-client. */
+import type { ObserveCall } from "../api/upstreamOperations.ts";
 import type { Clock } from "../lib/clock.ts";
 import { usableID } from "../lib/ids.ts";
 import type { Sensitive } from "../lib/sensitive.ts";
@@ -41,6 +42,8 @@ export interface RealmConfig {
   readonly clients?: AdminClients;
   /** The same. */
   readonly trust?: Trust;
+  /** For metrics: every request that is over. */
+  readonly observe?: ObserveCall;
 }
 
 /** Make one per tenant and credential, and keep it: it holds the token and what it knows of the realm. */
@@ -53,6 +56,7 @@ export function makeRealm(config: RealmConfig): Realm {
     url: config.url,
     realm,
     dispatcher: () => (caBundle === undefined ? undefined : trust.dispatcherFor(caBundle)),
+    observe: config.observe,
   };
   const tokens = makeTokens({ ...server, clientID: config.clientID, clientSecret: config.clientSecret, clock });
   const newUsers = makeNewUsers({ clock });

@@ -1,5 +1,6 @@
 /** The way to the API server: one call at a time with a deadline, or a stream of lines for a watch. */
 import { type ClientHttp2Stream, constants, type IncomingHttpHeaders, type IncomingHttpStatusHeader } from "node:http2";
+import type { ObserveCall } from "../api/upstreamOperations.ts";
 import { bodyRefusedBy, makeBodyGuard } from "../lib/body.ts";
 import type { Clock } from "../lib/clock.ts";
 import { redact, SagaError } from "../lib/errors.ts";
@@ -7,6 +8,7 @@ import { withDeadline } from "../lib/deadline.ts";
 import { CALL_DEADLINE_MS, type HttpAnswer, tooMuch } from "../lib/http.ts";
 import type { Access, Credentials } from "./access.ts";
 import { API_SERVER_LIMITS } from "./bodyLimits.ts";
+import { kubernetesOperation } from "./operations.ts";
 import { makeLines, type NextLine } from "./lines.ts";
 import { makeSessions, type SessionTiming } from "./sessions.ts";
 import { unavailable } from "./failures.ts";
@@ -63,7 +65,7 @@ export interface ApiClientOptions {
 
 export function makeApiClient(
   access: Access,
-  deps: { readonly clock: Clock },
+  deps: { readonly clock: Clock; readonly observe?: ObserveCall },
   options: ApiClientOptions = {},
 ): ApiClient {
   const deadlineMs = options.deadlineMs ?? CALL_DEADLINE_MS;
@@ -117,19 +119,42 @@ export function makeApiClient(
     }
   };
 
+  /** Of a stream, until it is open. */
+  const measured = async <T extends { readonly status: number }>(
+    use: "call" | "watch",
+    { method, path }: ApiRequest,
+    work: () => Promise<T>,
+  ): Promise<T> => {
+    if (deps.observe === undefined) return work();
+    const began = performance.now();
+    let status: number | undefined;
+    try {
+      const answer = await work();
+      ({ status } = answer);
+      return answer;
+    } finally {
+      const operation = kubernetesOperation(use, method, path);
+      deps.observe({ upstream: "kubernetes", operation, status, ms: performance.now() - began });
+    }
+  };
+
   return {
     clock: deps.clock,
     send(request, signal) {
       return withDeadline(signal, deadlineMs, (cut) =>
-        twice(request, (credentials) => exchange("call", { request, credentials }, wholeAnswer, cut)),
+        measured("call", request, () =>
+          twice(request, (credentials) => exchange("call", { request, credentials }, wholeAnswer, cut)),
+        ),
       );
     },
     stream(request, onBytes, signal) {
       const begun = (stream: ClientHttp2Stream, head: Head) =>
         head[":status"] === 200 ? Promise.resolve(openStream(stream, onBytes)) : wholeAnswer(stream, head);
       return withDeadline(signal, deadlineMs, (cut) =>
-        twice(request, (credentials) =>
-          exchange<ApiStream | HttpAnswer>("watch", { request, credentials }, begun, cut),
+        measured("watch", request, () =>
+          twice(request, (credentials) =>
+            exchange<ApiStream | HttpAnswer>("watch", { request, credentials }, begun, cut),
+          ),
         ),
       );
     },

@@ -54,6 +54,8 @@ export interface WatchDeps {
   readonly recovered?: () => void;
   /** For metrics: something that is no object was left out. */
   readonly skipped?: () => void;
+  /** For metrics: a watch broke, and begins again. */
+  readonly restarted?: (target: WatchTarget) => void;
 }
 
 export interface Watches {
@@ -197,6 +199,7 @@ async function waitForRetry(
 ) {
   const ms = pauseAfter(error, state, times, deps.random);
   state.triedAt = deps.clock.now();
+  deps.restarted?.(state.target);
   // A broken connection is everyday life; one line when it lasts, and what comes of it shows in lastProgress().
   const level = state.failures === LASTING_FAILURES ? "warn" : "debug";
   const { path } = state.target;

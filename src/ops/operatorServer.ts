@@ -95,6 +95,14 @@ async function read(
       if (who !== undefined) return { status: 200, body: await operator.people(who) };
       return refusal(400, "WhoIsMeant", "Name one by uuid, by email, or by namespace and name.");
     }
+    case "audit": {
+      const [since, after] = [query.get("since"), query.get("after") ?? "0"];
+      const from = since === null ? undefined : new Date(since);
+      if (/^\d{1,18}$/.test(after) && !Number.isNaN(from?.getTime() ?? 0)) {
+        return { status: 200, body: await operator.auditPage({ since: from, after, tenantID: tenant }) };
+      }
+      return refusal(400, "WhoIsMeant", "Say since when in RFC 3339, and where the page begins.");
+    }
     case "cleanups":
       return { status: 200, body: await operator.cleanups(tenant) };
     case "ownerless":

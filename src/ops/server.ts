@@ -1,10 +1,10 @@
 import { createServer, type IncomingMessage, type ServerResponse } from "node:http";
-import type { Registry } from "prom-client";
 import type { Address } from "../lib/configVariables.ts";
 import type { Part } from "../lib/lifecycle.ts";
 import type { Log } from "../lib/log.ts";
 import { listening } from "./listening.ts";
 import type { Liveness } from "./liveness.ts";
+import type { Metrics } from "./metrics.ts";
 
 /** One condition for traffic. Must answer from memory: probes come every few seconds. */
 export interface Check {
@@ -21,12 +21,12 @@ export interface OpsServer extends Part {
 /** /livez, /readyz and /metrics over plain HTTP, for the kubelet and Prometheus. Says nothing secret. */
 export function makeOpsServer(deps: {
   readonly address: Address;
-  readonly registry: Registry;
+  readonly metrics: Pick<Metrics, "text" | "contentType">;
   readonly liveness: Liveness;
   readonly ready: readonly Check[];
   readonly log: Log;
 }): OpsServer {
-  const { address, registry, liveness, ready, log } = deps;
+  const { address, metrics, liveness, ready, log } = deps;
 
   const answer = async (request: IncomingMessage, response: ServerResponse): Promise<void> => {
     const path = request.url?.split("?", 1)[0];
@@ -38,8 +38,8 @@ export function makeOpsServer(deps: {
         ready.map(({ name, problem }) => describeCheck(name, problem())),
       );
     } else if (path === "/metrics") {
-      const text = await registry.metrics();
-      send(response, 200, text, registry.contentType);
+      const text = await metrics.text();
+      send(response, 200, text, metrics.contentType);
     } else send(response, 404, "there are /livez, /readyz and /metrics\n");
   };
 

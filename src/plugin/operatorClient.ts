@@ -1,6 +1,8 @@
 /** The reconciler's state store, asked over the operator's port. */
 import type * as z from "zod";
 import {
+  type AuditPageAnswer,
+  auditPageAnswer,
   type EndAnswer,
   endAnswer,
   type EndOrder,
@@ -36,6 +38,8 @@ export interface OperatorClient {
   retryEvents(tenant: string | undefined): Promise<RetriedEventsAnswer>;
   purge(uuid: string, order: EndOrder): Promise<EndAnswer>;
   waive(uuid: string, order: EndOrder): Promise<EndAnswer>;
+  /** The audit of everybody, or of one tenant: every page, one after the other. */
+  audit(of: { readonly since: Date | undefined; readonly tenant: string | undefined }): AsyncGenerator<AuditPageAnswer>;
   /** Every page, one after the other. */
   unmanagedUsers(tenant: string): AsyncGenerator<UnmanagedUsersAnswer>;
 }
@@ -90,6 +94,18 @@ export function openOperatorClient(url: string, by: string, signal: AbortSignal)
     retryEvents: (tenant) => ask(`/v1/parked-events/retry${of(tenant)}`, retriedEventsAnswer, {}),
     purge: (uuid, order) => ask(`/v1/people/${pathSegment(uuid)}/purge`, endAnswer, order),
     waive: (uuid, order) => ask(`/v1/cleanups/${pathSegment(uuid)}/waive`, endAnswer, order),
+    async *audit({ since, tenant }) {
+      const fixed = {
+        ...(since === undefined ? {} : { since: since.toISOString() }),
+        ...(tenant === undefined ? {} : { tenant }),
+      };
+      for (let after: string | undefined = "0"; after !== undefined;) {
+        const query: string = new URLSearchParams({ ...fixed, after }).toString();
+        const page: AuditPageAnswer = await ask(`/v1/audit?${query}`, auditPageAnswer);
+        yield page;
+        after = page.next;
+      }
+    },
     async *unmanagedUsers(tenant) {
       for (let first: number | undefined = 0; first !== undefined;) {
         const query: string = new URLSearchParams({ tenant, first: String(first) }).toString();

@@ -2,6 +2,7 @@
 import { Argument, Command, CommanderError, InvalidArgumentError, Option } from "commander";
 import { DURATION_PATTERN } from "../api/duration.ts";
 import { isUUID } from "../api/names.ts";
+import { audit, type AuditOptions } from "./commands/audit.ts";
 import * as change from "./commands/change.ts";
 import * as ending from "./commands/end.ts";
 import * as events from "./commands/events.ts";
@@ -187,15 +188,18 @@ export function makeProgram(terminal: PluginTerminal, ended: (exit: Exit) => voi
     events.retryEvents,
   ).option("--tenant <id>", "of one tenant");
 
-  command<show.AuditOptions>(
+  command<AuditOptions>(
     program,
     "audit",
-    "lists every outside write for a user, and every order of an operator",
-    "audit ada -n tenant-acme",
-    (session, options, [name]) => show.audit(session, name, options),
+    "lists every outside write for a user, or for everybody, and every order of an operator",
+    "audit --all --since 24h -o json",
+    (session, options, [name]) => audit(session, name, options),
   )
     .argument("[name]", "the TenantUser, also one that is gone")
-    .addOption(uuidOption());
+    .addOption(uuidOption())
+    .option("--all", "of every tenant; with -o json one entry a line")
+    .option("--tenant <id>", "of one tenant")
+    .option("--since <when>", "not older than 24h, or than 2026-05-01T12:00:00Z");
 
   command<{ tenant: string; dir?: string }>(
     program,

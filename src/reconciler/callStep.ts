@@ -31,7 +31,12 @@ export interface StepDeps extends Judges, FreeAddressDeps {
   readonly invalidateAccessCheck: (namespace: string) => void;
   /** What calls an upstream runs here, with not too many at that origin at once. */
   readonly originLimits: Pick<OriginLimits, "run">;
-  readonly observe: (outcome: { step: StepName; direction: "up" | "down"; outcome: string; ms: number }) => void;
+  readonly observe: (end: {
+    readonly step: StepName;
+    readonly direction: "up" | "down";
+    readonly outcome: "done" | SagaError["class"];
+    readonly ms: number;
+  }) => void;
   readonly tracer: Tracer;
   readonly clock: Clock;
 }
@@ -107,7 +112,7 @@ export function makeStepCalls(deps: StepDeps, lease: Lease, signal: AbortSignal)
   ): Promise<StepEnd> {
     const [step, origin, { tenantID, uuid: person }] = [stepOf(name), originOf(name, direction), lease.row()];
     let began = clock.now();
-    const measure = (outcome: string): void => {
+    const measure = (outcome: "done" | SagaError["class"]): void => {
       span.set({ "unified_rbac.outcome": outcome });
       deps.observe({ step: name, direction, outcome, ms: clock.now() - began });
     };

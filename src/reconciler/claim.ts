@@ -3,6 +3,7 @@ import { isSilence, type SagaError } from "../lib/errors.ts";
 import type { Log } from "../lib/log.ts";
 import type { Span } from "../lib/tracing.ts";
 import { decide } from "../saga/decide.ts";
+import { type Milestone, milestone } from "../saga/milestone.ts";
 import { type ActionOutcome, endingPatch, outcomeLog, type OutcomeLog } from "../saga/outcome.ts";
 import { patched, type SagaRow } from "../saga/row.ts";
 import type { AuditEntry } from "../store/audit.ts";
@@ -18,16 +19,20 @@ interface LoopDeps {
   readonly keepAudit: (entries: readonly AuditEntry[]) => void;
   /** Somebody of this tenant came to another state. */
   readonly counted: (tenantID: string) => void;
+  /** For metrics: somebody is Ready for the first time, or removed. */
+  readonly reached: (milestone: Milestone) => void;
 }
+
+/** How a claim ended. `lost`: another worker has the row, and what was under way here may come late. */
+export type ClaimResult = "success" | "requeue" | "error" | "lost";
 
 export type ClaimDeps = LoopDeps & ObserveDeps & PerformDeps & StatusDeps;
 
 /**
  * Takes one claimed row as far as it goes: observe, decide, perform, record, and again, until there is nothing to do now.
- * `lost`: another worker has the row, and what was under way here may come late. Never throws for what an upstream did;
- * throws when Postgres fails (the lease then ends by itself).
+ * Never throws for what an upstream did; throws when Postgres fails (the lease then ends by itself).
  */
-export function processClaim(deps: ClaimDeps, claim: Claim, signal: AbortSignal): Promise<"ended" | "lost"> {
+export function processClaim(deps: ClaimDeps, claim: Claim, signal: AbortSignal): Promise<ClaimResult> {
   const { uuid, tenantID, namespace, name, cause } = claim.row;
   const attributes = {
     "unified_rbac.user.uuid": uuid,
@@ -49,7 +54,7 @@ function logOf({ log }: ClaimDeps, { row: { cause } }: Claim, { traceID }: Span)
   return log.with({ traceID, requestUID: cause?.requestUID });
 }
 
-async function processIn(span: Span, deps: ClaimDeps, claim: Claim, signal: AbortSignal): Promise<"ended" | "lost"> {
+async function processIn(span: Span, deps: ClaimDeps, claim: Claim, signal: AbortSignal): Promise<ClaimResult> {
   const lease = holdLease(deps.record, claim, span.traceparent);
   const perform = makePerform(deps, lease, signal);
   // Read once per claim: what changes meanwhile touches the row, and the next claim reads it.
@@ -61,7 +66,7 @@ async function processIn(span: Span, deps: ClaimDeps, claim: Claim, signal: Abor
       const action = decide(observed.input, new Date(deps.clock.now()));
       const outcome = await perform(observed, action);
       await settle(deps, lease, observed, outcome, signal);
-      if (outcome.next !== "continue") return "ended";
+      if (outcome.next !== "continue") return resultOf(outcome);
       object = outcome.object === undefined ? observed.object : (outcome.object ?? undefined);
     }
   } catch (error) {
@@ -72,6 +77,11 @@ async function processIn(span: Span, deps: ClaimDeps, claim: Claim, signal: Abor
     const { state, tenantID } = lease.row();
     if (state !== claim.row.state) deps.counted(tenantID);
   }
+}
+
+function resultOf({ failure, next }: ActionOutcome): ClaimResult {
+  if (failure !== undefined && failure !== "waiting") return "error";
+  return typeof next === "object" && next.dueAt !== null ? "requeue" : "success";
 }
 
 /**
@@ -96,6 +106,8 @@ async function settle(
     if (failure === undefined) deps.pauses.succeeded(`status/${held.uuid}`);
     await lease.recordAndEnd(endingPatch(observed.input, patch), dueAt, events);
   }
+  const now = milestone(held, observed.input.observation, patch, new Date(deps.clock.now()));
+  if (now !== undefined) deps.reached(now);
   if (outcome.log !== undefined) logOutcome(deps, held, observed.object, outcome.log);
   if (outcome.frees === true) deps.released(held);
 }
@@ -113,12 +125,12 @@ function statusDueAt(deps: ClaimDeps, row: SagaRow, error: SagaError, dueAt: Dat
 }
 
 /** The API server did not let the worker look. This is not the saga's failure: nothing is counted, and nothing shown. */
-async function postpone(deps: ClaimDeps, lease: Lease, error: SagaError, signal: AbortSignal): Promise<"ended"> {
+async function postpone(deps: ClaimDeps, lease: Lease, error: SagaError, signal: AbortSignal): Promise<"error"> {
   const row = lease.row();
   const pause = signal.aborted ? 0 : pauseAfter(deps, `read/${row.uuid}`, error);
   await lease.recordAndEnd({}, new Date(deps.clock.now() + pause));
   logOutcome(deps, row, undefined, outcomeLog("warn", "postponed", "failed to read the object; retrying", { error }));
-  return "ended";
+  return "error";
 }
 
 /**

@@ -56,6 +56,8 @@ export interface DriftDeps {
   readonly everyMs: number;
   /** Somebody became due. */
   readonly wake: () => void;
+  /** For metrics: so many users differ, and this step corrects them. */
+  readonly corrected: (step: "keycloak" | "newapi" | "secret" | "status", count: number) => void;
   readonly clock: Clock;
   readonly log: Log;
 }
@@ -236,6 +238,7 @@ export function makeDrift(deps: DriftDeps): LoopPart {
       pool,
       differing.map(({ uuid }) => uuid),
     );
+    deps.corrected("status", differing.length);
     deps.wake();
   }
 
@@ -308,6 +311,7 @@ export function makeDrift(deps: DriftDeps): LoopPart {
       count: uuids.length,
     });
     await touchDrifted(pool, uuids, from);
+    deps.corrected(from, uuids.length);
     deps.wake();
   }
 

@@ -6,7 +6,7 @@ import type { Log } from "../lib/log.ts";
 import type { Notifier } from "../lib/notifier.ts";
 import { type Claim, claimDue, earliestDueMs, giveBackLost, lookAfterLate } from "../store/claims.ts";
 import type { WorkerSession } from "../store/workerSession.ts";
-import { type ClaimDeps, processClaim } from "./claim.ts";
+import { type ClaimDeps, type ClaimResult, processClaim } from "./claim.ts";
 import type { OriginLimits } from "./originLimits.ts";
 import { loopPart } from "./loops.ts";
 import { makeTurns } from "./turns.ts";
@@ -35,6 +35,8 @@ export interface EngineDeps extends Omit<ClaimDeps, "clusterID" | "cluster"> {
   readonly recovered: () => void;
   /** The most claims at once of tenants that have to wait for an upstream anyway: 1, or 0 for no more now. */
   readonly held: () => ReadonlyMap<string, 0 | 1>;
+  /** For metrics: a claim ended; how long it took, and how long the row had been due before. */
+  readonly reconciled: (end: { readonly result: ClaimResult; readonly ms: number; readonly queuedMs: number }) => void;
   readonly clock: Clock;
   readonly log: Log;
 }
@@ -42,6 +44,8 @@ export interface EngineDeps extends Omit<ClaimDeps, "clusterID" | "cluster"> {
 export interface Engine extends LoopPart {
   /** The number of this process's worker session; undefined while there is none. */
   owner(): number | undefined;
+  /** How many claims are worked on now. */
+  activeWorkers(): number;
   /** Postgres does not know this session any more, though its connection seems to live: its work ends, another is opened. */
   disown(owner: number): void;
   /** Milliseconds since the epoch of the last poll that went well, or that only an outage has failed. */
@@ -140,18 +144,23 @@ export function makeEngine(deps: EngineDeps): Engine {
 
   function work(claim: Claim, current: LiveSession, clusterID: string): void {
     const { signal } = current;
-    const { tenantID, uuid } = claim.row;
+    const { tenantID, uuid, dueAt } = claim.row;
+    const began = clock.now();
+    const queuedMs = Math.max(0, began - (dueAt?.getTime() ?? began));
+    const measure = (result: ClaimResult): void => deps.reconciled({ result, ms: clock.now() - began, queuedMs });
     uuids.add(uuid);
     inFlight.set(tenantID, (inFlight.get(tenantID) ?? 0) + 1);
     const job = processClaim({ ...deps, clusterID }, claim, signal)
       .then(async (how) => {
-        if (how === "ended") return;
+        measure(how);
+        if (how !== "lost") return;
         await pause(LANDS_MS, stopping.signal);
         // Whoever changed the row may have left the lease to this call, which is over now.
         uncertain = true;
         late.add(uuid);
       })
       .catch(async (error: unknown) => {
+        measure("error");
         // Postgres failed under it: the row is still due. After a pause, for what failed once may fail for ever.
         log.warn("failed to process a claim; retrying", { saga: uuid, error });
         await pause(RETRIES.claim.firstMs, stopping.signal);
@@ -186,6 +195,7 @@ export function makeEngine(deps: EngineDeps): Engine {
       session.abandon();
       deps.due.notify();
     },
+    activeWorkers: () => working.size,
     owner: () => (session === undefined || session.lost.aborted ? undefined : session.owner),
     stop: async () => {
       await loop.stop();

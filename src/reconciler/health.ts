@@ -2,8 +2,9 @@ import type { Clock, Random } from "../lib/clock.ts";
 import type { Part } from "../lib/lifecycle.ts";
 import type { Log } from "../lib/log.ts";
 import type { Notifier } from "../lib/notifier.ts";
+import type { Closed, TenantUpstream } from "../saga/decide.ts";
 import { type Checks, wellness } from "../saga/tenantReport.ts";
-import { type TenantRegistry, tenantsBehind, UPSTREAMS } from "./access.ts";
+import { originAt, type TenantAccess, type TenantRegistry, tenantsBehind, UPSTREAMS } from "./access.ts";
 import { type Breakers, makeBreakers } from "./breakers.ts";
 import { makeOriginLimits, type OriginLimits } from "./originLimits.ts";
 import { makeTenantBreakers, type TenantBreakers } from "./tenantBreakers.ts";
@@ -19,8 +20,14 @@ export interface Health extends Part {
   held(): ReadonlyMap<string, 0 | 1>;
   /** What a Tenant's check found. */
   checked(tenantID: string, results: Checks): void;
-  /** How many breakers are open. */
-  open(): { readonly origin: number; readonly tenant: number };
+  /** The breakers that are open, of whole origins and of tenants there. */
+  open(): readonly OpenBreaker[];
+}
+
+export interface OpenBreaker {
+  readonly scope: "origin" | "tenant";
+  readonly upstream: TenantUpstream;
+  readonly kind: Closed["why"];
 }
 
 export interface HealthDeps {
@@ -65,7 +72,14 @@ export function makeHealth(deps: HealthDeps): Health {
         if (isWell !== undefined) tenantBreakers.recordCheck(tenantID, upstream, isWell);
       }
     },
-    open: () => ({ origin: breakers.open().length, tenant: tenantBreakers.open() }),
+    open() {
+      const origins = breakers.open();
+      const known = origins.length === 0 ? [] : registry.all();
+      return [
+        ...origins.map((origin) => ({ scope: "origin", upstream: kindOf(known, origin), kind: "silent" }) as const),
+        ...tenantBreakers.open().map(({ upstream, why: kind }) => ({ scope: "tenant", upstream, kind }) as const),
+      ];
+    },
     name: "health",
     start: () => undefined,
     stop() {
@@ -73,4 +87,9 @@ export function makeHealth(deps: HealthDeps): Health {
       tenantBreakers.stop();
     },
   };
+}
+
+/** What stands at an origin: a gateway, where no tenant's Keycloak does. */
+function kindOf(tenants: readonly TenantAccess[], origin: string): TenantUpstream {
+  return tenants.some(({ spec }) => originAt(spec, "keycloak") === origin) ? "keycloak" : "newapi";
 }

@@ -2,6 +2,7 @@
 import type { Pool } from "pg";
 import { canonicalEmail } from "../api/names.ts";
 import type {
+  AuditPageAnswer,
   AuditView,
   EndAnswer,
   EndOrder,
@@ -22,6 +23,7 @@ import type { Log } from "../lib/log.ts";
 import {
   type AuditRow,
   auditOf,
+  auditPage,
   cleanups,
   endSaga,
   ownerlessSagas,
@@ -36,6 +38,7 @@ import type { TenantAccess, TenantRegistry } from "./access.ts";
 const MOST_SAGAS = 1000;
 const MOST_ROWS_OF_ONE = 20;
 const MOST_AUDIT = 500;
+const AUDIT_PAGE = 1_000;
 
 export interface OperatorDeps {
   readonly pool: Pool;
@@ -63,6 +66,12 @@ export interface Operator {
   cleanups(tenantID: string | undefined): Promise<SagasAnswer>;
   ownerless(tenantID: string | undefined): Promise<SagasAnswer>;
   parkedEvents(tenantID: string | undefined): Promise<ParkedEventsAnswer>;
+  /** Every tenant's entries, or one's, in their order; `after` is the `next` of the page before. */
+  auditPage(of: {
+    readonly since: Date | undefined;
+    readonly after: string;
+    readonly tenantID: string | undefined;
+  }): Promise<AuditPageAnswer>;
   /** Parked events are sent once more. */
   retryEvents(tenantID: string | undefined, by: string): Promise<RetriedEventsAnswer>;
   purge(uuid: string, by: string, order: EndOrder, signal: AbortSignal): Promise<Ended>;
@@ -124,6 +133,12 @@ export function makeOperator(deps: OperatorDeps): Operator {
     },
     cleanups: async (tenantID) => listed(await cleanups(pool, tenantID, MOST_SAGAS + 1)),
     ownerless: async (tenantID) => listed(await ownerlessSagas(pool, tenantID, MOST_SAGAS + 1)),
+
+    async auditPage(of) {
+      const rows = await auditPage(pool, { ...of, limit: AUDIT_PAGE });
+      const entries = rows.map(({ at, ...entry }) => ({ at: at.toISOString(), ...entry }));
+      return { entries, ...(rows.length < AUDIT_PAGE ? {} : { next: rows.at(-1)?.seq }) };
+    },
 
     async parkedEvents(tenantID) {
       const events = await parkedEvents(pool, tenantID, MOST_SAGAS + 1);

@@ -5,7 +5,6 @@ import type { Log } from "../lib/log.ts";
 import { deleteAudit, deleteEnded, deleteUnseen } from "../store/retention.ts";
 import { voidUnconfirmed } from "../store/observations.ts";
 import { periodicPart } from "./loops.ts";
-import { readStats, type StoreStats } from "../store/stats.ts";
 
 /** Rows deleted by one statement, and statements of one sweep. */
 const BATCH = 500;
@@ -14,7 +13,7 @@ const RETAIN_EVERY_MS = 3_600_000;
 
 type InBatches = (deleteOne: () => Promise<number>) => Promise<void>;
 
-/** Slow housekeeping: candidates that were never seen are voided, then deleted, those who wait are called, what is old enough is deleted, numbers are read. */
+/** Slow housekeeping: candidates that were never seen are voided, then deleted, those who wait are called, and what is old enough. */
 export function makeSweeper(deps: {
   readonly pool: Pool;
   readonly everyMs: number;
@@ -22,7 +21,6 @@ export function makeSweeper(deps: {
   readonly retention: { readonly auditDays: number; readonly endedDays: number };
   /** Calls those who wait and were not called; must not wait for what comes of it. */
   readonly sweepPending: () => Promise<void>;
-  readonly standing: (standing: StoreStats) => void;
   readonly clock: Clock;
   readonly log: Log;
 }): LoopPart {
@@ -53,7 +51,6 @@ export function makeSweeper(deps: {
       await deps.sweepPending();
       await inBatches(() => deleteUnseen(deps.pool, { perTenant: BATCH / 10, most: BATCH }));
       await retain(inBatches);
-      deps.standing(await readStats(deps.pool));
     },
     failed: (error) => deps.log.debug("failed to sweep; the next sweep does it", { error }),
   });

@@ -12,6 +12,7 @@ const ONCE_MORE_MS = 60_000;
 const ONCE_MORE_EACH_MS = 60 * 60_000;
 
 interface Circuit {
+  readonly upstream: TenantUpstream;
   refusals: number;
   silences: number;
   /** Who got no answer: one person's failure is not the tenant's. */
@@ -42,8 +43,8 @@ export interface TenantBreakers {
   recordSilence(tenantID: string, upstream: TenantUpstream, person: string, begunAt: number): void;
   /** What the Tenant's check found there. */
   recordCheck(tenantID: string, upstream: TenantUpstream, isWell: boolean): void;
-  /** How many are open. */
-  open(): number;
+  /** Those that are open. */
+  open(): readonly { readonly upstream: TenantUpstream; readonly why: Closed["why"] }[];
   stop(): void;
 }
 
@@ -63,10 +64,12 @@ export function makeTenantBreakers({ clock, requestRecheck, recovered }: TenantB
   const answeredAt = new Map<string, number>();
   const keyOf = (tenantID: string, upstream: TenantUpstream): string => `${upstream}/${tenantID}`;
 
-  function at(key: string): Circuit {
+  function at(tenantID: string, upstream: TenantUpstream): Circuit {
+    const key = keyOf(tenantID, upstream);
     const known = circuits.get(key);
     if (known !== undefined) return known;
     const fresh: Circuit = {
+      upstream,
       refusals: 0,
       silences: 0,
       unanswered: new Set(),
@@ -120,7 +123,7 @@ export function makeTenantBreakers({ clock, requestRecheck, recovered }: TenantB
       if (circuit.open) recovered(tenantID, upstream, true);
     },
     recordAuthFailure(tenantID, upstream) {
-      const circuit = at(keyOf(tenantID, upstream));
+      const circuit = at(tenantID, upstream);
       circuit.refusals += 1;
       tryOnceMore(tenantID, upstream);
       if (circuit.open) return;
@@ -130,7 +133,7 @@ export function makeTenantBreakers({ clock, requestRecheck, recovered }: TenantB
     recordSilence(tenantID, upstream, person, begunAt) {
       const key = keyOf(tenantID, upstream);
       if (begunAt < (answeredAt.get(key) ?? Number.NEGATIVE_INFINITY)) return;
-      const circuit = at(key);
+      const circuit = at(tenantID, upstream);
       circuit.silences += 1;
       if (circuit.unanswered.size < OPENS_AFTER) circuit.unanswered.add(person);
       if (circuit.open || circuit.silences < OPENS_AFTER || circuit.unanswered.size < 2) return;
@@ -157,7 +160,7 @@ export function makeTenantBreakers({ clock, requestRecheck, recovered }: TenantB
       // Whoever is refused again and again under a green check stays with what he was told: it is his own matter.
       recovered(tenantID, upstream, circuit.red || circuit.openings === 1);
     },
-    open: () => [...circuits.values()].filter((circuit) => circuit.open).length,
+    open: () => [...circuits.values()].filter((circuit) => circuit.open),
     stop() {
       for (const circuit of circuits.values()) clearTimeout(circuit.timer);
       for (const { timer } of onceMore.values()) clearTimeout(timer);

@@ -15,7 +15,8 @@ import type { Part } from "../lib/lifecycle.ts";
 import type { Log } from "../lib/log.ts";
 import type { Tracer } from "../lib/tracing.ts";
 import { makeNotifier } from "../lib/notifier.ts";
-import { type Metrics, recordStoreStats } from "../ops/metrics.ts";
+import type { Metrics } from "../ops/metrics.ts";
+import { recordStoreStats } from "../ops/storeStats.ts";
 import type { TenantRegistry } from "../reconciler/access.ts";
 import { makeClaimStore } from "../reconciler/claimStore.ts";
 import { makeDrift } from "../reconciler/drift.ts";
@@ -27,6 +28,7 @@ import { makeOutboxPump } from "../reconciler/outboxPump.ts";
 import { queueOf, makePendingUsers } from "../reconciler/pending.ts";
 import { makePinLookups } from "../reconciler/pinLookups.ts";
 import { makePinQuestions } from "../reconciler/pinQuestions.ts";
+import { makeStatsReader } from "../reconciler/storeStats.ts";
 import { makeSweeper } from "../reconciler/sweeper.ts";
 import type { ClientFactories } from "../reconciler/tenants/clients.ts";
 import { makeTenantLoop } from "../reconciler/tenants/loop.ts";
@@ -40,6 +42,7 @@ import { livingWorkers } from "../store/claims.ts";
 import type { Pool } from "../store/pool.ts";
 import { tenantStore } from "../store/tenants.ts";
 import type { WorkerSession } from "../store/workerSession.ts";
+import { measureMemory, watchedResource, workObserver } from "./measurements.ts";
 
 /** Tenants whose Keycloak is asked at the same time on behalf of those who have no row yet. */
 const LOOKUPS_AT_ONCE = 64;
@@ -50,7 +53,7 @@ export interface Edges {
   readonly openSession: () => Promise<WorkerSession>;
   readonly cluster: Cluster;
   readonly clusterID: () => Promise<string>;
-  readonly makeWatches: (deps: Pick<WatchDeps, "recovered" | "skipped">) => Watches;
+  readonly makeWatches: (deps: Pick<WatchDeps, "recovered" | "skipped" | "restarted">) => Watches;
   readonly bus: Bus;
   readonly makeFactories: (deps: { readonly limitRaised: (tenantIDs: readonly string[]) => void }) => ClientFactories;
   /** Whether anybody answers at an origin, with the trust of a tenant who is there. */
@@ -106,7 +109,12 @@ export function composeReconciler(edges: Edges, settings: Settings) {
   // The watches.
   const skipped = (kind: "observation" | "audit" | "object") => () =>
     metrics.increment("unified_rbac_skipped_items_total", { kind });
-  const watches = edges.makeWatches({ recovered: () => jobs.hurry(), skipped: skipped("object") });
+  const watches = edges.makeWatches({
+    recovered: () => jobs.hurry(),
+    skipped: skipped("object"),
+    restarted: (target) =>
+      metrics.increment("unified_rbac_watch_restarts_total", { resource: watchedResource(target) }),
+  });
   const openWatch = watches.open;
   const watching = { openWatch, pool, cluster, clusterID, jobs, tenants: registry, notify, clock, log };
   const queueOfSecrets = (namespace: string): string => `secrets/${queueOf(registry, namespace)}`;
@@ -169,10 +177,7 @@ export function composeReconciler(edges: Edges, settings: Settings) {
     released: (held) => wakeups.released(held),
     counted: (tenantID) => requests.countSoon(tenantID),
     pauses: makeFailureCounts(random),
-    observe({ step, outcome, ms, direction }) {
-      metrics.increment("unified_rbac_step_attempts_total", { step, direction, outcome });
-      metrics.observe("unified_rbac_step_duration_seconds", ms / 1000, { step, direction });
-    },
+    ...workObserver(metrics),
     ...base,
   });
   const membership = makeMembership({
@@ -192,16 +197,15 @@ export function composeReconciler(edges: Edges, settings: Settings) {
     everyMs: settings.heartbeatMs,
     retention: settings.retention,
     sweepPending: () => pending.sweep(),
-    standing: (standing) => {
-      recordStoreStats(metrics, standing);
-      metrics.setAll("unified_rbac_open_breakers", health.open());
-      const { lowest, inFlight, waiting } = originLimits.totals();
-      metrics.set("unified_rbac_upstream_concurrency_limit_min", lowest);
-      metrics.set("unified_rbac_upstream_steps_in_flight", inFlight);
-      metrics.set("unified_rbac_upstream_steps_waiting", waiting);
-    },
     ...base,
   });
+  const stats = makeStatsReader({
+    pool,
+    everyMs: settings.heartbeatMs,
+    read: (now) => recordStoreStats(metrics, now, clock),
+    ...base,
+  });
+  measureMemory(metrics, { engine, workers: settings.workers, health, tenants: registry.known, bus });
   const drift = makeDrift({
     pool,
     cluster,
@@ -210,6 +214,7 @@ export function composeReconciler(edges: Edges, settings: Settings) {
     tenantBreakers,
     everyMs: settings.driftMs,
     wake: dueBecause("timer"),
+    corrected: (step, count) => metrics.add("unified_rbac_drift_corrections_total", count, { step }),
     ...base,
   });
   const ticker = makeTicker({ bus, notify: dueBecause("local"), clock, log, periodMs: settings.heartbeatMs });
@@ -241,6 +246,7 @@ export function composeReconciler(edges: Edges, settings: Settings) {
     membership,
     obstacles,
     sweeper,
+    stats,
     drift,
     ticker,
   ];

@@ -25,6 +25,8 @@ import { openWorkerSession } from "../store/workerSession.ts";
 import { type Interceptors, NO_INTERCEPTORS } from "./interceptors.ts";
 import { composeRenewer } from "./certificates.ts";
 import { composeReconciler } from "./composition.ts";
+import { callObserver } from "./measurements.ts";
+import { measureBuild, measurePool } from "./processMetrics.ts";
 import { openTracing } from "./tracing.ts";
 
 /** The sidecar: everything that acts. Starts with every dependency down. */
@@ -40,19 +42,22 @@ export async function runReconciler(
   const tracing = await openTracing(config.tracing, { role: config.role, log });
   const { tracer } = tracing;
   const url = databaseSource(config);
-  const pool = interceptors.pool(
-    makePool({
-      url,
-      max: config.workers + 6,
-      applicationName: "unified-rbac reconciler",
-      onIdleError: (error) => log.debug("lost an idle connection to Postgres", { error }),
-    }),
-  );
+  const most = config.workers + 6;
+  const connections = makePool({
+    url,
+    max: most,
+    applicationName: "unified-rbac reconciler",
+    onIdleError: (error) => log.debug("lost an idle connection to Postgres", { error }),
+  });
+  measureBuild(metrics);
+  measurePool(metrics, connections, most);
+  const observe = callObserver(metrics);
+  const pool = interceptors.pool(connections);
   const access =
     config.kubeconfig === undefined
       ? inCluster({ clock }, config.apiServer)
       : await fromKubeconfig({ clock }, config.kubeconfig);
-  const connection = makeApiClient(access, { clock });
+  const connection = makeApiClient(access, { clock, observe });
   const cluster = interceptors.cluster(makeCluster(connection, { log, random, instance: config.identity }));
   const clusterID = once(() => cluster.clusterID(lifecycle.signal));
   const trust = makeTrust(clock);
@@ -70,9 +75,10 @@ export async function runReconciler(
       makeFactories: ({ limitRaised }) => {
         const clients = makeAdminClients();
         return {
-          makeRealm: (of) => makeRealm({ ...of, clock, clients, trust }),
+          makeRealm: (of) => makeRealm({ ...of, clock, clients, trust, observe }),
           makeGateway: makeGateways(DIALECTS, {
             clock,
+            observe,
             masterKeys: config.masterKeys,
             limitRaised,
             passwordReset: (saga, why) => {
@@ -112,7 +118,7 @@ export async function runReconciler(
   }
   const ops = makeOpsServer({
     address: config.ops,
-    registry: metrics.registry,
+    metrics,
     liveness: makeLiveness(clock, all),
     ready: [{ name: "tenants", problem: () => (registry.loaded() ? undefined : "the Tenants were not read yet") }],
     log,

@@ -11,6 +11,7 @@ import { recordCandidates } from "../store/admissions.ts";
 import { makePool, warm } from "../store/pool.ts";
 import { makeTenantDirectory } from "../store/tenantDirectory.ts";
 import { makeTLSFiles } from "../tls/files.ts";
+import { measureBuild, measurePool } from "./processMetrics.ts";
 import { openTracing } from "./tracing.ts";
 
 /** Admission: no Kubernetes client, no token; Postgres and a certificate in files are all it has. */
@@ -23,6 +24,8 @@ export async function runWebhook(config: WebhookConfig, log: Log, lifecycle: Lif
     onIdleError: (error) => log.debug("lost an idle connection to Postgres", { error }),
   });
   const metrics = makeMetrics("webhook");
+  measureBuild(metrics);
+  measurePool(metrics, pool, RECORD_POOL.max);
   const tls = makeTLSFiles({
     directories: config.tlsDirs,
     clientCAFile: config.clients?.caFile,
@@ -40,8 +43,9 @@ export async function runWebhook(config: WebhookConfig, log: Log, lifecycle: Lif
     record: makeRecord({ write: (candidates) => recordCandidates(pool, candidates), clock: systemClock, log }),
     tracer: tracing.tracer,
     log,
-    observe({ webhook, outcome, ms }) {
-      metrics.increment("unified_rbac_admission_requests_total", { webhook, outcome });
+    observe({ webhook, operation, dryRun, outcome, ms }) {
+      const dry_run = dryRun ? "true" : "false";
+      metrics.increment("unified_rbac_admission_requests_total", { webhook, operation, outcome, dry_run });
       metrics.observe("unified_rbac_admission_request_duration_seconds", ms / 1000, { webhook });
     },
   });
@@ -53,7 +57,7 @@ export async function runWebhook(config: WebhookConfig, log: Log, lifecycle: Lif
   const parts = [...tracing.parts, postgres, tenants, tls, admission];
   const ops = makeOpsServer({
     address: config.ops,
-    registry: metrics.registry,
+    metrics,
     liveness: makeLiveness(systemClock, parts),
     ready: [
       {

@@ -27,6 +27,8 @@ export interface ActionOutcome {
   /** The row gives up what others may wait for: its email, its place, or its object's finalizer. */
   readonly frees?: boolean;
   readonly log?: OutcomeLog;
+  /** The class of the error with which the action failed. */
+  readonly failure?: SagaError["class"];
   /** The object, where the action has changed it; null: it must be read again. */
   readonly object?: LiveTenantUser | null;
 }
@@ -118,6 +120,7 @@ export function failed(
     patch,
     next: { dueAt },
     situation: failureSituation(error, dueAt, after, now),
+    failure: error.class,
     events: after.state === "failed" && row.state !== "failed" ? [failedEvent(after, step, error.code, now)] : [],
     log: outcomeLog(error.class === "terminal" ? "warn" : "info", error.class, FAILED[error.class], {
       step,

@@ -80,6 +80,38 @@ export async function auditOf(db: Queryable, uuids: readonly string[], limit: nu
   return rows.toReversed().map((row) => ({ ...row, target: row.target ?? undefined, detail: row.detail ?? undefined }));
 }
 
+export interface AuditPage {
+  /** Undefined: from the first entry on. */
+  readonly since: Date | undefined;
+  /** After this entry; "0": the first page. */
+  readonly after: string;
+  readonly tenantID: string | undefined;
+  readonly limit: number;
+}
+
+export interface NumberedAuditRow extends AuditRow {
+  readonly seq: string;
+  readonly tenantID: string;
+}
+
+/**
+ * Entries in their order. Where they begin is found from the newest on, for they have no index by time: an entry has the
+ * time at which its transaction began, so that a minute before may hold some of later numbers.
+ */
+export async function auditPage(db: Queryable, page: AuditPage): Promise<NumberedAuditRow[]> {
+  const { since, after, tenantID, limit } = page;
+  const { rows } = await db.query<NumberedAuditRow>({
+    name: "operator-audit-page",
+    text: `select seq::text, at, sme_user_uuid as uuid, sme_tenant_id as "tenantID", step, action, target, detail from audit
+           where seq > greatest($1::bigint, (select seq from audit where at < $2::timestamptz - interval '1 minute'
+             order by seq desc limit 1))
+             and ($2::timestamptz is null or at >= $2) and ($3::text is null or sme_tenant_id = $3)
+           order by audit.seq limit $4`,
+    values: [after, since ?? null, tenantID ?? null, limit],
+  });
+  return rows.map((row) => ({ ...row, target: row.target ?? undefined, detail: row.detail ?? undefined }));
+}
+
 export interface RowEnd {
   readonly patch: RowPatch;
   readonly audit: readonly AuditEntry[];

@@ -14,6 +14,8 @@ export const findable = {
   "kube-controller-manager": { ask: ["--version"], fits: (version: string) => sameMinor(version, "1.37") },
   kubectl: { ask: ["version", "--client"], fits: (version: string) => sameMinor(version, "1.37") },
   etcd: { ask: ["--version"], fits: (version: string) => atLeast(version, "3.5") },
+  prometheus: { ask: ["--version"], fits: (version: string) => atLeast(version, "2.53") },
+  promtool: { ask: ["--version"], fits: (version: string) => atLeast(version, "2.53") },
   "nats-server": { ask: ["--version"], fits: (version: string) => atLeast(version, "2.10") },
 } as const;
 export type Findable = keyof typeof findable;

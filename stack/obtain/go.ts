@@ -37,6 +37,16 @@ export const goParts: readonly GoPart[] = [
   { name: "etcd", title: "etcd", programs: { etcd: "go.etcd.io/etcd/server/v3" } },
   { name: "nats", title: "NATS", programs: { "nats-server": "github.com/nats-io/nats-server/v2" } },
   {
+    name: "prometheus",
+    title: "Prometheus",
+    programs: {
+      prometheus: "github.com/prometheus/prometheus/cmd/prometheus",
+      promtool: "github.com/prometheus/prometheus/cmd/promtool",
+    },
+    // It scrapes what a file names; without every cloud's own discovery it is half as large.
+    tags: "remove_all_sd",
+  },
+  {
     name: "source-controller",
     title: "Flux source-controller",
     programs: { "source-controller": "github.com/fluxcd/source-controller" },

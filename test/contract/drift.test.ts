@@ -121,6 +121,7 @@ async function compare(
     },
     everyMs: 60_000,
     wake: () => void (wakes += 1),
+    corrected: (step, count) => void told.push(`corrected ${step} ${count}`),
     clock: systemClock,
     log: silentLog,
   });

@@ -128,6 +128,8 @@ function startReconciler({ cluster, access, publish }: ReturnType<typeof makeFix
     pauses: makeFailureCounts(random),
     observe: () => {},
     tracer: noTracer,
+    reached: () => {},
+    reconciled: () => {},
     clock,
     random,
     log,

@@ -251,3 +251,64 @@ test("whatever else answers at the port's address is no reconciler, and neither 
   const silent = await go(["cleanups"], { env: { UNIFIED_RBAC_OPS_URL: `http://127.0.0.1:${port}` } });
   expect(silent).toMatchObject({ exit: EXIT.failed, err: /does not answer at its operator's port/ });
 });
+
+describe("the audit of everybody", () => {
+  const HOUR_MS = 3_600_000;
+  const at = (hoursAgo: number) => new Date(NOW.getTime() - hoursAgo * HOUR_MS).toISOString();
+  const fill = (tenant: string, count: number, hoursAgo: number) =>
+    bench.pool.query(
+      `insert into audit (at, sme_user_uuid, sme_tenant_id, step, action, target, detail)
+       select $3, gen_random_uuid(), $1, 'keycloak', 'created', 'kc-' || n, '{"email": true}'
+       from generate_series(1, $2::int) n`,
+      [tenant, count, at(hoursAgo)],
+    );
+  const linesOf = ({ out }: Ran) =>
+    out
+      .split("\n")
+      .filter((line) => line !== "")
+      .map((line) => JSON.parse(line) as { seq: string; at: string; tenantID: string });
+
+  test("is one entry a line as JSON, in order, however many pages it has", async () => {
+    await fill("acme", 1_500, 30);
+    await fill("globex", 1_000, 2);
+    const entries = linesOf(await go(["audit", "--all", "-o", "json"]));
+    expect(entries).toHaveLength(2_500);
+    expect(entries[0]).toEqual({
+      seq: expect.stringMatching(/^\d+$/) as string,
+      at: at(30),
+      uuid: expect.any(String) as string,
+      tenantID: "acme",
+      step: "keycloak",
+      action: "created",
+      target: "kc-1",
+      detail: { email: true },
+    });
+    const numbers = entries.map(({ seq }) => Number(seq));
+    expect(numbers).toEqual(numbers.toSorted((a, b) => a - b));
+    expect(new Set(numbers).size).toBe(2_500);
+  });
+
+  test("begins where it is told to, by a duration or a moment, and is of one tenant where that is wanted", async () => {
+    await fill("acme", 3, 30);
+    await fill("globex", 2, 2);
+    await fill("acme", 1, 1);
+    const tenants = async (...options: readonly string[]) =>
+      linesOf(await go(["audit", ...options, "-o", "json"])).map(({ tenantID }) => tenantID);
+    expect(await tenants("--all", "--since", "24h")).toEqual(["globex", "globex", "acme"]);
+    expect(await tenants("--all", "--since", at(1))).toEqual(["acme"]);
+    expect(await tenants("--tenant", "acme")).toEqual(["acme", "acme", "acme", "acme"]);
+    expect(await tenants("--tenant", "nobody")).toEqual([]);
+  });
+
+  test("is a table for people, and refuses what it cannot mean", async () => {
+    await fill("acme", 1, 1);
+    expect(table(await go(["audit", "--all"]))[1]?.slice(1, 2)).toEqual(["acme"]);
+    for (const wrong of [["--since", "yesterday", "--all"], ["ada", "--all"], []]) {
+      expect((await go(["audit", ...wrong])).exit).toBe(EXIT.usage);
+    }
+    const { status } = await fetch(`${bench.url}/v1/audit?after=x`, {
+      headers: { "x-unified-rbac-operator": "grace" },
+    });
+    expect(status).toBe(400);
+  });
+});

@@ -1,6 +1,6 @@
 /** The store on a real Postgres: claims and their fences, uuids, handing over, what the watch saw, outbox and audit. */
 import { randomUUID } from "node:crypto";
-import { afterAll, afterEach, beforeAll, describe, expect, test } from "vitest";
+import { afterAll, afterEach, beforeAll, describe, expect, test, onTestFinished } from "vitest";
 import { candidateUUID } from "../../src/api/names.ts";
 import { userEvent, type UserEvent } from "../../src/api/userEvent.ts";
 import type { Handled, RowPatch, SagaRow } from "../../src/saga/row.ts";
@@ -1794,5 +1794,69 @@ test("the standing counts what metrics show", async () => {
     cleanups: 1,
     outbox: 1,
   });
-  expect(standing.oldestDueSeconds).toBeGreaterThan(4);
+  expect(Date.now() / 1000 - standing.oldestDueAt).toBeGreaterThan(4);
+});
+
+describe("who is past the objective", () => {
+  afterEach(() => pool.query("delete from tenants"));
+
+  const longAgo = new Date(Date.now() - 120_000);
+  const overdue = async () => (await readStats(pool)).overdue;
+  const since = (at: Date, given: object = {}) =>
+    JSON.stringify({ ...JSON.parse(deleting(false)), since: at.toISOString(), ...given });
+  const failed = (code: string) => ({ state: "failed", last_error: JSON.stringify({ code }), due_at: null });
+
+  test("is who was made a minute ago and is not Ready, unless the tenant must act", async () => {
+    const of = (name: string, createdAt: Date) => bound({ name, email: `${name}@example.com`, createdAt });
+    await of("new", new Date());
+    await of("late", longAgo);
+    await set(await of("refused", longAgo), failed("UserClaimed"));
+    await set(await of("not-allowed", longAgo), failed("NotAllowed"));
+    await set(await of("ready", longAgo), { ...DONE, handled: handled() });
+    expect(await overdue()).toEqual({ ready: 2, removed: 0 });
+  });
+
+  test("is not who is suspended: nothing is due, nothing failed, and the Tenant is ready or suspended", async () => {
+    await set(await bound({ createdAt: longAgo }), { due_at: null });
+    expect(await overdue()).toMatchObject({ ready: 1 });
+    await pool.query(`insert into tenants (tenant_id, object_uid, name, object_created_at, accepted, revision, ready)
+      values ('acme', gen_random_uuid(), 'acme', now(), '{"suspend": true}', 'r1', false)`);
+    expect(await overdue()).toMatchObject({ ready: 0 });
+    await pool.query("update tenants set accepted = '{}'");
+    expect(await overdue()).toMatchObject({ ready: 1 });
+    await pool.query("update tenants set ready = true");
+    expect(await overdue()).toMatchObject({ ready: 0 });
+  });
+
+  test("is who was deleted a minute ago and is still held", async () => {
+    const held = async (name: string, its: string) =>
+      set(await bound({ name, email: `${name}@example.com` }), {
+        state: "deleting",
+        deleting: its,
+        due_at: new Date(),
+      });
+    await held("now", since(new Date()));
+    await held("late", since(longAgo));
+    await held("cleanup", since(longAgo, { released: true }));
+    await held("again", since(longAgo, { again: true }));
+    expect(await overdue()).toEqual({ ready: 0, removed: 1 });
+  });
+});
+
+test("the oldest drift check that is due is that of a Tenant that is ready", async () => {
+  const at = (seconds: number) => new Date(Date.now() - seconds * 1000);
+  for (const [tenant, nextAt, ready] of [
+    ["acme", at(100), true],
+    ["globex", at(900), false],
+    ["initech", at(-900), true],
+  ] as const) {
+    onTestFinished(() => pool.query("delete from tenants; delete from drift_checks").then(() => undefined));
+    await pool.query("insert into drift_checks values ($1, $2)", [tenant, nextAt]);
+    await pool.query(
+      `insert into tenants (tenant_id, object_uid, name, object_created_at, accepted, revision, ready)
+       values ($1, gen_random_uuid(), $1, now(), '{}', 'r1', $2)`,
+      [tenant, ready],
+    );
+  }
+  expect(Date.now() / 1000 - (await readStats(pool)).oldestDriftCheckAt).toBeCloseTo(100, -1);
 });

@@ -1,4 +1,4 @@
-/** Commands that only read: list, status, why, wait, audit. */
+/** Commands that only read: list, status, why, wait. */
 import { setTimeout as sleep } from "node:timers/promises";
 import { parseDuration } from "../../api/duration.ts";
 import type { AuditView, PeopleAnswer, SagaView } from "../../api/operator.ts";
@@ -8,7 +8,7 @@ import { journey } from "../journey.ts";
 import { conditionOf, type UserView, healthOf } from "../userView.ts";
 import type { CommandSession } from "../session.ts";
 import { goneText, nextText, statusText, TONE } from "../status.ts";
-import { moment, printable, span, wrapped } from "../text.ts";
+import { printable, span, wrapped } from "../text.ts";
 import { why, whyGone } from "../why.ts";
 import { type Column, listed } from "./listing.ts";
 import { shell } from "../../lib/shell.ts";
@@ -173,35 +173,6 @@ export function stalled(person: UserView): PluginError {
     EXIT.notYet,
     `${name} is ${phase}, ${reason}: ${printable(message)} It does not pass by itself: ${shell`kubectl tenantuser why ${name} -n ${namespace}`}`,
   );
-}
-
-export interface AuditOptions {
-  readonly uuid?: string;
-}
-
-export async function audit(session: CommandSession, name: string | undefined, { uuid }: AuditOptions): Promise<Exit> {
-  const who = await whoIsMeant(session, name, uuid);
-  const answer = await (await session.operator()).people(who);
-  if (answer.sagas.length === 0) throw unknownUser(who);
-  const uuidColumn: Column<AuditView> = ["UUID", (entry) => entry.uuid];
-  return listed(session, answer, {
-    rows: answer.audit,
-    columns: [
-      ["WHEN", ({ at }) => moment(at)],
-      ...(answer.sagas.length > 1 ? [uuidColumn] : []),
-      ["STEP", ({ step }) => ({ text: step, tone: step === "operator" ? "busy" : "plain" })],
-      ["ACTION", ({ action }) => action],
-      ["TARGET", ({ target = "" }) => target],
-      ["DETAIL", detailText],
-    ],
-    more: answer.truncated ? `Only the newest ${answer.audit.length} entries are shown.` : undefined,
-  });
-}
-
-function detailText({ detail = {} }: AuditView): string {
-  return Object.entries(detail)
-    .map(([key, value]) => `${key}=${typeof value === "string" ? value : JSON.stringify(value)}`)
-    .join(" ");
 }
 
 export async function whoIsMeant(session: CommandSession, name: string | undefined, uuid: string | undefined) {

@@ -1,7 +1,7 @@
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { silentLog } from "../../../src/lib/log.ts";
 import { makeLiveness } from "../../../src/ops/liveness.ts";
-import { makeMetrics, recordStoreStats } from "../../../src/ops/metrics.ts";
+import { makeMetrics } from "../../../src/ops/metrics.ts";
 import { makeOpsServer, type OpsServer } from "../../../src/ops/server.ts";
 
 let now = 0;
@@ -26,7 +26,7 @@ beforeEach(async () => {
   ]);
   server = makeOpsServer({
     address: { host: "127.0.0.1", port: 0 },
-    registry: metrics.registry,
+    metrics,
     liveness,
     ready: [{ name: "certificate", problem: () => problem }],
     log: silentLog,
@@ -66,24 +66,6 @@ describe("/metrics", () => {
       'unified_rbac_step_attempts_total{step="keycloak",direction="up",outcome="done",role="reconciler"} 1',
     );
   });
-
-  it("forgets a state that nobody is in any more", async () => {
-    const rest = {
-      errors: {},
-      waiting: {},
-      due: 0,
-      oldestDueSeconds: 0,
-      cleanups: 0,
-      outbox: 0,
-      oldestOutboxSeconds: 0,
-      parkedEvents: 0,
-    };
-    recordStoreStats(metrics, { users: { pending: 2 }, ...rest });
-    recordStoreStats(metrics, { users: { done: 2 }, ...rest });
-    const { text } = await get("/metrics");
-    expect(text).toContain('unified_rbac_users{state="done",role="reconciler"} 2');
-    expect(text).not.toContain('state="pending"');
-  });
 });
 
 it("answers other paths and methods with a plain no", async () => {
@@ -94,7 +76,7 @@ it("answers other paths and methods with a plain no", async () => {
 it("cannot start on a port that is taken", async () => {
   const second = makeOpsServer({
     address: { host: "127.0.0.1", port: server.port() },
-    registry: metrics.registry,
+    metrics,
     liveness: makeLiveness({ now: () => now }, []),
     ready: [],
     log: silentLog,

@@ -8,12 +8,13 @@ import { type Log, type LogFields, silentLog } from "../../../src/lib/log.ts";
 import { noTracer, type Tracer } from "../../../src/lib/tracing.ts";
 import type { TenantAccess } from "../../../src/reconciler/access.ts";
 import { makeBreakers } from "../../../src/reconciler/breakers.ts";
-import { type ClaimDeps, processClaim } from "../../../src/reconciler/claim.ts";
+import { type ClaimDeps, type ClaimResult, processClaim } from "../../../src/reconciler/claim.ts";
 import { makeOriginLimits } from "../../../src/reconciler/originLimits.ts";
 import { makeFailureCounts } from "../../../src/lib/backoff.ts";
 import { makeTenantBreakers } from "../../../src/reconciler/tenantBreakers.ts";
 import { AddressHeld, NotAsked } from "../../../src/keycloak/realm.ts";
 import { desire } from "../../../src/saga/desired.ts";
+import type { Milestone } from "../../../src/saga/milestone.ts";
 import { patched, type SagaRow } from "../../../src/saga/row.ts";
 import { newapiStep } from "../../../src/steps/newapi.ts";
 import { secretStep } from "../../../src/steps/secret.ts";
@@ -75,6 +76,7 @@ async function makeStage(
     rechecked: [] as string[],
     invalidated: [] as string[],
     counted: [] as string[],
+    reached: [] as Milestone[],
     recordings: [] as Recording[],
     audit: [] as AuditEntry[],
     events: [] as UserEvent[],
@@ -164,6 +166,7 @@ async function makeStage(
     originLimits: makeOriginLimits({ clock }),
     pauses: makeFailureCounts(() => 0),
     observe: () => undefined,
+    reached: (milestone) => void stage.reached.push(milestone),
     clock,
     random: () => 0,
     tracer: options.tracer ?? noTracer,
@@ -175,10 +178,10 @@ async function makeStage(
     tenantBreakers,
     breakers,
     /** One claim, from its taking to its end. */
-    async claim(): Promise<void> {
+    async claim(): Promise<ClaimResult> {
       stage.row = { ...stage.row, version: stage.row.version + 1 };
       stage.owner = OWNER;
-      await processClaim(deps, { owner: OWNER, row: stage.row }, stage.stop.signal);
+      return processClaim(deps, { owner: OWNER, row: stage.row }, stage.stop.signal);
     },
     live: (): LiveTenantUser | undefined => cluster.user("tenant-a", "ada"),
     condition: (type: string) =>
@@ -956,7 +959,7 @@ describe("a credential that is refused", () => {
     );
     await at.claim();
     at.tenantBreakers.recordAuthFailure("acme", "keycloak");
-    expect(at.tenantBreakers.open()).toBe(0);
+    expect(at.tenantBreakers.open()).toEqual([]);
   });
 
   test("holds a deletion ten minutes; the rest is a cleanup, which is done when it is let in again", async () => {
@@ -967,7 +970,7 @@ describe("a credential that is refused", () => {
       await at.claim();
       at.later(60);
     }
-    expect(at.tenantBreakers.open()).toBe(1);
+    expect(at.tenantBreakers.open()).toMatchObject([{ upstream: "keycloak", why: "refuses" }]);
     expect(at.live()?.metadata.finalizers).toContain(FINALIZER);
     const calls = outsideCalls(at);
     await at.claim();
@@ -1365,5 +1368,47 @@ describe("a claim that is traced", () => {
     const at = await makeStage({ row: { cause: { requestUID } } });
     await at.claim();
     expect(at.stage.lines).toMatchObject([{ requestUID, traceID: undefined }]);
+  });
+});
+
+describe("for metrics, a claim", () => {
+  test("tells how it ended, and that somebody is Ready for the first time, once", async () => {
+    const at = await makeStage();
+    at.realm.fail(
+      "ensureUser",
+      new TransientError({ code: "UpstreamUnavailable", upstream: "keycloak", message: "no" }),
+    );
+    expect(await at.claim()).toBe("error");
+    at.later(60);
+    expect(await at.claim()).toBe("success");
+    expect(at.reached).toMatchObject([{ kind: "ready" }]);
+    expect(await at.claim()).toBe("success");
+    expect(at.reached).toHaveLength(1);
+  });
+
+  test("is due again, and no error, where it waits", async () => {
+    const at = await makeStage();
+    const waiting = new WaitingError({
+      code: "GatewayLimited",
+      upstream: "newapi",
+      message: "wait",
+      retryAfterMs: 5000,
+    });
+    at.gateway.fail("ensure", waiting);
+    expect(await at.claim()).toBe("requeue");
+  });
+
+  test("is lost when another worker has the row", async () => {
+    const at = await makeStage();
+    at.stage.beforeRecord = () => void (at.stage.owner = OWNER + 1);
+    expect(await at.claim()).toBe("lost");
+  });
+
+  test("tells of who is removed", async () => {
+    const at = await done();
+    at.cluster.deleteUser("tenant-a", "ada");
+    await at.claim();
+    expect(at.live()).toBeUndefined();
+    expect(at.reached.at(-1)).toMatchObject({ kind: "removed" });
   });
 });

@@ -59,7 +59,7 @@ test("tenants behind an origin that is down have one claim at a time, those at a
   const { breakers, originLimits } = at;
   expect(at.held()).toEqual(new Map());
   for (let n = 0; n < 5; n += 1) breakers.failure(KEYCLOAK);
-  await expect.poll(() => at.open()).toEqual({ origin: 1, tenant: 0 });
+  await expect.poll(() => at.open()).toEqual([{ scope: "origin", upstream: "keycloak", kind: "silent" }]);
   expect(at.held()).toEqual(
     new Map([
       ["acme", 1],

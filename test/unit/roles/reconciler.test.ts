@@ -383,6 +383,7 @@ describe.concurrent("the reconciler", () => {
       "membership",
       "obstacles",
       "sweeper",
+      "store stats",
       "drift",
       "heartbeat ticker",
     ]);

@@ -73,7 +73,7 @@ test("a review is answered by the Tenants in Postgres, recorded there, and count
     .toMatchObject({ email: "ada@example.com", confirmed: false });
   const { text } = await role.get("/metrics");
   expect(text).toMatch(
-    /unified_rbac_admission_requests_total\{webhook="validate",outcome="\w+",role="webhook"\} [1-9]/,
+    /unified_rbac_admission_requests_total\{webhook="validate",operation="create",outcome="\w+",dry_run="false",role="webhook"\} [1-9]/,
   );
   expect(text).toMatch(/unified_rbac_certificate_expiry_timestamp_seconds\{role="webhook"\} [1-9]/);
   expect(await role.stop()).toBe(0);

@@ -1,14 +1,17 @@
 import { z } from "zod";
 
 import { REASON } from "../../../api/reasons.ts";
+import type { ObserveCall } from "../../../api/upstreamOperations.ts";
 import type { Clock } from "../../../lib/clock.ts";
 import { ConflictError, TerminalError } from "../../../lib/errors.ts";
 import { isUpstreamID, pathSegment, upstreamID, upstreamNumber } from "../../../lib/ids.ts";
-import { call, type HttpAnswer, type HttpRequest } from "../../../lib/http.ts";
+import type { HttpAnswer, HttpRequest } from "../../../lib/http.ts";
 import { Sensitive } from "../../../lib/sensitive.ts";
 import { notItsOwn, parseAnswer, refusedAdminCall, unauthorized } from "../../classify.ts";
 import { SENDABLE, tryKey } from "../../models.ts";
 import type { Account, AccountHolder, Gateway, GatewayCapabilities, GatewayReport } from "../../gateway.ts";
+import { makeGatewayCall } from "../../gatewayCall.ts";
+import { OPERATIONS } from "./operations.ts";
 import { withoutEnd } from "../../../lib/text.ts";
 import { terminal } from "../../failures.ts";
 
@@ -18,6 +21,7 @@ export interface AdminV1Options {
   /** The admin token of the tenant's credential Secret. */
   readonly token: Sensitive;
   readonly clock: Clock;
+  readonly observe?: ObserveCall;
 }
 
 export const CAPABILITIES: GatewayCapabilities = {
@@ -51,10 +55,11 @@ const object = z.record(z.string(), z.unknown());
  * Every answer of the dialect is a JSON object. Where nothing but a status is needed (404, a disabled account) that is
  * checked too: an account that a proxy's page declared gone or disabled would keep a working key.
  */
-export function makeAdminV1Gateway({ url, token, clock }: AdminV1Options): Gateway {
+export function makeAdminV1Gateway({ url, token, clock, observe }: AdminV1Options): Gateway {
   const base = withoutEnd(url, "/");
   const users = `${base}/api/v1/admin/users`;
   const secrets = [token.reveal()];
+  const call = makeGatewayCall(OPERATIONS, observe);
 
   async function admin(request: Omit<HttpRequest, "secrets">, doing: string, signal: AbortSignal): Promise<HttpAnswer> {
     if (!SENDABLE.test(token.reveal())) {
@@ -63,7 +68,7 @@ export function makeAdminV1Gateway({ url, token, clock }: AdminV1Options): Gatew
       );
     }
     const headers = { accept: "application/json", authorization: `Bearer ${token.reveal()}`, ...request.headers };
-    return call("newapi", { ...request, headers, secrets }, signal);
+    return call({ ...request, headers, secrets }, signal);
   }
 
   function refused(answer: HttpAnswer, doing: string) {
@@ -165,7 +170,7 @@ export function makeAdminV1Gateway({ url, token, clock }: AdminV1Options): Gatew
     remove: undefined,
     drifted: () => Promise.resolve([]),
 
-    verifyKey: (key, signal) => tryKey(base, key, { clock }, signal),
+    verifyKey: (key, signal) => tryKey(base, key, { call, clock }, signal),
 
     async check(_expected, signal) {
       const doing = "a look with the admin token";

@@ -6,5 +6,5 @@ export const adminV1: GatewayDialect<"token"> = {
   credentialKeys: ["token"],
   needsMasterKeys: false,
   capabilities: CAPABILITIES,
-  open: ({ clock }) => ({ make: ({ url, credential }) => makeAdminV1Gateway({ url, token: credential.token, clock }) }),
+  open: (deps) => ({ make: ({ url, credential }) => makeAdminV1Gateway({ ...deps, url, token: credential.token }) }),
 };

@@ -1,11 +1,12 @@
 import { REASON } from "../../../api/reasons.ts";
 import type { Clock } from "../../../lib/clock.ts";
 import { WaitingError } from "../../../lib/errors.ts";
-import { call, type HttpAnswer, type HttpRequest } from "../../../lib/http.ts";
+import type { HttpAnswer, HttpRequest } from "../../../lib/http.ts";
 import { parseRetryAfter, RETRIES } from "../../../lib/backoff.ts";
 import { SENDABLE } from "../../models.ts";
 import type { Sensitive } from "../../../lib/sensitive.ts";
 import { unauthorized } from "../../classify.ts";
+import type { GatewayCall } from "../../gatewayCall.ts";
 import { type Said, readAdminEnvelope, repeatedWhileLocked } from "./envelope.ts";
 import type { Limits, Permit } from "./limits.ts";
 import { waiting } from "../../failures.ts";
@@ -50,9 +51,10 @@ export function makeGatewayApi(deps: {
   readonly admin: AdminIdentity;
   readonly tenantID: string;
   readonly limits: Limits;
+  readonly call: GatewayCall;
   readonly clock: Clock;
 }): GatewayApi {
-  const { base, admin, tenantID, limits, clock } = deps;
+  const { base, admin, tenantID, limits, call, clock } = deps;
   const adminSecret = admin.token.reveal();
 
   const as: GatewayApi["as"] = async (headers, request, doing, signal, { permit, secrets = [] } = {}) => {
@@ -60,7 +62,6 @@ export function makeGatewayApi(deps: {
     if (pausedUntil !== undefined) throw tooMany(doing, pausedUntil, clock.now());
     permit?.spend();
     const answer = await call(
-      "newapi",
       {
         method: request.method,
         url: `${base}${request.path}`,

@@ -1,4 +1,5 @@
 import { REASON } from "../../../api/reasons.ts";
+import type { ObserveCall } from "../../../api/upstreamOperations.ts";
 import type { Clock } from "../../../lib/clock.ts";
 import { ConflictError, TerminalError } from "../../../lib/errors.ts";
 import type { MasterKeys } from "../../../lib/masterKeys.ts";
@@ -15,6 +16,8 @@ import { type KeyMode, makeKeys } from "./keys.ts";
 import type { Limits } from "./limits.ts";
 import { derive } from "./masterKeys.ts";
 import { bears, isUnmarked, withMark } from "./marks.ts";
+import { makeGatewayCall } from "../../gatewayCall.ts";
+import { OPERATIONS } from "./operations.ts";
 import { makeUsers, type User } from "./users.ts";
 import { withoutEnd } from "../../../lib/text.ts";
 import { terminal, unavailable } from "../../failures.ts";
@@ -30,6 +33,7 @@ export interface NewApiOptions {
   readonly masterKeys: MasterKeys;
   readonly limits: Limits;
   readonly clock: Clock;
+  readonly observe?: ObserveCall;
   /** A person's password at the gateway had to be set again, and why. */
   readonly passwordReset: (uuid: string, why: "master-key" | "refused") => void;
 }
@@ -63,7 +67,8 @@ export function makeNewApiGateway(options: NewApiOptions): Gateway {
     );
   }
   const admin = { token: options.token, id: adminID };
-  const api = makeGatewayApi({ base, admin, tenantID, limits, clock });
+  const call = makeGatewayCall(OPERATIONS, options.observe);
+  const api = makeGatewayApi({ base, admin, tenantID, limits, call, clock });
   const users = makeUsers(api);
   const derived = derive(options.masterKeys, tenantID, base);
   const keys = makeKeys({ api, users, derived, limits, clock, tenantID, passwordReset: options.passwordReset });
@@ -292,7 +297,7 @@ export function makeNewApiGateway(options: NewApiOptions): Gateway {
     remove,
     drifted: (wanted, pace, signal) => driftedAccounts({ users, adminID }, wanted, pace, signal),
 
-    verifyKey: (key, signal) => tryKey(base, key, { clock }, signal),
+    verifyKey: (key, signal) => tryKey(base, key, { call, clock }, signal),
 
     check: (expected, signal) => checkGateway({ api, limits }, expected, signal),
   };

@@ -5,10 +5,11 @@ import { REASON } from "../../../../src/api/reasons.ts";
 import { notItsOwn, parseAnswer, refusedAdminCall, unauthorized } from "../../../../src/gateway/classify.ts";
 import type { GatewayDialect } from "../../../../src/gateway/dialect.ts";
 import type { Account, AccountHolder, Gateway, GatewayCapabilities } from "../../../../src/gateway/gateway.ts";
+import { makeGatewayCall } from "../../../../src/gateway/gatewayCall.ts";
 import { SENDABLE, tryKey } from "../../../../src/gateway/models.ts";
 import type { Clock } from "../../../../src/lib/clock.ts";
 import { ConflictError, TerminalError } from "../../../../src/lib/errors.ts";
-import { call, type HttpRequest } from "../../../../src/lib/http.ts";
+import type { HttpRequest } from "../../../../src/lib/http.ts";
 import { pathSegment } from "../../../../src/lib/ids.ts";
 import { Sensitive } from "../../../../src/lib/sensitive.ts";
 
@@ -25,6 +26,7 @@ export const plain: GatewayDialect<"password"> = {
 
 function makePlainGateway(url: string, password: Sensitive, clock: Clock): Gateway {
   const secrets = [password.reveal()];
+  const call = makeGatewayCall([], undefined);
 
   /** Undefined: the user is not there. */
   async function ask(method: HttpRequest["method"], path: string, tenant: string | undefined, signal: AbortSignal) {
@@ -32,7 +34,7 @@ function makePlainGateway(url: string, password: Sensitive, clock: Clock): Gatew
     if (!SENDABLE.test(password.reveal())) throw unauthorized("The password cannot be sent");
     const body = tenant === undefined ? {} : { body: JSON.stringify({ tenant }) };
     const headers = { authorization: `Bearer ${password.reveal()}`, "content-type": "application/json" };
-    const answer = await call("newapi", { method, url: `${url}/users/${path}`, headers, secrets, ...body }, signal);
+    const answer = await call({ method, url: `${url}/users/${path}`, headers, secrets, ...body }, signal);
     if (parseAnswer(anything, answer) === undefined && answer.status < 500) throw notItsOwn(answer, doing);
     if (answer.status === 404) return undefined;
     if (answer.status >= 300) throw refusedAdminCall(answer, doing, clock.now(), secrets);
@@ -79,7 +81,7 @@ function makePlainGateway(url: string, password: Sensitive, clock: Clock): Gatew
     enable: async (id, _uuid, signal) => (await ask("POST", at(id, "/enable"), undefined, signal)) !== undefined,
     remove: undefined,
     drifted: () => Promise.resolve([]),
-    verifyKey: (key, signal) => tryKey(url, key, { clock }, signal),
+    verifyKey: (key, signal) => tryKey(url, key, { call, clock }, signal),
     async check(_expected, signal) {
       await ask("GET", at("nobody"), undefined, signal);
       return { problems: [], unknown: [] };

@@ -1,0 +1,23 @@
+/** The one way out to a gateway: every request of every dialect passes here, and is measured. */
+import { type ObserveCall, type OperationTable, operationIn } from "../api/upstreamOperations.ts";
+import { call, type HttpAnswer, type HttpRequest } from "../lib/http.ts";
+
+/** Throws TransientError like `call` of lib/http.ts. */
+export type GatewayCall = (request: HttpRequest, signal: AbortSignal) => Promise<HttpAnswer>;
+
+/** `operations`: by the path below the gateway's address, however it begins. */
+export function makeGatewayCall(operations: OperationTable<"newapi">, observe: ObserveCall | undefined): GatewayCall {
+  return async (request, signal) => {
+    if (observe === undefined) return call("newapi", request, signal);
+    const operation = operationIn(operations, request.method, request.url);
+    const began = performance.now();
+    let status: number | undefined;
+    try {
+      const answer = await call("newapi", request, signal);
+      ({ status } = answer);
+      return answer;
+    } finally {
+      observe({ upstream: "newapi", operation, status, ms: performance.now() - began });
+    }
+  };
+}
