@@ -83,7 +83,6 @@ export const liveMeta = objectMeta.extend({
   generation: z.int(),
   creationTimestamp: z.string(),
 });
-export type LiveMeta = z.infer<typeof liveMeta>;
 
 /** A `metav1.Condition`. */
 export const condition = z

@@ -104,7 +104,6 @@ export const parkedEventView = z.object({
   parkedAt: when,
   reason: z.string(),
 });
-export type ParkedEventView = z.infer<typeof parkedEventView>;
 
 export const parkedEventsAnswer = z.object({ events: z.array(parkedEventView), truncated: z.boolean() });
 export type ParkedEventsAnswer = z.infer<typeof parkedEventsAnswer>;

@@ -169,7 +169,6 @@ export const tenantUserSpec = z
     suspend: flag(false, "true: nothing outside is written for this person, until false. Deletion still runs."),
   })
   .describe("The person, as the tenant wants it.");
-export type TenantUserSpec = z.infer<typeof tenantUserSpec>;
 /** The spec as people write it: what has a default may be absent. */
 export type TenantUserSpecInput = z.input<typeof tenantUserSpec>;
 

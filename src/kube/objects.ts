@@ -14,7 +14,7 @@ import { ConflictError, TerminalError } from "../lib/errors.ts";
 import type { HttpAnswer } from "../lib/http.ts";
 import { pathSegment } from "../lib/ids.ts";
 import { type ApiRequest, type ApiClient, METADATA_ONLY } from "./apiClient.ts";
-import { ask, type Exchange, moved, read } from "./exchange.ts";
+import { ask, moved, read } from "./exchange.ts";
 
 export interface OwnObject {
   readonly kind: Kind;
@@ -69,6 +69,25 @@ async function look(connection: ApiClient, object: OwnObject, signal: AbortSigna
   return answer === undefined ? undefined : read(metadataOnly, answer, looking(object)).metadata;
 }
 
+/** A change by our field manager; undefined when the object is gone. */
+function patch(
+  connection: ApiClient,
+  object: OwnObject,
+  change: Pick<ApiRequest, "patchType" | "body"> & { readonly part?: "status"; readonly force?: "true" },
+  signal: AbortSignal,
+): Promise<HttpAnswer | undefined> {
+  const { part, force, ...rest } = change;
+  const path = objectPath(object.kind, object.metadata);
+  const request: ApiRequest = {
+    method: "PATCH",
+    path: part === undefined ? path : `${path}/${part}`,
+    query: { fieldManager: FIELD_MANAGER, ...(force === undefined ? {} : { force }) },
+    ...rest,
+  };
+  const doing = part === undefined ? `patch ${label(object)}` : `patch ${part} of ${label(object)}`;
+  return ask(connection, { doing, request }, signal);
+}
+
 /** How often other writers may get in between before it is left to a later attempt. */
 const ATTEMPTS = 4;
 
@@ -91,18 +110,9 @@ export async function applyStatus(
   // Without one the apply would guard nothing.
   if (resourceVersion === undefined) throw new TypeError(`${label(object)} was not read from the API server`);
   for (let attempt = 1; ; attempt += 1) {
-    const exchange: Exchange = {
-      doing: `patch status of ${label(object)}`,
-      request: {
-        method: "PATCH",
-        path: `${objectPath(object.kind, object.metadata)}/status`,
-        query: { fieldManager: FIELD_MANAGER, force: "true" },
-        patchType: "apply",
-        body: { apiVersion: API_VERSION, kind: object.kind, metadata: { name, namespace, resourceVersion }, status },
-      },
-    };
+    const body = { apiVersion: API_VERSION, kind: object.kind, metadata: { name, namespace, resourceVersion }, status };
     try {
-      return await ask(connection, exchange, signal);
+      return await patch(connection, object, { part: "status", patchType: "apply", force: "true", body }, signal);
     } catch (error) {
       if (!(error instanceof ConflictError) || attempt >= attempts) throw error;
     }
@@ -121,17 +131,8 @@ export async function addFinalizer(connection: ApiClient, object: OwnObject, sig
   const { resourceVersion, finalizers = [], deletionTimestamp } = object.metadata;
   // Under a deletionTimestamp the API server refuses new finalizers.
   if (deletionTimestamp !== undefined) throw moved(`${label(object)} is being deleted: it`);
-  const exchange: Exchange = {
-    doing: `patch ${label(object)}`,
-    request: {
-      method: "PATCH",
-      path: objectPath(object.kind, object.metadata),
-      query: { fieldManager: FIELD_MANAGER },
-      patchType: "merge",
-      body: { metadata: { resourceVersion, finalizers: [...finalizers, FINALIZER] } },
-    },
-  };
-  return ask(connection, exchange, signal);
+  const body = { metadata: { resourceVersion, finalizers: [...finalizers, FINALIZER] } };
+  return patch(connection, object, { patchType: "merge", body }, signal);
 }
 
 /**
@@ -160,22 +161,13 @@ async function removeAt(
   index: number,
   signal: AbortSignal,
 ): Promise<Error | undefined> {
-  const exchange: Exchange = {
-    doing: `patch ${label(object)}`,
-    request: {
-      method: "PATCH",
-      path: objectPath(object.kind, object.metadata),
-      query: { fieldManager: FIELD_MANAGER },
-      patchType: "json",
-      body: [
-        { op: "test", path: "/metadata/uid", value: object.metadata.uid },
-        { op: "test", path: `/metadata/finalizers/${index}`, value: FINALIZER },
-        { op: "remove", path: `/metadata/finalizers/${index}` },
-      ],
-    },
-  };
+  const body = [
+    { op: "test", path: "/metadata/uid", value: object.metadata.uid },
+    { op: "test", path: `/metadata/finalizers/${index}`, value: FINALIZER },
+    { op: "remove", path: `/metadata/finalizers/${index}` },
+  ];
   try {
-    await ask(connection, exchange, signal);
+    await patch(connection, object, { patchType: "json", body }, signal);
     return undefined;
   } catch (error) {
     // 422: a test failed. 409: somebody else wrote in the same moment.

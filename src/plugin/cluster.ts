@@ -5,7 +5,7 @@ import type { ApiRequest } from "../kube/apiClient.ts";
 import { collectionPath, objectPath } from "../kube/objects.ts";
 import { NoAnswerError, type PersonalCluster, RefusalError } from "../kube/personal.ts";
 import { pathSegment } from "../lib/ids.ts";
-import { EXIT, PluginError } from "./exit.ts";
+import { EXIT, failure, PluginError } from "./exit.ts";
 import type { SeenEvent } from "./journey.ts";
 import { CLI_MANAGER } from "./ownership.ts";
 import { person, type UserView } from "./userView.ts";
@@ -151,15 +151,14 @@ function onlyForbidden(error: unknown): undefined {
 function inWords(error: unknown, doing: string, where: string): unknown {
   if (error instanceof NoAnswerError) {
     const detail = error.message.replace(/^kubernetes could not be reached /, "");
-    return new PluginError(
-      EXIT.failed,
+    return failure(
       `The cluster of context ${where} does not answer ${printable(detail)} Nothing was done (${doing}); check the network, or choose another --context.`,
       error,
     );
   }
   if (error instanceof RefusalError && error.status >= 300) return refusal(error, doing, where);
   if (!(error instanceof RefusalError || error instanceof z.ZodError)) return error;
-  return new PluginError(EXIT.failed, `The cluster gave an answer that is not its own (${doing}).`, error);
+  return failure(`The cluster gave an answer that is not its own (${doing}).`, error);
 }
 
 function refusal({ status, message, details }: RefusalError, doing: string, where: string): PluginError {
@@ -186,13 +185,10 @@ function refusal({ status, message, details }: RefusalError, doing: string, wher
     case 409: {
       const conflict = details?.causes.find(({ reason }) => reason === "FieldManagerConflict");
       return conflict === undefined
-        ? new PluginError(
-            EXIT.failed,
-            `It was changed in the same moment, and nothing was done (${doing}): try again. ${said}`,
-          )
+        ? failure(`It was changed in the same moment, and nothing was done (${doing}): try again. ${said}`)
         : new PluginError(EXIT.gitOwns, `Nothing was changed: ${printable(conflict.message ?? said)}.`);
     }
     default:
-      return new PluginError(EXIT.failed, `The cluster refused to ${doing} (${status}): ${said}`);
+      return failure(`The cluster refused to ${doing} (${status}): ${said}`);
   }
 }

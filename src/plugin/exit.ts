@@ -26,3 +26,8 @@ export class PluginError extends Error {
     this.exit = exit;
   }
 }
+
+/** It did not work. */
+export function failure(message: string, cause?: unknown): PluginError {
+  return new PluginError(EXIT.failed, message, cause);
+}

@@ -22,7 +22,7 @@ import {
 import { readText } from "../lib/body.ts";
 import { withDeadline } from "../lib/deadline.ts";
 import { parsedJSON } from "../lib/json.ts";
-import { EXIT, type Exit, PluginError } from "./exit.ts";
+import { EXIT, type Exit, failure, PluginError } from "./exit.ts";
 import { printable } from "./text.ts";
 import { pathSegment } from "../lib/ids.ts";
 
@@ -65,8 +65,7 @@ export function openOperatorClient(url: string, by: string, signal: AbortSignal)
       return { ok: answered.ok, status: answered.status, text: await readText(answered).catch(() => "") };
     }).catch((cause: unknown) => {
       signal.throwIfAborted();
-      throw new PluginError(
-        EXIT.failed,
+      throw failure(
         "The reconciler does not answer at its operator's port: is OPERATOR_ADDRESS set there, and does it run?",
         cause,
       );
@@ -78,10 +77,7 @@ export function openOperatorClient(url: string, by: string, signal: AbortSignal)
     }
     const refused = refusalAnswer.safeParse(answer);
     if (refused.success) throw new PluginError(exitOf(response.status), printable(refused.data.error.message));
-    throw new PluginError(
-      EXIT.failed,
-      `What answers at the operator's port is no reconciler of this version (${response.status}).`,
-    );
+    throw failure(`What answers at the operator's port is no reconciler of this version (${response.status}).`);
   }
 
   const of = (tenant: string | undefined) =>

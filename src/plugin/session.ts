@@ -5,7 +5,7 @@ import type { Readable, Writable } from "node:stream";
 import { KubeconfigError, openPersonalCluster, readContext } from "../kube/personal.ts";
 import { type OperatorClient, openOperatorClient } from "./operatorClient.ts";
 import { type ClusterView, viewCluster } from "./cluster.ts";
-import { EXIT, PluginError } from "./exit.ts";
+import { EXIT, failure, PluginError } from "./exit.ts";
 import { type Paint, paintFor, printable } from "./text.ts";
 import { openTunnel, type Tunnel } from "./tunnel.ts";
 import { shell } from "../lib/shell.ts";
@@ -80,8 +80,7 @@ export function openSession(terminal: PluginTerminal, shared: Shared): CommandSe
     if (given !== "") return urlOf(given);
     const pod = (await view.pods(operatorNamespace)).find(({ reconciles }) => reconciles);
     if (pod === undefined) {
-      throw new PluginError(
-        EXIT.failed,
+      throw failure(
         `No reconciler runs in namespace ${operatorNamespace} (${shell`kubectl get pods -n ${operatorNamespace}`}); say --operator-namespace if it is installed elsewhere.`,
       );
     }
@@ -127,7 +126,7 @@ export function openSession(terminal: PluginTerminal, shared: Shared): CommandSe
         return await lines.question(question, { signal: AbortSignal.any([signal, left.signal]) });
       } catch (error) {
         if (!left.signal.aborted) throw error;
-        throw new PluginError(EXIT.failed, "Nobody answered: nothing was changed.", error);
+        throw failure("Nobody answered: nothing was changed.", error);
       } finally {
         lines.close();
       }
@@ -144,8 +143,7 @@ async function readable<T>(paths: string, work: Promise<T>): Promise<T> {
     if (!(error instanceof KubeconfigError)) throw error;
     const { cause, message } = error;
     const isMissing = cause instanceof Error && "code" in cause && cause.code === "ENOENT";
-    throw new PluginError(
-      EXIT.failed,
+    throw failure(
       isMissing
         ? `There is no kubeconfig at ${paths}: set KUBECONFIG or --kubeconfig.`
         : `The kubeconfig cannot be used: ${printable(message)}.`,

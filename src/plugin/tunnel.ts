@@ -1,7 +1,7 @@
 /** The way to the operator's port: through the API server, by kubectl, with the rights of whoever sits at the terminal. */
 import { spawn } from "node:child_process";
 import { createInterface } from "node:readline";
-import { EXIT, PluginError } from "./exit.ts";
+import { EXIT, failure, PluginError } from "./exit.ts";
 import { printable } from "./text.ts";
 
 /** As manifests/deploy sets OPERATOR_ADDRESS. */
@@ -49,11 +49,7 @@ export async function openTunnel({ namespace, pod, flags, env }: TunnelTo, signa
 }
 
 function noKubectl(cause: Error): PluginError {
-  return new PluginError(
-    EXIT.failed,
-    "The program kubectl was not found on the PATH; this needs its port-forward.",
-    cause,
-  );
+  return failure("The program kubectl was not found on the PATH; this needs its port-forward.", cause);
 }
 
 function failed(namespace: string, complaint: string): PluginError {
@@ -64,8 +60,5 @@ function failed(namespace: string, complaint: string): PluginError {
       `You may not port-forward to the reconciler in namespace ${namespace}: ask the platform for the Role unified-rbac-oncall there.`,
     );
   }
-  return new PluginError(
-    EXIT.failed,
-    `The port-forward to the reconciler failed: ${said === "" ? "kubectl ended" : said}.`,
-  );
+  return failure(`The port-forward to the reconciler failed: ${said === "" ? "kubectl ended" : said}.`);
 }

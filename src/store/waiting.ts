@@ -36,16 +36,6 @@ export async function firstPendingUser(
   return first;
 }
 
-/** Everybody of this tenant who waits, oldest first; of all tenants when it is undefined. For tests and for people: it reads all. */
-export async function listWaiting(db: Queryable, tenantID: string | undefined): Promise<PendingUser[]> {
-  return pendingUsers(db, {
-    name: "list-waiting",
-    text: `select ${PENDING_USER} from waiting where $1::text is null or tenant = $1 or tenant is null
-           order by created_at, object_uid`,
-    values: [tenantID ?? null],
-  });
-}
-
 /** What objects of one tenant have given up: addresses, uuids; and objects that are to be released. */
 export interface Released {
   readonly emails: readonly string[];

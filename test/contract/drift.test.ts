@@ -1,6 +1,6 @@
 /** The comparison of finished people with their upstreams, on a real Postgres. */
 import { setTimeout as sleep } from "node:timers/promises";
-import { afterAll, afterEach, beforeAll, expect, test } from "vitest";
+import { afterEach, expect, test } from "vitest";
 import { FIELD_MANAGER, LABEL_MANAGED_BY } from "../../src/api/meta.ts";
 import type { TenantSpec } from "../../src/api/tenant.ts";
 import type { LiveTenantUser, TenantUserStatus } from "../../src/api/tenantUser.ts";
@@ -13,26 +13,18 @@ import { desire } from "../../src/saga/desired.ts";
 import { report } from "../../src/saga/report.ts";
 import { bind } from "../../src/store/bindings.ts";
 import { restingSagas } from "../../src/store/drift.ts";
-import { makePool, type Pool } from "../../src/store/pool.ts";
+import { type Pool } from "../../src/store/pool.ts";
 import { bindRequest, tenant } from "../support/builders.ts";
 import { makeFakeCluster } from "../support/fakeCluster.ts";
 import { type FakeRealm, makeFakeGateway, makeFakeRealm } from "../support/fakeUpstreams.ts";
-import { freshDatabase, type TestDatabase } from "../support/postgres.ts";
+import { useStore } from "../support/store.ts";
 
-let database: TestDatabase;
 let pool: Pool;
 const started: LoopPart[] = [];
-beforeAll(async () => {
-  database = await freshDatabase();
-  pool = makePool({ url: database.url, max: 4, applicationName: "test" });
-});
+useStore((opened) => (pool = opened));
 afterEach(async () => {
   for (const drift of started.splice(0)) await drift.stop();
   await pool.query("truncate user_provision_state, drift_checks");
-});
-afterAll(async () => {
-  await pool.end();
-  await database.drop();
 });
 
 const KEYCLOAK = "https://keycloak.example.com";

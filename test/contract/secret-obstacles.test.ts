@@ -1,30 +1,22 @@
 /** Whoever waits for a name that a Secret of others holds resumes when it is gone: the watch on a real Postgres. */
 import { randomUUID } from "node:crypto";
 import { setTimeout as sleep } from "node:timers/promises";
-import { afterAll, afterEach, beforeAll, describe, expect, test } from "vitest";
+import { afterEach, describe, expect, test } from "vitest";
 import { candidateUUID } from "../../src/api/names.ts";
 import { type ObstacleWatches, watchObstacles } from "../../src/triggers/obstacles.ts";
 import { systemClock } from "../../src/lib/clock.ts";
 import { makeJobs } from "../../src/lib/jobs.ts";
 import { silentLog } from "../../src/lib/log.ts";
 import { waitedSecrets, wakeForSecret, wakeLongObstructed } from "../../src/store/obstacles.ts";
-import { makePool, type Pool } from "../../src/store/pool.ts";
+import { type Pool } from "../../src/store/pool.ts";
 import { type FakeCluster, makeFakeCluster } from "../support/fakeCluster.ts";
-import { freshDatabase, type TestDatabase } from "../support/postgres.ts";
+import { useStore } from "../support/store.ts";
 
-let database: TestDatabase;
 let pool: Pool;
 let cluster: FakeCluster;
 const running: ObstacleWatches[] = [];
 
-beforeAll(async () => {
-  database = await freshDatabase();
-  pool = makePool({ url: database.url, max: 10, applicationName: "test" });
-});
-afterAll(async () => {
-  await pool.end();
-  await database.drop();
-});
+useStore((opened) => (pool = opened), { max: 10 });
 afterEach(async () => {
   for (const each of running.splice(0)) await each.stop();
   await pool.query("truncate user_provision_state");

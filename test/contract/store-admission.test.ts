@@ -1,5 +1,5 @@
 import { randomUUID } from "node:crypto";
-import { afterAll, afterEach, beforeAll, describe, expect, test } from "vitest";
+import { describe, expect, test } from "vitest";
 import { makeRecord, RECORD_POOL, type RecordOutcome } from "../../src/admission/record.ts";
 import { systemClock } from "../../src/lib/clock.ts";
 import { silentLog } from "../../src/lib/log.ts";
@@ -8,21 +8,15 @@ import { deleteUnseen } from "../../src/store/retention.ts";
 import { makePool, type Pool } from "../../src/store/pool.ts";
 import { tenantUsage } from "../../src/store/tenants.ts";
 import { makeTenantDirectory } from "../../src/store/tenantDirectory.ts";
-import { freshDatabase, type TestDatabase } from "../support/postgres.ts";
+import type { TestDatabase } from "../support/postgres.ts";
 import { knownTenant } from "../support/admission.ts";
+import { useStore } from "../support/store.ts";
 
 let database: TestDatabase;
 let pool: Pool;
-beforeAll(async () => {
-  database = await freshDatabase();
-  pool = makePool({ url: database.url, max: 8, applicationName: "test" });
-});
-afterAll(async () => {
-  await pool.end();
-  await database.drop();
-});
-afterEach(async () => {
-  await pool.query("truncate user_provision_state, tenants, tenant_namespaces");
+useStore((...opened) => ([pool, database] = opened), {
+  max: 8,
+  emptied: "user_provision_state, tenants, tenant_namespaces",
 });
 
 function candidate(given: Partial<AdmissionCandidate> = {}): AdmissionCandidate {

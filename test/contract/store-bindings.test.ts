@@ -10,11 +10,11 @@ import { moveEmail } from "../../src/store/moves.ts";
 import { bindNewUser } from "../../src/store/newUsers.ts";
 import { makePool, type Pool } from "../../src/store/pool.ts";
 import { loadSaga } from "../../src/store/sagas.ts";
-import { listWaiting } from "../../src/store/waiting.ts";
 import { type Books, books, fill, read, timeless } from "../support/books.ts";
 import { bindRequest } from "../support/builders.ts";
 import { freshDatabase, type TestDatabase } from "../support/postgres.ts";
 import { statementJournal } from "../support/statementJournal.ts";
+import { listWaiting } from "../support/store.ts";
 
 let database: TestDatabase;
 /** Two replicas. */

@@ -2,24 +2,17 @@
 import { randomUUID } from "node:crypto";
 import { connect, createServer, type Socket } from "node:net";
 import { once } from "node:events";
-import { afterAll, beforeAll, describe, expect, it, onTestFinished } from "vitest";
+import { describe, expect, it, onTestFinished } from "vitest";
 import { claimDue, giveBackLost } from "../../src/store/claims.ts";
 import { makePool, type Pool } from "../../src/store/pool.ts";
 import { inTransaction } from "../../src/store/transaction.ts";
 import { openWorkerSession } from "../../src/store/workerSession.ts";
-import { freshDatabase, type TestDatabase } from "../support/postgres.ts";
+import type { TestDatabase } from "../support/postgres.ts";
+import { useStore } from "../support/store.ts";
 
 let database: TestDatabase;
 let pool: Pool;
-
-beforeAll(async () => {
-  database = await freshDatabase();
-  pool = makePool({ url: database.url, max: 4, applicationName: "test" });
-});
-afterAll(async () => {
-  await pool.end();
-  await database.drop();
-});
+useStore((...opened) => ([pool, database] = opened));
 
 /** A way to the database on which, from `silence` on, nothing comes back. */
 async function silentDoor(): Promise<{ url: string; silence(): void }> {

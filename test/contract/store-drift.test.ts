@@ -1,19 +1,11 @@
 /** Whose turn it is to be compared, on a real Postgres. */
-import { afterAll, beforeAll, expect, test } from "vitest";
+import { expect, test } from "vitest";
 import { takeDriftCheck, tenantsAtRest } from "../../src/store/drift.ts";
-import { makePool, type Pool } from "../../src/store/pool.ts";
-import { freshDatabase, type TestDatabase } from "../support/postgres.ts";
+import type { Pool } from "../../src/store/pool.ts";
+import { useStore } from "../support/store.ts";
 
-let database: TestDatabase;
 let pool: Pool;
-beforeAll(async () => {
-  database = await freshDatabase();
-  pool = makePool({ url: database.url, max: 4, applicationName: "tests" });
-});
-afterAll(async () => {
-  await pool.end();
-  await database.drop();
-});
+useStore((opened) => (pool = opened));
 
 test("a tenant rests from its check to the next, which exactly one takes", async () => {
   expect(await tenantsAtRest(pool)).toEqual(new Set());

@@ -1,27 +1,16 @@
 /** What the sentences of one namespace say of an object in another one of the same tenant: that it is there, not who. */
 import { randomUUID } from "node:crypto";
-import { afterAll, afterEach, beforeAll, expect, test } from "vitest";
+import { expect, test } from "vitest";
 import type { SagaRow } from "../../src/saga/row.ts";
 import { recordCandidates } from "../../src/store/admissions.ts";
 import { type BindRequest, bind, type Binding } from "../../src/store/bindings.ts";
 import { moveEmail } from "../../src/store/moves.ts";
-import { makePool, type Pool } from "../../src/store/pool.ts";
+import type { Pool } from "../../src/store/pool.ts";
 import { bindRequest } from "../support/builders.ts";
-import { freshDatabase, type TestDatabase } from "../support/postgres.ts";
+import { useStore } from "../support/store.ts";
 
-let database: TestDatabase;
 let pool: Pool;
-beforeAll(async () => {
-  database = await freshDatabase();
-  pool = makePool({ url: database.url, max: 4, applicationName: "test" });
-});
-afterAll(async () => {
-  await pool.end();
-  await database.drop();
-});
-afterEach(async () => {
-  await pool.query("truncate user_provision_state, waiting");
-});
+useStore((opened) => (pool = opened), { emptied: "user_provision_state, waiting" });
 
 const ELSEWHERE = "a TenantUser in another namespace of this tenant";
 const CEO = { namespace: "tenant-victim", name: "the-ceo", email: "ceo@example.com" };

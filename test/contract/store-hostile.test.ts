@@ -1,7 +1,7 @@
 /** Text that one tenant or upstream wrote, on a real Postgres: it is stored and compared as what it is, and nobody else notices. */
 import { randomUUID } from "node:crypto";
 import * as fc from "fast-check";
-import { afterAll, afterEach, beforeAll, describe, expect, test } from "vitest";
+import { describe, expect, test } from "vitest";
 import { ANNOTATION_REQUESTED_AT, ANNOTATION_ROTATE_REQUESTED_AT, type ObjectMeta } from "../../src/api/meta.ts";
 import { makeJobs } from "../../src/lib/jobs.ts";
 import { watchUsers } from "../../src/triggers/users.ts";
@@ -25,23 +25,13 @@ import { openWorkerSession } from "../../src/store/workerSession.ts";
 import { bindRequest, CLUSTER } from "../support/builders.ts";
 import { makeFakeCluster } from "../support/fakeCluster.ts";
 import { NO_PINS } from "../support/pins.ts";
-import { freshDatabase, type TestDatabase } from "../support/postgres.ts";
+import type { TestDatabase } from "../support/postgres.ts";
 import { soon } from "../support/soon.ts";
+import { useStore } from "../support/store.ts";
 
 let database: TestDatabase;
 let pool: Pool;
-
-beforeAll(async () => {
-  database = await freshDatabase();
-  pool = makePool({ url: database.url, max: 4, applicationName: "test" });
-});
-afterAll(async () => {
-  await pool.end();
-  await database.drop();
-});
-afterEach(async () => {
-  await pool.query("truncate user_provision_state, waiting, outbox, audit");
-});
+useStore((...opened) => ([pool, database] = opened), { emptied: "user_provision_state, waiting, outbox, audit" });
 
 /** The same pool, and the most rows that one statement gave. */
 function counting(): { readonly pool: Pool; most(): number } {

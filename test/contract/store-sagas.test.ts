@@ -1,6 +1,6 @@
 /** The store on a real Postgres: claims and their fences, uuids, handing over, what the watch saw, outbox and audit. */
 import { randomUUID } from "node:crypto";
-import { afterAll, afterEach, beforeAll, describe, expect, test, onTestFinished } from "vitest";
+import { afterEach, describe, expect, onTestFinished, test } from "vitest";
 import { candidateUUID } from "../../src/api/names.ts";
 import { userEvent, type UserEvent } from "../../src/api/userEvent.ts";
 import type { Handled, RowPatch, SagaRow } from "../../src/saga/row.ts";
@@ -8,7 +8,7 @@ import { recordCandidates } from "../../src/store/admissions.ts";
 import { appendAudit } from "../../src/store/audit.ts";
 import { type BindRequest, bind, type Binding } from "../../src/store/bindings.ts";
 import { handOver, moveEmail, takeOver } from "../../src/store/moves.ts";
-import { firstPendingUser, forgetBindRequest, listWaiting, waitForTenant } from "../../src/store/waiting.ts";
+import { firstPendingUser, forgetBindRequest, waitForTenant } from "../../src/store/waiting.ts";
 import {
   afterRecord,
   type Claim,
@@ -48,21 +48,15 @@ import { compareSecrets, touchSecret } from "../../src/store/secretObservations.
 import { readStats } from "../../src/store/stats.ts";
 import { openWorkerSession, type WorkerSession } from "../../src/store/workerSession.ts";
 import { bindRequest, CLUSTER } from "../support/builders.ts";
-import { freshDatabase, type TestDatabase } from "../support/postgres.ts";
+import { type TestDatabase } from "../support/postgres.ts";
 import { statementJournal } from "../support/statementJournal.ts";
+import { listWaiting, useStore } from "../support/store.ts";
 
 let database: TestDatabase;
 let pool: Pool;
 const sessions: WorkerSession[] = [];
 
-beforeAll(async () => {
-  database = await freshDatabase();
-  pool = makePool({ url: database.url, max: 20, applicationName: "test" });
-});
-afterAll(async () => {
-  await pool.end();
-  await database.drop();
-});
+useStore((...opened) => ([pool, database] = opened), { max: 20 });
 afterEach(async () => {
   for (const session of sessions.splice(0)) await session.close();
   await pool.query("truncate user_provision_state, waiting, outbox, audit");

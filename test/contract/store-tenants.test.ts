@@ -1,7 +1,7 @@
 import { randomUUID } from "node:crypto";
 import { Client } from "pg";
-import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from "vitest";
-import { makePool, type Pool } from "../../src/store/pool.ts";
+import { beforeEach, describe, expect, test } from "vitest";
+import type { Pool } from "../../src/store/pool.ts";
 import { claimRealm } from "../../src/store/realmClaims.ts";
 import {
   grantNamespaces,
@@ -12,21 +12,15 @@ import {
   tenantUsage,
   touchTenantRows,
 } from "../../src/store/tenants.ts";
-import { freshDatabase, type TestDatabase } from "../support/postgres.ts";
+import type { TestDatabase } from "../support/postgres.ts";
 import { tenantSpecOf } from "../support/tenantSpec.ts";
+import { useStore } from "../support/store.ts";
 
 let database: TestDatabase;
 let pool: Pool;
-beforeAll(async () => {
-  database = await freshDatabase();
-  pool = makePool({ url: database.url, max: 8, applicationName: "test" });
-});
-afterAll(async () => {
-  await pool.end();
-  await database.drop();
-});
-afterEach(async () => {
-  await pool.query("truncate user_provision_state, waiting, tenants, tenant_namespaces");
+useStore((...opened) => ([pool, database] = opened), {
+  max: 8,
+  emptied: "user_provision_state, waiting, tenants, tenant_namespaces",
 });
 
 function record(id: string, given: Partial<TenantRecord> = {}): TenantRecord {

@@ -1,7 +1,7 @@
 /** What the three measured statements make of a row, on a real Postgres: what the pure functions of the saga make of it. */
 import { randomUUID } from "node:crypto";
 import fc from "fast-check";
-import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { describe, expect, test } from "vitest";
 import { candidateUUID } from "../../src/api/names.ts";
 import { patched, type RowPatch, type SagaRow, STEPS } from "../../src/saga/row.ts";
 import { bound, proposed, runAfterFinish, touched, unseen } from "../../src/saga/transitions.ts";
@@ -9,22 +9,13 @@ import { recordCandidates } from "../../src/store/admissions.ts";
 import { insertRow } from "../../src/store/changes.ts";
 import { claimDue, record } from "../../src/store/claims.ts";
 import { bindNewUser } from "../../src/store/newUsers.ts";
-import { makePool, type Pool } from "../../src/store/pool.ts";
+import type { Pool } from "../../src/store/pool.ts";
 import { loadSaga } from "../../src/store/sagas.ts";
 import { bindRequest } from "../support/builders.ts";
-import { freshDatabase, type TestDatabase } from "../support/postgres.ts";
+import { useStore } from "../support/store.ts";
 
-let database: TestDatabase;
 let pool: Pool;
-
-beforeAll(async () => {
-  database = await freshDatabase();
-  pool = makePool({ url: database.url, max: 4, applicationName: "test" });
-});
-afterAll(async () => {
-  await pool.end();
-  await database.drop();
-});
+useStore((opened) => (pool = opened));
 
 const RUNS = { numRuns: 150 };
 const LONG_AGO = new Date("2020-01-01T00:00:00Z");

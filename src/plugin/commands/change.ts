@@ -1,5 +1,5 @@
 /** Commands that write to the object, where Git does not: retry, rotate, suspend, resume. */
-import { EXIT, type Exit, PluginError } from "../exit.ts";
+import { EXIT, type Exit, failure } from "../exit.ts";
 import { type Field, plan, type Wish } from "../ownership.ts";
 import { type UserView, healthOf } from "../userView.ts";
 import type { CommandSession } from "../session.ts";
@@ -61,7 +61,7 @@ async function change(
   const person = await cluster.person(namespace, name);
   if (person === undefined) throw nobody(namespace, name);
   if (wish.field !== "requestedAt" && person.metadata.deletionTimestamp !== undefined) {
-    throw new PluginError(EXIT.failed, `${name} is being deleted: nothing was changed.`);
+    throw failure(`${name} is being deleted: nothing was changed.`);
   }
   const planned = plan(person, wish);
   const told = { namespace, name, field: wish.field, value: wish.value };

@@ -1,6 +1,6 @@
 /** Commands about those who have no object any more: pending cleanups, orphans, purge, waive. What cannot be taken back asks twice. */
 import type { SagasAnswer, SagaView } from "../../api/operator.ts";
-import { EXIT, type Exit, PluginError } from "../exit.ts";
+import { EXIT, type Exit, failure, PluginError } from "../exit.ts";
 import type { CommandSession } from "../session.ts";
 import { fromNow, moment, printable, wrapped } from "../text.ts";
 import { type Column, listed, moreOf } from "./listing.ts";
@@ -107,7 +107,7 @@ async function meant(
   const [saga, ...others] = sagas.filter(fits);
   if (saga === undefined) {
     const states = sagas.map((each) => `${each.email} is ${each.state}`).join(", ");
-    throw new PluginError(EXIT.failed, `Nothing here can be ${verb}: ${states}.`);
+    throw failure(`Nothing here can be ${verb}: ${states}.`);
   }
   if (others.length > 0) {
     const uuids = [saga, ...others].map((each) => `${each.uuid} (${each.email})`).join(", ");
@@ -130,7 +130,7 @@ async function confirmed(
       `This cannot be taken back, and nobody is there to ask: say --yes, ${shell`--confirm=${saga.email}`} and --reason TEXT.`,
     );
   }
-  const stopped = new PluginError(EXIT.failed, "Nothing was changed.");
+  const stopped = failure("Nothing was changed.");
   if (!yes) {
     const told = what.filter((line) => line !== "").map((line) => wrapped(printable(line), 100));
     session.out(`${told.join("\n")}\n`);

@@ -2,7 +2,7 @@
 import { mkdir, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import type { UnmanagedUser, UnmanagedUsersAnswer } from "../../api/operator.ts";
-import { EXIT, type Exit, PluginError } from "../exit.ts";
+import { EXIT, type Exit, failure } from "../exit.ts";
 import { type LeftOut, type UserManifest, manifestsOf } from "../manifests.ts";
 import type { CommandSession } from "../session.ts";
 
@@ -49,11 +49,7 @@ async function write(dir: string, manifests: readonly UserManifest[]): Promise<v
     const file = join(dir, `${name}.yaml`);
     await writeFile(file, yaml, { flag: "wx" }).catch((error: unknown) => {
       const there = error instanceof Error && "code" in error && error.code === "EEXIST";
-      throw new PluginError(
-        EXIT.failed,
-        there ? `${file} is there already, and was not overwritten.` : `${file} cannot be written.`,
-        error,
-      );
+      throw failure(there ? `${file} is there already, and was not overwritten.` : `${file} cannot be written.`, error);
     });
   }
 }

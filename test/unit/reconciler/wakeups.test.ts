@@ -1,26 +1,18 @@
 /** What happened, and which rows become due because of it: the whole table, on a real Postgres. */
 import { randomUUID } from "node:crypto";
-import { afterAll, afterEach, beforeAll, describe, expect, test } from "vitest";
+import { afterEach, describe, expect, test } from "vitest";
 import { candidateUUID } from "../../../src/api/names.ts";
 import { systemClock } from "../../../src/lib/clock.ts";
 import { makeJobs } from "../../../src/lib/jobs.ts";
 import { silentLog } from "../../../src/lib/log.ts";
 import type { TenantAccess } from "../../../src/reconciler/access.ts";
 import { makeWakeups, type Wakeups } from "../../../src/reconciler/wakeups.ts";
-import { makePool, type Pool } from "../../../src/store/pool.ts";
-import { freshDatabase, type TestDatabase } from "../../support/postgres.ts";
+import type { Pool } from "../../../src/store/pool.ts";
 import { tenantSpecOf } from "../../support/tenantSpec.ts";
+import { useStore } from "../../support/store.ts";
 
-let database: TestDatabase;
 let pool: Pool;
-beforeAll(async () => {
-  database = await freshDatabase();
-  pool = makePool({ url: database.url, max: 4, applicationName: "test" });
-});
-afterAll(async () => {
-  await pool.end();
-  await database.drop();
-});
+useStore((opened) => (pool = opened));
 afterEach(() => pool.query("truncate user_provision_state"));
 
 const KEYCLOAK = "https://keycloak.example.com";

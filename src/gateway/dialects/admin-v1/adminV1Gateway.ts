@@ -75,11 +75,18 @@ export function makeAdminV1Gateway({ url, token, clock, observe }: AdminV1Option
     return refusedAdminCall(answer, doing, clock.now(), secrets);
   }
 
-  async function find({ uuid, tenantID }: Pick<AccountHolder, "uuid" | "tenantID">, signal: AbortSignal) {
-    const doing = `the search for the account of ${uuid}`;
-    const answer = await admin({ method: "GET", url: byExternalID(uuid) }, doing, signal);
+  /** The answer where it is well; undefined: there is no such account. */
+  async function found(request: Omit<HttpRequest, "secrets">, doing: string, signal: AbortSignal) {
+    const answer = await admin(request, doing, signal);
     if (isGone(answer, doing)) return undefined;
     if (answer.status !== 200) throw refused(answer, doing);
+    return answer;
+  }
+
+  async function find({ uuid, tenantID }: Pick<AccountHolder, "uuid" | "tenantID">, signal: AbortSignal) {
+    const doing = `the search for the account of ${uuid}`;
+    const answer = await found({ method: "GET", url: byExternalID(uuid) }, doing, signal);
+    if (answer === undefined) return undefined;
     const marked = parseAnswer(marks, answer);
     // Another external id than the one asked for: whatever this is, it is not the account of this person.
     if (marked?.external_id !== uuid) throw notItsOwn(answer, doing);
@@ -101,10 +108,8 @@ export function makeAdminV1Gateway({ url, token, clock, observe }: AdminV1Option
     signal: AbortSignal,
   ): Promise<HttpAnswer | undefined> {
     if (!isUpstreamID(id)) throw unusableUserID(doing);
-    const request = { method: "POST", url: `${users}/${pathSegment(id)}/${verb}` } as const;
-    const answer = await admin(request, doing, signal);
-    if (isGone(answer, doing)) return undefined;
-    if (answer.status !== 200) throw refused(answer, doing);
+    const answer = await found({ method: "POST", url: `${users}/${pathSegment(id)}/${verb}` }, doing, signal);
+    if (answer === undefined) return undefined;
     if (parseAnswer(object, answer) === undefined) throw notItsOwn(answer, doing);
     return answer;
   }
@@ -113,9 +118,8 @@ export function makeAdminV1Gateway({ url, token, clock, observe }: AdminV1Option
   async function switchTo(verb: "disable" | "enable", id: string, uuid: string, signal: AbortSignal): Promise<boolean> {
     const doing = `the ${verb === "enable" ? "enabling" : "disabling"} of the account of ${uuid}`;
     if (!isUpstreamID(id)) throw unusableUserID(doing);
-    const answer = await admin({ method: "GET", url: byExternalID(uuid) }, doing, signal);
-    if (isGone(answer, doing)) return false;
-    if (answer.status !== 200) throw refused(answer, doing);
+    const answer = await found({ method: "GET", url: byExternalID(uuid) }, doing, signal);
+    if (answer === undefined) return false;
     const account = parseAnswer(owned, answer);
     if (account?.external_id !== uuid) throw notItsOwn(answer, doing);
     return (await post(account.user_id, verb, doing, signal)) !== undefined;
@@ -174,10 +178,8 @@ export function makeAdminV1Gateway({ url, token, clock, observe }: AdminV1Option
 
     async check(_expected, signal) {
       const doing = "a look with the admin token";
-      const answer = await admin({ method: "GET", url: byExternalID(NIL_UUID) }, doing, signal);
-      if (isGone(answer, doing)) return NOTHING_WRONG;
-      if (answer.status !== 200) throw refused(answer, doing);
-      if (parseAnswer(object, answer) === undefined) throw notItsOwn(answer, doing);
+      const answer = await found({ method: "GET", url: byExternalID(NIL_UUID) }, doing, signal);
+      if (answer !== undefined && parseAnswer(object, answer) === undefined) throw notItsOwn(answer, doing);
       return NOTHING_WRONG;
     },
   };

@@ -145,6 +145,15 @@ export function makeKeys(deps: {
     }
   }
 
+  function inSession<T>(
+    subject: AccountContext,
+    cost: number,
+    act: (session: Session) => Promise<T>,
+    signal: AbortSignal,
+  ): Promise<T> {
+    return inTurn(subject.person.uuid, () => asPerson(subject, cost, act, signal));
+  }
+
   async function take(
     subject: AccountContext,
     mode: KeyMode,
@@ -182,55 +191,41 @@ export function makeKeys(deps: {
   }
 
   return {
-    obtain: (subject, signal) =>
-      inTurn(subject.person.uuid, () =>
-        asPerson(
-          subject,
-          subject.mode === "replace" ? COST_OF_REPLACING : COST,
-          (session) => take(subject, subject.mode, session, signal),
-          signal,
-        ),
-      ),
+    obtain: (subject, signal) => {
+      const { mode } = subject;
+      const cost = mode === "replace" ? COST_OF_REPLACING : COST;
+      return inSession(subject, cost, (session) => take(subject, mode, session, signal), signal);
+    },
 
-    retire: (subject, signal, keep) =>
-      inTurn(subject.person.uuid, () =>
-        asPerson(
-          subject,
-          1,
-          async (session) => {
-            const all = await ourTokens(session, signal);
-            const kept = keep === undefined ? undefined : all.find((token) => mayBe(token, keep));
-            const chosen = kept ?? choose(all, tokenName(subject.person.keyVersion), "settle");
-            const others = all.filter((token) => token !== chosen);
-            for (const { id } of others) await deleteToken(session, id, signal);
-            return others.length;
-          },
-          signal,
-        ),
-      ),
+    retire: (subject, signal, keep) => {
+      const act = async (session: Session): Promise<number> => {
+        const all = await ourTokens(session, signal);
+        const kept = keep === undefined ? undefined : all.find((token) => mayBe(token, keep));
+        const chosen = kept ?? choose(all, tokenName(subject.person.keyVersion), "settle");
+        const others = all.filter((token) => token !== chosen);
+        for (const { id } of others) await deleteToken(session, id, signal);
+        return others.length;
+      };
+      return inSession(subject, 1, act, signal);
+    },
 
-    clear: (subject, signal) =>
-      inTurn(subject.person.uuid, () =>
-        asPerson(
-          subject,
-          1,
-          async (session) => {
-            // Until a look finds none: the person may be making one meanwhile.
-            for (let round = 1; round <= LONGEST_CLEARING; round += 1) {
-              const left = await allTokens(session, signal);
-              if (left.length === 0) return;
-              for (const { id } of left) {
-                await deleteToken(session, id, signal);
-                subject.writes.push("key-deleted");
-              }
-            }
-            throw unavailable(
-              `The gateway shows tokens of ${subject.person.uuid} again and again after they were deleted; it is tried again.`,
-            );
-          },
-          signal,
-        ),
-      ),
+    clear: (subject, signal) => {
+      const act = async (session: Session): Promise<void> => {
+        // Until a look finds none: the person may be making one meanwhile.
+        for (let round = 1; round <= LONGEST_CLEARING; round += 1) {
+          const left = await allTokens(session, signal);
+          if (left.length === 0) return;
+          for (const { id } of left) {
+            await deleteToken(session, id, signal);
+            subject.writes.push("key-deleted");
+          }
+        }
+        throw unavailable(
+          `The gateway shows tokens of ${subject.person.uuid} again and again after they were deleted; it is tried again.`,
+        );
+      };
+      return inSession(subject, 1, act, signal);
+    },
 
     opens: (user, person, masterKey, signal) =>
       inTurn(person.uuid, async () => {
