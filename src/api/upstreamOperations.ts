@@ -76,15 +76,24 @@ export function codeOf(status: number | undefined): UpstreamCode {
   return status >= 300 ? "3xx" : "2xx";
 }
 
-/** One request that is over. `status`: undefined when no complete answer came. */
+/** One request as it leaves. */
 export interface UpstreamCall<Name extends MeasuredUpstream = MeasuredUpstream> {
   readonly upstream: Name;
   readonly operation: Operation<Name>;
-  readonly status: number | undefined;
-  readonly ms: number;
+  readonly method: string;
+  /** Scheme, host and port. */
+  readonly origin: string;
 }
 
-export type ObserveCall = (call: UpstreamCall) => void;
+export interface CallUnderWay {
+  /** To be sent with it, beside its own. */
+  readonly headers: { readonly traceparent?: string };
+  /** To be called once. `status`: undefined when no complete answer came. */
+  readonly over: (status: number | undefined) => void;
+}
+
+/** For metrics and traces: told of every request as it leaves, and when it is over. */
+export type ObserveCall = (call: UpstreamCall) => CallUnderWay;
 
 /** Which requests are which operation: the first line that fits, by method and by path below the upstream's root. */
 export type OperationTable<Name extends MeasuredUpstream> = readonly (readonly [

@@ -17,7 +17,7 @@ export interface GatewaySettings<Key extends string = string> {
 /** What every dialect gets of the process. */
 export interface GatewayDeps {
   readonly clock: Clock;
-  /** For metrics: every request that is over. */
+  /** For metrics and traces: every request. */
   readonly observe?: ObserveCall;
   /** The gateway lets more calls of these tenants through than was known. */
   readonly limitRaised: (tenantIDs: readonly string[]) => void;

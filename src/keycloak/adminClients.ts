@@ -19,7 +19,7 @@ export interface Server {
   readonly realm: string;
   /** For a call that begins now. */
   readonly dispatcher: () => Dispatcher | undefined;
-  /** For metrics: every request that is over. */
+  /** For metrics and traces: every request. */
   readonly observe?: ObserveCall | undefined;
 }
 

@@ -3,30 +3,40 @@
  * without a limit, and offers no other place: what passes here is what it gets.
  */
 import { BodyRefused, decompressed, makeBodyGuard } from "../lib/body.ts";
-import { type ObserveCall, operationIn } from "../api/upstreamOperations.ts";
+import { type CallUnderWay, type ObserveCall, operationIn } from "../api/upstreamOperations.ts";
+import { isObject } from "../lib/json.ts";
 import { KEYCLOAK_OPERATIONS } from "./operations.ts";
 import { type Dispatcher, sharedDispatcher } from "./trust.ts";
 
 type Dispatch = Dispatcher["dispatch"];
+type Options = Parameters<Dispatch>[0];
 type Handler = Parameters<Dispatch>[1];
 
 /** Through `inner`, or as fetch would go by itself. */
 export function bounded(inner: Dispatcher | undefined, observe?: ObserveCall): Dispatcher {
   const dispatch: Dispatch = (options, handler) => {
-    const over = observe === undefined ? nothing : measured(options, observe);
-    return (inner ?? sharedDispatcher()).dispatch(options, boundedHandler(handler, over));
+    const to = inner ?? sharedDispatcher();
+    if (observe === undefined) return to.dispatch(options, boundedHandler(handler, nothing));
+    const { headers, over } = observed(options, observe);
+    return to.dispatch(withHeaders(options, headers), boundedHandler(handler, over));
   };
   // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- fetch uses nothing else of a dispatcher
   return { dispatch } as Dispatcher;
 }
 
 /** To be called when the request is over, with the status of a complete answer. */
-type Over = (status?: number) => void;
+type Over = CallUnderWay["over"];
 
-function measured({ method, path }: Parameters<Dispatch>[0], observe: ObserveCall): Over {
+function observed({ method, path, origin = "" }: Options, observe: ObserveCall): CallUnderWay {
   const operation = operationIn(KEYCLOAK_OPERATIONS, method, path);
-  const began = performance.now();
-  return (status) => observe({ upstream: "keycloak", operation, status, ms: performance.now() - began });
+  return observe({ upstream: "keycloak", operation, method, origin: String(origin) });
+}
+
+/** fetch gives its headers as one object. */
+function withHeaders(options: Options, headers: CallUnderWay["headers"]): Options {
+  const given = options.headers;
+  if (Object.keys(headers).length === 0 || !isObject(given)) return options;
+  return { ...options, headers: { ...given, ...headers } };
 }
 
 function nothing(): void {}
@@ -116,7 +126,7 @@ function boundedHandler(handler: Handler, over: Over): Handler {
       handler.onComplete?.(trailers);
     },
     onError(error) {
-      over();
+      over(undefined);
       handler.onError?.(refused ?? error);
     },
   };

@@ -42,7 +42,7 @@ export interface RealmConfig {
   readonly clients?: AdminClients;
   /** The same. */
   readonly trust?: Trust;
-  /** For metrics: every request that is over. */
+  /** For metrics and traces: every request. */
   readonly observe?: ObserveCall;
 }
 

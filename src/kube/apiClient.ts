@@ -126,15 +126,15 @@ export function makeApiClient(
     work: () => Promise<T>,
   ): Promise<T> => {
     if (deps.observe === undefined) return work();
-    const began = performance.now();
+    const operation = kubernetesOperation(use, method, path);
+    const { over } = deps.observe({ upstream: "kubernetes", operation, method, origin: access.server.origin });
     let status: number | undefined;
     try {
       const answer = await work();
       ({ status } = answer);
       return answer;
     } finally {
-      const operation = kubernetesOperation(use, method, path);
-      deps.observe({ upstream: "kubernetes", operation, status, ms: performance.now() - began });
+      over(status);
     }
   };
 

@@ -37,7 +37,7 @@ export interface Span {
   /** The W3C header that names this span as the parent of what it causes elsewhere. */
   readonly traceparent: string | undefined;
   set(attributes: SpanAttributes): void;
-  /** Marks the span as failed. Only the kind of the error is kept: its message may quote anybody. */
+  /** Marks the span as failed: by a word of ours, or by the kind of an error, whose message may quote anybody. */
   fail(error: unknown): void;
 }
 

@@ -172,6 +172,7 @@ function cleaned(attributes: SpanAttributes): Attributes {
 }
 
 function kindOf(error: unknown): string {
+  if (typeof error === "string") return error;
   if (isSagaError(error)) return error.code;
   return error instanceof Error ? error.name : typeof error;
 }

@@ -4,6 +4,7 @@ import { WATCHED } from "../api/metrics/work.ts";
 import { CONDITION, REASON, REASONS } from "../api/reasons.ts";
 import { codeOf, type ObserveCall } from "../api/upstreamOperations.ts";
 import type { WatchTarget } from "../kube/cluster.ts";
+import { NO_SPAN, type SpanAttributes, type Tracer } from "../lib/tracing.ts";
 import type { Metrics } from "../ops/metrics.ts";
 import type { ClaimDeps } from "../reconciler/claim.ts";
 import type { Engine, EngineDeps } from "../reconciler/engine.ts";
@@ -11,10 +12,35 @@ import type { Health, OpenBreaker } from "../reconciler/health.ts";
 import type { KnownTenant } from "../reconciler/tenants/known.ts";
 
 /** For the clients of all upstreams. */
-export function callObserver(metrics: Metrics): ObserveCall {
-  return ({ upstream, operation, status, ms }) => {
-    metrics.increment("unified_rbac_upstream_requests_total", { upstream, operation, code: codeOf(status) });
-    metrics.observe("unified_rbac_upstream_request_duration_seconds", ms / 1000, { upstream, operation });
+export function callObserver(metrics: Metrics, tracer: Tracer): ObserveCall {
+  return ({ upstream, operation, method, origin }) => {
+    const began = performance.now();
+    const span =
+      tracer.traceparent() === undefined
+        ? NO_SPAN
+        : tracer.open(`${method} ${operation}`, { kind: "client", attributes: attributesOf(upstream, method, origin) });
+    return {
+      headers: span.traceparent === undefined ? {} : { traceparent: span.traceparent },
+      over(status) {
+        const seconds = (performance.now() - began) / 1000;
+        metrics.increment("unified_rbac_upstream_requests_total", { upstream, operation, code: codeOf(status) });
+        metrics.observe("unified_rbac_upstream_request_duration_seconds", seconds, { upstream, operation });
+        span.set({ "http.response.status_code": status });
+        if (status === undefined || status >= 400) span.fail(String(status ?? "no answer"));
+        span.end();
+      },
+    };
+  };
+}
+
+/** The address of the server alone: paths and queries name people. */
+function attributesOf(upstream: string, method: string, origin: string): SpanAttributes {
+  const url = URL.canParse(origin) ? new URL(origin) : undefined;
+  return {
+    "unified_rbac.upstream": upstream,
+    "http.request.method": method,
+    "server.address": url?.hostname,
+    "server.port": url === undefined ? undefined : Number(url.port) || (url.protocol === "https:" ? 443 : 80),
   };
 }
 

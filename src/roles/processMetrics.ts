@@ -6,9 +6,14 @@ import type { Pool } from "../store/pool.ts";
 
 const manifest = z.object({ version: z.string() });
 
+/** As package.json says. */
+export function ownVersion(): string {
+  return manifest.parse(JSON.parse(readShipped("package.json"))).version;
+}
+
 /** What runs: for `absent` in alerts, and for who compares versions. */
 export function measureBuild(metrics: Metrics): void {
-  const { version } = manifest.parse(JSON.parse(readShipped("package.json")));
+  const version = ownVersion();
   metrics.set("unified_rbac_build_info", 1, { version, node: process.versions.node });
 }
 

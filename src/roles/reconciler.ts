@@ -51,7 +51,7 @@ export async function runReconciler(
   });
   measureBuild(metrics);
   measurePool(metrics, connections, most);
-  const observe = callObserver(metrics);
+  const observe = callObserver(metrics, tracer);
   const pool = interceptors.pool(connections);
   const access =
     config.kubeconfig === undefined

@@ -3,6 +3,7 @@ import type { Part } from "../lib/lifecycle.ts";
 import type { Log } from "../lib/log.ts";
 import { noTracer, type Tracer } from "../lib/tracing.ts";
 import type { TracingConfig } from "../lib/tracingConfig.ts";
+import { ownVersion } from "./processMetrics.ts";
 
 export interface Tracing {
   readonly tracer: Tracer;
@@ -12,12 +13,13 @@ export interface Tracing {
 
 export async function openTracing(
   config: TracingConfig | undefined,
-  of: { readonly role: string; readonly version?: string | undefined; readonly log: Log },
+  of: { readonly role: string; readonly log: Log },
 ): Promise<Tracing> {
   if (config === undefined) return { tracer: noTracer, parts: [] };
   const { makeOpenTelemetry } = await import("../ops/openTelemetry.ts");
-  const { role, version, log } = of;
-  const { tracer, close } = makeOpenTelemetry({ config, serviceName: `unified-rbac-${role}`, version, log });
+  const { role, log } = of;
+  const serviceName = `unified-rbac-${role}`;
+  const { tracer, close } = makeOpenTelemetry({ config, serviceName, version: ownVersion(), log });
   log.info("started sending traces", { sampler: config.sampler });
   return { tracer, parts: [{ name: "traces", start: () => undefined, stop: close }] };
 }
