@@ -8,7 +8,7 @@ INSTALLED := node_modules/.package-lock.json
 RELEASE_ARGS = --version="$(VERSION)" --registry="$(REGISTRY)" --directory="$(DIR)" --key="$(KEY)" $(if $(PLAIN_HTTP),--plain-http)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo pod kind pods-test test contract-newapi crash hostile soak fuzz nightly bench check build package release verify-release generate format stack-up stack-down stack-status
+.PHONY: help demo pod kind pods-test test contract-newapi crash hostile soak fuzz nightly bench check build package executables release verify-release generate format stack-up stack-down stack-status
 
 help: ## shows this list
 	@echo "Targets:"
@@ -62,6 +62,9 @@ build: $(INSTALLED) ## builds JavaScript into dist/, as in the image
 
 package: $(INSTALLED) ## makes the npm package in dist-package/, ready for npm publish
 	@$(RUN) release -- package
+
+executables: $(INSTALLED) ## makes single executables for Linux and a Krew manifest in dist-executables/ (URL=where they will be)
+	@$(RUN) release -- executables "$(URL)"
 
 release: $(INSTALLED) ## builds, pushes and signs a release (VERSION=0.1.0 REGISTRY=host/path IMAGE=layout KEY=cosign.key)
 	@$(RUN) release -- release $(RELEASE_ARGS) --image="$(IMAGE)" $(if $(KEYLESS),--keyless)

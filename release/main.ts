@@ -1,11 +1,13 @@
-/** `make package`, `make release` and `make verify-release`. */
+/** `make package`, `make executables`, `make release` and `make verify-release`. */
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { obtainKubectl, obtainReleaseProgram } from "../stack/obtain/release.ts";
 import { releaseArguments, UsageError, verifyArguments } from "./arguments.ts";
 import { bundledIntoImage, projectManifest } from "./bundle.ts";
+import { buildExecutables } from "./executable.ts";
 import { buildPackage, packageDirectory } from "./npm.ts";
+import { projectRoot } from "../stack/paths.ts";
 import { obstacles, readSourceState } from "./preflight.ts";
 import { makeRegistry } from "./registry.ts";
 import { makeRelease } from "./release.ts";
@@ -19,13 +21,26 @@ async function main([command = "", ...args]: readonly string[]): Promise<number>
     case "package":
       log(`${packageDirectory}: ${(await buildPackage(projectManifest.version)).files.join(", ")}`);
       return 0;
+    case "executables":
+      await executables(args);
+      return 0;
     case "release":
       return withScratch((folder) => release(args, folder));
     case "verify":
       return withScratch((folder) => verify(args, folder));
     default:
-      throw new UsageError("There are: package, release, verify.");
+      throw new UsageError("There are: package, executables, release, verify.");
   }
+}
+
+/** Into dist-executables/. The one argument is where the archives can be downloaded. */
+async function executables([downloadURL = ""]: readonly string[]): Promise<void> {
+  if (!URL.canParse(downloadURL))
+    throw new UsageError("URL is missing, as in URL=https://git.example.com/releases/download/v0.1.0.");
+  const { version, commitTime } = await readSourceState();
+  const directory = join(projectRoot, "dist-executables");
+  const request = { version, downloadURL: downloadURL.replace(/\/+$/, ""), epochSeconds: commitTime, directory };
+  await buildExecutables(request, log);
 }
 
 async function release(args: readonly string[], folder: string): Promise<number> {
