@@ -57,7 +57,7 @@ bench: $(INSTALLED) ## measures costs beside their floor; writes docs/performanc
 check: $(INSTALLED) ## checks format, lint and types only
 	@$(RUN) check
 
-build: $(INSTALLED) ## builds JavaScript into dist/, as in the image
+build: $(INSTALLED) ## bundles the programs into dist/, as in the image
 	@$(RUN) build
 
 package: $(INSTALLED) ## makes the npm package in dist-package/, ready for npm publish

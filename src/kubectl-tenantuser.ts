@@ -1,17 +1,18 @@
 #!/usr/bin/env node
-/** The kubectl plugin: `kubectl tenantuser`. Nothing of the service is loaded for it. */
-import { run } from "./plugin/program.ts";
+/** The kubectl plugin: `kubectl tenantuser`. Like main.ts, a file that a Node that is too old can read once it is built. */
+import { tooOldNode } from "./lib/nodeVersion.ts";
 
-const interrupted = new AbortController();
-process.once("SIGINT", () => interrupted.abort());
-// Whoever reads us may have read enough: `kubectl tenantuser list | head`.
-process.stdout.on("error", () => process.exit(0));
+function start(): void {
+  void import("./entries/plugin.ts")
+    .then((entry) => entry.main(process.argv.slice(2), process))
+    .then((code) => {
+      process.exitCode = code;
+    });
+}
 
-process.exitCode = await run(process.argv.slice(2), {
-  env: process.env,
-  stdin: process.stdin,
-  stdout: process.stdout,
-  stderr: process.stderr,
-  now: () => new Date(),
-  signal: interrupted.signal,
-});
+const tooOld = tooOldNode("kubectl tenantuser", process.versions.node);
+if (tooOld === undefined) start();
+else {
+  process.stderr.write(tooOld + "\n");
+  process.exitCode = 2;
+}

@@ -1,50 +1,38 @@
 #!/usr/bin/env node
-/** The one program: the roles of the service, and the commands that people run by hand. Composes their parts, runs them. */
-import { ConfigError, parseConfig, type Role } from "./lib/config.ts";
-import { makeLifecycle } from "./lib/lifecycle.ts";
-import { makeLog } from "./lib/log.ts";
+/**
+ * The one program: the roles of the service, and the commands that people run by hand. Each is loaded only when it is
+ * asked for. A Node that is too old must be able to read this file once it is built, so it has no newer syntax and
+ * imports nothing but the check.
+ */
+import type { Entry } from "./entries/role.ts";
+import { tooOldNode } from "./lib/nodeVersion.ts";
 
-const ROLES: readonly Role[] = ["webhook", "reconciler", "migrate"];
-const SHUTDOWN_MS = 20_000;
-
-async function main(args: readonly string[]): Promise<number> {
-  const role = ROLES.find((name) => name === args[0]);
-  if (role === undefined) return runCommand(args);
-  if (args.length === 1) return runRole(role);
-  process.stderr.write(`${role} takes no arguments: everything is configured by the environment.\n`);
-  return 2;
-}
-
-async function runRole(role: Role): Promise<number> {
-  const config = parseConfig(role, process.env);
-  const log = makeLog({ level: config.logLevel, role });
-  const lifecycle = makeLifecycle({
-    log,
-    deadlineMs: SHUTDOWN_MS,
-    signals: process,
-    exit: (code) => process.exit(code),
-  });
-  // Each role loads only what it uses: the webhook never loads a Kubernetes client.
-  switch (config.role) {
-    case "migrate":
-      return (await import("./roles/migrate.ts")).runMigrate(config, log);
+function load(word = ""): Promise<{ main: Entry }> {
+  switch (word) {
     case "webhook":
-      return (await import("./roles/webhook.ts")).runWebhook(config, log, lifecycle);
+      return import("./entries/webhook.ts");
     case "reconciler":
-      return (await import("./roles/reconciler.ts")).runReconciler(config, log, lifecycle);
+      return import("./entries/reconciler.ts");
+    case "migrate":
+      return import("./entries/migrate.ts");
     default:
-      return config satisfies never;
+      return import("./entries/cli.ts");
   }
 }
 
-/** Loaded only here: a role has no use for it. */
-async function runCommand(args: readonly string[]): Promise<number> {
-  return (await import("./cli/command.ts")).runCommand(args, process, { hasRoles: true });
+function fail(sentence: string, code: number): void {
+  process.stderr.write(sentence + "\n");
+  process.exit(code);
 }
 
-try {
-  process.exit(await main(process.argv.slice(2)));
-} catch (error) {
-  process.stderr.write(`${error instanceof ConfigError ? error.message : String(error)}\n`);
-  process.exit(error instanceof ConfigError ? 2 : 1);
+function start(args: readonly string[]): void {
+  const isRole = args[0] === "webhook" || args[0] === "reconciler" || args[0] === "migrate";
+  load(args[0])
+    .then((entry) => entry.main(isRole ? args.slice(1) : args, process))
+    .then((code) => process.exit(code))
+    .catch((error: unknown) => fail(String(error), 1));
 }
+
+const tooOld = tooOldNode("unified-rbac", process.versions.node);
+if (tooOld === undefined) start(process.argv.slice(2));
+else fail(tooOld, 2);

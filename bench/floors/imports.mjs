@@ -2,8 +2,6 @@
 import { join } from "node:path";
 
 const { dist, role } = JSON.parse(process.argv[2] ?? "");
-for (const module of ["lib/config.js", "lib/lifecycle.js", "lib/log.js", `roles/${role}.js`]) {
-  await import(join(dist, module));
-}
+await import(join(dist, `${role}.js`));
 console.log(JSON.stringify({ loaded: role }));
 setInterval(() => {}, 60_000);

@@ -1,5 +1,5 @@
 /** What we read of Keycloak's answers. Anything that does not fit was not said by a Keycloak that we know. */
-import { z } from "zod";
+import * as z from "zod";
 import { MARK_TENANT_ID, MARK_USER_UUID } from "../api/meta.ts";
 import { listOf, mapOf } from "../lib/answers.ts";
 import { upstreamID } from "../lib/ids.ts";

@@ -1,7 +1,7 @@
 /** One operation's way to ask Keycloak: token, deadline, header, and errors in our terms. */
 import type KeycloakAdminClient from "@keycloak/keycloak-admin-client";
 import { NetworkError } from "@keycloak/keycloak-admin-client";
-import type { z } from "zod";
+import type * as z from "zod";
 import type { Clock } from "../lib/clock.ts";
 import { withDeadline } from "../lib/deadline.ts";
 import { isSagaError } from "../lib/errors.ts";

@@ -2,7 +2,7 @@
  * One client_credentials token per tenant realm, shared by all its sagas and renewed before it ends. The library cannot
  * renew such a token by itself (there is no refresh token), so it gets ours by `registerTokenProvider`.
  */
-import { z } from "zod";
+import * as z from "zod";
 import type { Clock } from "../lib/clock.ts";
 import { withDeadline } from "../lib/deadline.ts";
 import { CALL_DEADLINE_MS } from "../lib/http.ts";

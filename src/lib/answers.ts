@@ -2,7 +2,7 @@
  * Lists and maps of an upstream, read up to the first entry that does not fit. A schema of the whole makes an issue of every
  * one, which takes longer than all else, and nobody reads more than that it does not fit.
  */
-import { z } from "zod";
+import * as z from "zod";
 
 /** More than any answer has of what we ask for: however well it fits, it is not read. */
 const LONGEST_LIST = 10_000;

@@ -1,5 +1,5 @@
 /** Ids that enter from outside: what they may look like, and how they become part of a path. */
-import { z } from "zod";
+import * as z from "zod";
 import { TerminalError } from "./errors.ts";
 
 /** Longer than any id that Keycloak, a gateway or the API server makes. */

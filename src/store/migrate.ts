@@ -1,8 +1,7 @@
 /** Brings the database to the schema that this program knows. Any number of replicas may start at once. */
 import { createHash } from "node:crypto";
-import { readdir, readFile } from "node:fs/promises";
-import { join } from "node:path";
 import pg from "pg";
+import { listShipped, readShipped } from "../lib/shipped.ts";
 import { connectionConfig } from "./pool.ts";
 import { type DatabaseRoles, grants, missingRoles } from "./roles.ts";
 
@@ -25,31 +24,27 @@ export interface MigrateOptions {
   readonly applicationName?: string;
   /** Who gets which rights afterwards; absent: nobody, for all connect as the owner. */
   readonly roles?: DatabaseRoles | undefined;
-  /** Default: the files beside this one. */
+  /** Default: those that this program ships. */
   readonly migrations?: readonly Migration[];
 }
 
 /** A lock number of our own; one key (64 bit) never meets the two-key locks of the workers. */
 const LOCK = 7_266_220_601;
 
+const FOLDER = "src/store/migrations";
 const FILE = /^(\d{4})_[a-z0-9_]+\.sql$/;
 
-/** Reads and checks the numbered files: 1, 2, 3, ... without a gap. */
-export async function readMigrations(folder = join(import.meta.dirname, "migrations")): Promise<Migration[]> {
-  const names = (await readdir(folder)).filter((name) => name.endsWith(".sql")).toSorted();
-  const migrations = await Promise.all(
-    names.map(async (name): Promise<Migration> => {
-      const number = Number(FILE.exec(name)?.[1] ?? Number.NaN);
-      const sql = (await readFile(join(folder, name), "utf8")).replaceAll("\r\n", "\n");
-      return { number, name, sql, checksum: createHash("sha256").update(sql).digest("hex") };
-    }),
-  );
-  for (const [index, migration] of migrations.entries()) {
-    if (migration.number !== index + 1) {
-      throw new MigrationError(`Migration ${migration.name} should be named ${pad(index + 1)}_<words>.sql.`);
+/** Reads and checks the numbered files that this program ships: 1, 2, 3, ... without a gap. */
+export function readMigrations(): Migration[] {
+  const names = listShipped(FOLDER).filter((name) => name.endsWith(".sql"));
+  return names.map((name, index): Migration => {
+    const number = Number(FILE.exec(name)?.[1] ?? Number.NaN);
+    if (number !== index + 1) {
+      throw new MigrationError(`Migration ${name} should be named ${pad(index + 1)}_<words>.sql.`);
     }
-  }
-  return migrations;
+    const sql = readShipped(`${FOLDER}/${name}`).replaceAll("\r\n", "\n");
+    return { number, name, sql, checksum: createHash("sha256").update(sql).digest("hex") };
+  });
 }
 
 /**
@@ -59,7 +54,7 @@ export async function readMigrations(folder = join(import.meta.dirname, "migrati
  */
 export async function migrate(options: MigrateOptions, signal?: AbortSignal): Promise<string[]> {
   signal?.throwIfAborted();
-  const known = options.migrations ?? (await readMigrations());
+  const known = options.migrations ?? readMigrations();
   const client = new pg.Client({
     ...connectionConfig({
       url: options.url,

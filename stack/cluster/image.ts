@@ -42,7 +42,8 @@ export function basesOf(dockerfile: string): string[] {
       (whole, braced?: string, bare?: string) => defaults.get(braced ?? bare ?? "") ?? whole,
     );
   const stages = [...dockerfile.matchAll(/^FROM\s+(?:--\S+\s+)*(\S+)(?:\s+AS\s+(\S+))?/gim)];
-  const own = new Set(stages.map(([, , name]) => name));
+  // An empty image, which Docker has without a registry.
+  const own = new Set(["scratch", ...stages.map(([, , name]) => name)]);
   return [...new Set(stages.flatMap(([, base = ""]) => (own.has(base) ? [] : [filled(base)])))];
 }
 

@@ -1,4 +1,4 @@
-import { z } from "zod";
+import * as z from "zod";
 
 import { type Account, type Accounts, sha256 } from "./accounts.ts";
 import { type Call, json, jsonBody, refusal, type Reply, segment } from "./exchange.ts";

@@ -3,7 +3,7 @@ import { randomUUID } from "node:crypto";
 import * as fc from "fast-check";
 import { generate } from "selfsigned";
 import { afterAll, afterEach, beforeAll, describe, expect, onTestFinished, test } from "vitest";
-import { z } from "zod";
+import * as z from "zod";
 import { candidateUUID } from "../../src/api/names.ts";
 import { makeRealm } from "../../src/keycloak/client.ts";
 import type { Adoption, DesiredUser, ManagedSet, Realm, RealmCheck } from "../../src/keycloak/realm.ts";

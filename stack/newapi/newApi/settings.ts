@@ -1,4 +1,4 @@
-import { z } from "zod";
+import * as z from "zod";
 
 /**
  * What a release of that month was seen to do. `2026-02`: `PUT` of a user sets its quota, there is no action for it, the

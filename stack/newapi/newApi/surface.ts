@@ -1,7 +1,7 @@
 import { randomUUID } from "node:crypto";
 import { setTimeout as wait } from "node:timers/promises";
 
-import { z } from "zod";
+import * as z from "zod";
 
 import { sha256 } from "../accounts.ts";
 import { type Call, json, jsonBody, type Reply, type Surface } from "../exchange.ts";

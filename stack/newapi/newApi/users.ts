@@ -1,4 +1,4 @@
-import { z } from "zod";
+import * as z from "zod";
 
 import { type Call, jsonBody, type Reply } from "../exchange.ts";
 import { failure, NOTHING, success } from "./answers.ts";

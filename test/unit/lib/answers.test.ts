@@ -1,5 +1,5 @@
 import { expect, it } from "vitest";
-import { z } from "zod";
+import * as z from "zod";
 import * as keycloak from "../../../src/keycloak/representations.ts";
 import { listOf, mapOf } from "../../../src/lib/answers.ts";
 

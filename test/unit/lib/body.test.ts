@@ -9,7 +9,7 @@ import { call } from "../../../src/lib/http.ts";
 import { Sensitive } from "../../../src/lib/sensitive.ts";
 import { openOperatorClient } from "../../../src/plugin/operatorClient.ts";
 import { HOSTILE_BODIES, type HostileServer, startHostileServer } from "../../support/hostileServer.ts";
-import { z } from "zod";
+import * as z from "zod";
 
 let server: HostileServer;
 const { signal } = new AbortController();

@@ -13,10 +13,10 @@ const root = join(import.meta.dirname, "../../..");
 const read = (path: string): string => readFileSync(join(root, path), "utf8");
 
 describe("the image", () => {
-  it("has the name that manifests/base asks for", () => {
+  it("has the name that manifests/version asks for", () => {
     const { images } = z
       .looseObject({ images: z.array(z.object({ name: z.string(), newTag: z.string() })) })
-      .parse(parse(read("manifests/base/kustomization.yaml")));
+      .parse(parse(read("manifests/version/kustomization.yaml")));
     expect(images.map(({ name, newTag }) => `${name}:${newTag}`)).toEqual([IMAGE]);
   });
 

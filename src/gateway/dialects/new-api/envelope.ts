@@ -1,6 +1,6 @@
 import { setTimeout as sleep } from "node:timers/promises";
 
-import { z } from "zod";
+import * as z from "zod";
 
 import { REASON } from "../../../api/reasons.ts";
 import { RETRIES, retryPauseMs } from "../../../lib/backoff.ts";

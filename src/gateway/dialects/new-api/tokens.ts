@@ -1,4 +1,4 @@
-import { z } from "zod";
+import * as z from "zod";
 
 import { REASON } from "../../../api/reasons.ts";
 import { listOf } from "../../../lib/answers.ts";

@@ -1,5 +1,5 @@
 /** The least that a gateway's admin API can be: `/users/<uuid>`, with one key for each. */
-import { z } from "zod";
+import * as z from "zod";
 
 import { REASON } from "../../../../src/api/reasons.ts";
 import { notItsOwn, parseAnswer, refusedAdminCall, unauthorized } from "../../../../src/gateway/classify.ts";
