@@ -1,6 +1,6 @@
 /** A real OCI registry on this machine, empty at first, whose stored bytes a test can reach. */
 import { spawn } from "node:child_process";
-import { mkdirSync, readdirSync, readFileSync, statSync, writeFileSync } from "node:fs";
+import { mkdirSync, openSync, readdirSync, readFileSync, statSync, writeFileSync } from "node:fs";
 import { createServer } from "node:net";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
@@ -21,16 +21,18 @@ export async function startImageRegistry(program: string, folder: string): Promi
   const config = join(folder, "registry.yaml");
   const settings = {
     version: 0.1,
-    log: { level: "fatal", accesslog: { disabled: true } },
+    log: { level: "error", accesslog: { disabled: true } },
     storage: { filesystem: { rootdirectory: root }, tag: { concurrencylimit: 4 } },
     http: { addr: address, secret: "only-for-this-test" },
   };
   writeFileSync(config, JSON.stringify(settings));
   const env = { ...process.env, OTEL_TRACES_EXPORTER: "none" };
-  const child = spawn(program, ["serve", config], { stdio: ["ignore", "ignore", "inherit"], env });
+  const log = join(folder, "registry.log");
+  const output = openSync(log, "w");
+  const child = spawn(program, ["serve", config], { stdio: ["ignore", output, output], env });
   const ended = new Promise<void>((resolve) => void child.once("exit", () => resolve()));
   for (let answers = false; !answers; await sleep(50)) {
-    if (child.exitCode !== null) throw new Error(`the registry ended with ${child.exitCode}`);
+    if (child.exitCode !== null) throw new Error(`the registry ended: ${readFileSync(log, "utf8")}`);
     answers = await fetch(`http://${address}/v2/`).then(
       ({ ok }) => ok,
       () => false,
