@@ -28,24 +28,27 @@ const WRITERS = 3;
 const PAUSE_MS = 15;
 /** Every so many writes is a real one, of a suspended person; the rest are dry runs, as Flux makes before it applies. */
 const REAL = 10;
+/** So many people of each writer, whose specs change again and again: each is somebody to remove at the end. */
+const PEOPLE = 4;
 
 const written = z.looseObject({ metadata: z.looseObject({ finalizers: z.array(z.string()).default([]) }) });
 
 export async function startLoad(api: ApiServer, tenant: TestTenant, label: string): Promise<Load> {
   const skippedBefore = await skippedReviews(api);
   const stopping = new AbortController();
-  const people: string[] = [];
+  const people = new Set<string>();
   const unmutated: string[] = [];
   let writes = 0;
   let ended: LoadResult | undefined;
   const writer = async (number: number): Promise<void> => {
     for (let turn = 0; !stopping.signal.aborted; turn += 1) {
       const real = turn % REAL === 0;
-      const name = `${label}-${number}-${turn}`;
-      const { status, body } = await tenant.apply(name, { suspend: true }, { dryRun: !real });
+      const name = `${label}-${number}-${real ? (turn / REAL) % PEOPLE : "dry"}`;
+      const spec = { suspend: true, displayName: `Turn ${turn}` };
+      const { status, body } = await tenant.apply(name, spec, { dryRun: !real });
       assert(status === 200 || status === 201, `${name} was answered with ${status}: ${JSON.stringify(body)}`);
       writes += 1;
-      if (real) people.push(name);
+      if (real) people.add(name);
       if (!written.parse(body).metadata.finalizers.includes(FINALIZER))
         unmutated.push(`${name} at ${new Date().toISOString()}`);
       await sleep(PAUSE_MS);
@@ -59,7 +62,12 @@ export async function startLoad(api: ApiServer, tenant: TestTenant, label: strin
     async stop() {
       stopping.abort();
       await Promise.all(writers);
-      return (ended ??= { writes, unmutated, people, skipped: (await skippedReviews(api)) - skippedBefore });
+      return (ended ??= {
+        writes,
+        unmutated,
+        people: [...people],
+        skipped: (await skippedReviews(api)) - skippedBefore,
+      });
     },
   };
 }
