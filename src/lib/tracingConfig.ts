@@ -30,7 +30,7 @@ const count = (fallback: number) =>
     .refine((text) => /^\d{1,9}$/.test(text) && Number(text) > 0, "must be a whole number above 0")
     .transform(Number);
 
-const tracingEnv = z.object({
+export const tracingEnv = z.object({
   OTEL_TRACES_SAMPLER: z.enum(SAMPLERS, `must be one of ${SAMPLERS.join(", ")}`).default("parentbased_always_on"),
   OTEL_TRACES_SAMPLER_ARG: z
     .string()

@@ -1,10 +1,11 @@
 /** The pages hang together: every reason has its entry, every link leads somewhere. */
 import { existsSync, readdirSync, readFileSync, statSync } from "node:fs";
 import { dirname, join, relative } from "node:path";
-import { describe, expect, it } from "vitest";
+import { describe, expect, it, test } from "vitest";
 
 import { REASON } from "../../src/api/reasons.ts";
 import { migrateEnv, reconcilerEnv, webhookEnv } from "../../src/lib/configVariables.ts";
+import { tracingEnv } from "../../src/lib/tracingConfig.ts";
 
 const ROOT = join(import.meta.dirname, "../..");
 const read = (path: string): string => readFileSync(join(ROOT, path), "utf8");
@@ -101,6 +102,11 @@ describe("the page on configuration", () => {
     const unknown = listed.filter((name) => !(name in shape) && !/_FILE$|^MASTER_KEYS$/.test(name));
     expect({ known, unknown }).toEqual({ known: [], unknown: [] });
   });
+});
+
+test("the page on tracing has every variable that is read for it", () => {
+  const page = read("docs/tracing.md");
+  expect(Object.keys(tracingEnv.shape).filter((name) => !page.includes(`\`${name}\``))).toEqual([]);
 });
 
 describe("links", () => {
