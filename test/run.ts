@@ -27,6 +27,7 @@ const CHECKS: readonly (readonly [string, readonly string[]])[] = [
   ["lint", ["oxlint", "--quiet"]],
   ["types", ["tsc", "--noEmit"]],
   ["generated files", ["node", "src/api/generate.ts", "--check"]],
+  ["charts", ["node", "test/charts.ts"]],
 ];
 
 const report = z.object({

@@ -4,6 +4,8 @@
  */
 import { mkdir, readFile, writeFile } from "node:fs/promises";
 import { dirname, join } from "node:path";
+import * as z from "zod";
+import { chartFiles } from "./chart/index.ts";
 import { crd } from "./crd.ts";
 import { editorSchema } from "./editor.ts";
 import { dashboardJSON } from "./dashboards/panel.ts";
@@ -26,15 +28,28 @@ export interface GeneratedFile {
 const ROOT = join(import.meta.dirname, "../..");
 const ALL_KINDS: readonly Kind[] = ["TenantUser", "Tenant"];
 
+const packageFile = z.looseObject({ version: z.string() });
+
 const yaml = (value: unknown) => `# Generated from src/api by \`npm run generate\`. Do not edit.\n${toYAML(value)}`;
 const json = (value: unknown) => `${JSON.stringify(value, undefined, 2)}\n`;
 const crdFile = (kind: Kind) => `${GROUP}_${KINDS[kind].plural}.yaml`;
 
+const readText = (path: string): Promise<string> => readFile(join(ROOT, path), "utf8");
+
 /** All files, always in the same order and with the same text. */
 export async function generatedFiles(): Promise<GeneratedFile[]> {
-  const [runbook = "", guide = ""] = await Promise.all(
-    ["docs/runbook.md", "docs/tenant-guide.md"].map((page) => readFile(join(ROOT, page), "utf8")),
-  );
+  const [runbook, guide, rules, manifest] = await Promise.all([
+    readText("docs/runbook.md"),
+    readText("docs/tenant-guide.md"),
+    readText("manifests/monitoring/rules.yaml"),
+    readText("package.json"),
+  ]);
+  const objectives = objectiveRules(runbookURL).map(yaml).join("---\n");
+  const dashboards = Object.entries(DASHBOARDS).map(([name, dashboard]) => ({
+    path: `dashboards/${name}.json`,
+    text: json(dashboardJSON(dashboard)),
+  }));
+  const copies = [{ path: "rules.yaml", text: rules }, { path: "objectives.yaml", text: objectives }, ...dashboards];
   return [
     ...ALL_KINDS.map((kind) => ({ path: `manifests/crd/${crdFile(kind)}`, text: yaml(crd(kind)) })),
     {
@@ -49,13 +64,11 @@ export async function generatedFiles(): Promise<GeneratedFile[]> {
       path: `schemas/${KINDS[kind].singular}_${VERSION}.json`,
       text: json(editorSchema(kind)),
     })),
+    ...chartFiles({ version: packageFile.parse(JSON.parse(manifest)).version, copies }),
     { path: "docs/reference.md", text: reference() },
     { path: "docs/metrics.md", text: metricsPage() },
-    { path: "manifests/monitoring/objectives.yaml", text: objectiveRules(runbookURL).map(yaml).join("---\n") },
-    ...Object.entries(DASHBOARDS).map(([name, dashboard]) => ({
-      path: `manifests/monitoring/dashboards/${name}.json`,
-      text: json(dashboardJSON(dashboard)),
-    })),
+    { path: "manifests/monitoring/objectives.yaml", text: objectives },
+    ...dashboards.map(({ path, text }) => ({ path: `manifests/monitoring/${path}`, text })),
     { path: "manifests/monitoring/kube-state-metrics/config.yaml", text: yaml(stateMetrics()) },
     { path: "docs/runbook.md", text: replaceBetweenMarkers(runbook, "reasons", reasonSections()) },
     { path: "docs/tenant-guide.md", text: replaceBetweenMarkers(guide, "reasons", userReasonLists()) },

@@ -5,7 +5,14 @@ import { join } from "node:path";
 import * as z from "zod";
 
 import type { ApiRequest } from "../kube/apiClient.ts";
-import { KubeconfigError, NoAnswerError, openPersonalCluster, RefusalError } from "../kube/personal.ts";
+import {
+  KubeconfigError,
+  NoAnswerError,
+  openPersonalCluster,
+  openPodCluster,
+  type PersonalCluster,
+  RefusalError,
+} from "../kube/personal.ts";
 import { EXIT, CommandFailure } from "./failure.ts";
 
 const anyObject = z.looseObject({
@@ -44,9 +51,9 @@ export interface ClusterClient {
   /** A merge patch; false when the object is gone. */
   patch(path: string, body: object): Promise<boolean>;
   /** True also when it was gone already. With `uid`: only that very object. */
-  remove(path: string, uid: string): Promise<void>;
+  remove(path: string, uid?: string): Promise<void>;
   /** For reviews: what was answered. */
-  post(path: string, body: object): Promise<unknown>;
+  post(path: string, body: object, query?: Readonly<Record<string, string>>): Promise<unknown>;
   close(): void;
 }
 
@@ -57,18 +64,24 @@ export interface ClusterChoice {
   /** The value of KUBECONFIG; absent: ~/.kube/config. */
   readonly kubeconfig: string | undefined;
   readonly context: string | undefined;
+  /** Where a Pod reaches the API server. Used only where there is no kubeconfig at all. */
+  readonly pod?: { readonly host: string; readonly port: string | undefined } | undefined;
+}
+
+async function open({ kubeconfig, context, pod }: ClusterChoice, signal: AbortSignal): Promise<PersonalCluster> {
+  const paths = kubeconfig ?? join(homedir(), ".kube", "config");
+  if (kubeconfig === undefined && !existsSync(paths)) {
+    if (pod !== undefined) return openPodCluster(pod, signal);
+    throw new CommandFailure(`There is no kubeconfig: set KUBECONFIG, or make ${paths}.`, EXIT.cluster);
+  }
+  return openPersonalCluster({ paths, context }, signal).catch((error: unknown) => {
+    throw error instanceof KubeconfigError ? new CommandFailure(`${error.message}.`, EXIT.cluster) : error;
+  });
 }
 
 /** Reads the kubeconfig; nothing is asked yet. */
 export async function connectCluster(choice: ClusterChoice, signal: AbortSignal): Promise<ClusterClient> {
-  const { context } = choice;
-  const paths = choice.kubeconfig ?? join(homedir(), ".kube", "config");
-  if (choice.kubeconfig === undefined && !existsSync(paths)) {
-    throw new CommandFailure(`There is no kubeconfig: set KUBECONFIG, or make ${paths}.`, EXIT.cluster);
-  }
-  const cluster = await openPersonalCluster({ paths, context }, signal).catch((error: unknown) => {
-    throw error instanceof KubeconfigError ? new CommandFailure(`${error.message}.`, EXIT.cluster) : error;
-  });
+  const cluster = await open(choice, signal);
 
   /** Undefined: 404. */
   async function found<T>(request: Pick<ApiRequest, "method" | "path">, work: Promise<T>): Promise<T | undefined> {
@@ -95,13 +108,14 @@ export async function connectCluster(choice: ClusterChoice, signal: AbortSignal)
       return (await ask({ method: "PATCH", path, query, patchType: "merge", body })) !== undefined;
     },
     async remove(path, uid) {
-      const body = { apiVersion: "v1", kind: "DeleteOptions", preconditions: { uid } };
+      const preconditions = uid === undefined ? {} : { preconditions: { uid } };
+      const body = { apiVersion: "v1", kind: "DeleteOptions", ...preconditions };
       await ask({ method: "DELETE", path, body }).catch((error: unknown) => {
         // Another object of that name by now: ours is gone.
         if (!(error instanceof Refused && error.status === 409)) throw error;
       });
     },
-    post: (path, body) => ask({ method: "POST", path, body }),
+    post: (path, body, query) => ask({ method: "POST", path, body, query }),
     close: () => cluster.close(),
   };
 }

@@ -1,5 +1,6 @@
 /** The commands that people run by hand. A role of the service never comes by here, so it loads nothing of it. */
 import { Command, CommanderError } from "commander";
+import { admissionCommand } from "./admission.ts";
 import { EXIT, CommandFailure } from "./failure.ts";
 import { lintCommand } from "./lint.ts";
 import { shown } from "../lib/text.ts";
@@ -41,6 +42,7 @@ export async function runProgram(args: readonly string[], raw: Terminal): Promis
     .addHelpText("after", terminal.hasRoles ? `${ROLES_HELP}${EXAMPLE}` : EXAMPLE);
   const done = (given: number): void => void (code = given);
   program.addCommand(lintCommand(terminal, done)).addCommand(tenantCommand(terminal, done));
+  program.addCommand(admissionCommand(terminal, done));
   dress(program, terminal);
   try {
     await program.parseAsync(args, { from: "user" });

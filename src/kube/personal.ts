@@ -2,7 +2,7 @@
 import * as z from "zod";
 import { systemClock } from "../lib/clock.ts";
 import { parsedJSON } from "../lib/json.ts";
-import { contextOf, fromKubeconfig } from "./access.ts";
+import { type Access, contextOf, fromKubeconfig, inCluster } from "./access.ts";
 import { type ApiRequest, makeApiClient } from "./apiClient.ts";
 import { eachPage } from "./pages.ts";
 
@@ -70,9 +70,17 @@ export function readContext({ paths, context }: KubeconfigChoice): ReturnType<ty
 export async function openPersonalCluster(choice: KubeconfigChoice, signal: AbortSignal): Promise<PersonalCluster> {
   const { name } = await readContext(choice);
   const deps = { clock: systemClock };
-  const client = await usable(async () =>
-    makeApiClient(await fromKubeconfig(deps, choice.paths, choice.context), deps),
-  );
+  const access = await usable(() => fromKubeconfig(deps, choice.paths, choice.context));
+  return openCluster(name, access, signal);
+}
+
+/** With the Pod's own ServiceAccount. `host` and `port`: KUBERNETES_SERVICE_HOST and KUBERNETES_SERVICE_PORT. */
+export function openPodCluster(place: Parameters<typeof inCluster>[1], signal: AbortSignal): PersonalCluster {
+  return openCluster("(this Pod's ServiceAccount)", inCluster({ clock: systemClock }, place), signal);
+}
+
+function openCluster(name: string, access: Access, signal: AbortSignal): PersonalCluster {
+  const client = makeApiClient(access, { clock: systemClock });
 
   async function ask(request: ApiRequest): Promise<unknown> {
     const { status, text } = await client.send(request, signal).catch((cause: unknown) => {

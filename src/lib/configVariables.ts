@@ -35,10 +35,13 @@ const whole = (fallback: number, least: number, most: number, unit: string) =>
       (text) => /^\d{1,9}$/.test(text) && Number(text) >= least && Number(text) <= most,
       `must be a whole number${unit} from ${least} to ${most}`,
     )
-    .transform(Number);
+    .transform(Number)
+    .meta({ integer: { fallback, least, most } });
 
 const seconds = (fallback: number, least: number, most: number) =>
-  whole(fallback, least, most, " of seconds").transform((n) => n * 1000);
+  whole(fallback, least, most, " of seconds")
+    .transform((n) => n * 1000)
+    .meta({ integer: { fallback, least, most } });
 
 const list = (text: string): string[] =>
   text

@@ -9,8 +9,7 @@ import * as z from "zod";
 import { EXTRAS, tenantDirectory } from "../../src/cli/tenant/template.ts";
 import { parseConfig } from "../../src/lib/config.ts";
 import { SECRET_VERBS } from "../../src/api/setupCommands.ts";
-import { findProgram } from "../../stack/obtain/found.ts";
-import { goParts, obtainGoPart } from "../../stack/obtain/go.ts";
+import { obtainKubectl } from "../../stack/obtain/kubectl.ts";
 import { containerOf, readManifests } from "../../stack/product/manifests.ts";
 import { renderTenant, substitute } from "../../stack/tenant.ts";
 
@@ -31,10 +30,7 @@ const rules = z.array(
 
 let kubectl: string;
 beforeAll(async () => {
-  const part = goParts.find(({ name }) => name === "kubernetes");
-  const built =
-    part && findProgram("kubectl") === undefined ? (await obtainGoPart(part, () => {})).programs : undefined;
-  kubectl = findProgram("kubectl") ?? built?.get("kubectl") ?? "kubectl";
+  kubectl = await obtainKubectl();
 }, 900_000);
 
 const render = (folder: string): string =>

@@ -1,6 +1,6 @@
 /** flux/install and flux/tenant by a real Flux; what needs controllers that do not run here, against their definitions. */
-import { cpSync, readFileSync } from "node:fs";
-import { join } from "node:path";
+import { cpSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { join, relative } from "node:path";
 import { randomBytes } from "node:crypto";
 import { afterAll, assert, beforeAll, describe, expect, it } from "vitest";
 import { stringify } from "yaml";
@@ -31,6 +31,8 @@ const VALUES = {
   NEWAPI_URL: "https://llm.example",
 };
 
+const CHARTS = { UNIFIED_RBAC_CHARTS_URL: "oci://registry.example/platform/charts" };
+
 /** The same in another namespace, which goes at once. */
 const TRIED = { ...VALUES, NAMESPACE: `tried-${id}` };
 
@@ -42,12 +44,30 @@ afterAll(() => platform?.close());
 
 const render = (path: string): Promise<string> => kubectl(platform.env, ["kustomize", join(projectRoot, path)]);
 
+/** `flux/install` with one of its components. */
+async function withComponent(component: string): Promise<string> {
+  const folder = mkdtempSync(join(projectRoot, ".stack", "install-"));
+  try {
+    const up = (path: string): string => relative(folder, join(projectRoot, path));
+    const kind = { apiVersion: "kustomize.config.k8s.io/v1beta1", kind: "Kustomization" };
+    const content = { ...kind, resources: [up("flux/install")], components: [up(component)] };
+    writeFileSync(join(folder, "kustomization.yaml"), JSON.stringify(content));
+    return await kubectl(platform.env, ["kustomize", folder]);
+  } finally {
+    rmSync(folder, { recursive: true, force: true });
+  }
+}
+
 describe("for controllers that do not run here", () => {
   let definitions: string;
   beforeAll(async () => {
     definitions = await obtainDefinitions();
     await kubectl(platform.env, ["apply", "--server-side", "-R", "-f", definitions]);
-    const kinds = ["externalsecrets.external-secrets.io", ...["receivers", "providers", "alerts"].map(inFlux)];
+    const kinds = [
+      "externalsecrets.external-secrets.io",
+      "helmreleases.helm.toolkit.fluxcd.io",
+      ...["receivers", "providers", "alerts"].map(inFlux),
+    ];
     await kubectl(platform.env, ["wait", "--for=condition=Established", ...kinds.map((kind) => `crd/${kind}`)]);
     for (const name of ["flux-system", TRIED.NAMESPACE]) {
       await kubectl(platform.env, ["create", "namespace", name]).catch(() => "");
@@ -86,6 +106,16 @@ describe("for controllers that do not run here", () => {
     expect(names.trim().split("\n")).toHaveLength(objects);
   });
 
+  it("and the product as HelmReleases, in place of the Kustomizations", async () => {
+    const names = await tryOut(substitute(await withComponent("flux/install/helm"), CHARTS));
+    expect(names.trim().split("\n").toSorted()).toEqual([
+      "helmrelease.helm.toolkit.fluxcd.io/unified-rbac",
+      "helmrelease.helm.toolkit.fluxcd.io/unified-rbac-crds",
+      "ocirepository.source.toolkit.fluxcd.io/unified-rbac",
+      "ocirepository.source.toolkit.fluxcd.io/unified-rbac-crds",
+    ]);
+  });
+
   it("and the ExternalSecrets of the product", async () => {
     const file = join(projectRoot, "manifests/overlays/external-secrets/external-secrets.yaml");
     expect((await tryOut(readFileSync(file, "utf8"))).trim().split("\n")).toHaveLength(2);
@@ -95,6 +125,8 @@ describe("for controllers that do not run here", () => {
     const text = substitute(await render("flux/tenant/notifications"), TRIED);
     await expect(tryOut(text.replace("type: github", "type: gittea"))).rejects.toThrow(/Unsupported value: "gittea"/);
     await expect(tryOut(text.replace("providerRef:", "provider:"))).rejects.toThrow(/provider/);
+    const releases = substitute(await withComponent("flux/install/helm"), CHARTS);
+    await expect(tryOut(releases.replace("targetNamespace", "targetNamespaces"))).rejects.toThrow(/targetNamespaces/);
     const secrets = substitute(await render("flux/tenant/external-secrets"), TRIED);
     await expect(tryOut(secrets.replace("refreshInterval", "refreshEvery"))).rejects.toThrow(/refreshEvery/);
   });
