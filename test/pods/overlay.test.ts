@@ -102,11 +102,11 @@ describe.each([webhook, reconciler])("the container %s", (container) => {
     expect(text).toMatch(/^Seccomp:\t2$/m);
   });
 
-  it("cannot write to its image's files, nor to /tmp", async () => {
+  it("cannot write to its files", async () => {
     const write = (path: string): string =>
       `try { require("fs").writeFileSync("${path}", ""); console.log("written"); } catch (e) { console.log(e.code); }`;
-    const tried = ["/app/x", "/tmp/x", "/x"].map((path) => pods.evaluate(nameOf(0), container, write(path)));
-    expect((await Promise.all(tried)).map((word) => word.trim())).toEqual(["EROFS", "EROFS", "EROFS"]);
+    const tried = ["/app/x", "/x"].map((path) => pods.evaluate(nameOf(0), container, write(path)));
+    expect((await Promise.all(tried)).map((word) => word.trim())).toEqual(["EROFS", "EROFS"]);
   });
 
   it(`has ${container === webhook ? "no" : "a"} token of the API server`, async () => {
