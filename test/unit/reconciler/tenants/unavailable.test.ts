@@ -1,4 +1,4 @@
-import { describe, expect, test, vi } from "vitest";
+import { describe, expect, test } from "vitest";
 import type { TenantSpecInput } from "../../../../src/api/tenant.ts";
 import { TerminalError } from "../../../../src/lib/errors.ts";
 import { tenantSpecInput } from "../../../support/tenantSpec.ts";
@@ -237,7 +237,7 @@ describe.concurrent("one Tenant's own trouble", () => {
     for (const id of hanging) onboard(id, at(id));
     onboard("zoe", at("zoe"));
     replica({ patienceMs: 200 });
-    await vi.waitFor(() => expect(readiness("zoe")).toBe("True Ready"), { timeout: 6_000, interval: 20 });
-    end();
+    onTestFinished(() => end());
+    await until(() => expect(readiness("zoe")).toBe("True Ready"));
   });
 });
