@@ -10,6 +10,7 @@ import pLimit from "p-limit";
 import { connect } from "@nats-io/transport-node";
 import * as z from "zod";
 import { collectionPath } from "../../src/kube/objects.ts";
+import { embedShipped } from "../../build/embed.ts";
 import { abandon } from "./abandon.ts";
 import type { UserEvent } from "../../src/api/userEvent.ts";
 import { EVENT_SUBJECT } from "../../src/bus/streams.ts";
@@ -160,6 +161,10 @@ async function bundleReconciler(logs: string): Promise<string> {
     platform: "node",
     format: "esm",
     target: "node22",
+    // As of what is shipped (build/bundle.ts).
+    keepNames: true,
+    external: ["pg-native"],
+    plugins: [embedShipped("crash tests", [])],
     banner: { js: 'import { createRequire } from "node:module"; const require = createRequire(import.meta.url);' },
     logLevel: "error",
   });
