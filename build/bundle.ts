@@ -10,7 +10,7 @@ import * as z from "zod";
 import { OLDEST_NODE } from "../src/lib/nodeVersion.ts";
 import { projectRoot } from "../stack/paths.ts";
 import { COMMAND_FILES, embedShipped, MIGRATION_FILES } from "./embed.ts";
-import { externalEntries } from "./externalEntries.ts";
+import { externalEntries, externalTraces } from "./externalEntries.ts";
 import { notices, packagesOf } from "./notices.ts";
 import { keepSources, type SourceMapText } from "./sourceMap.ts";
 
@@ -22,11 +22,12 @@ const OLDEST = `node${OLDEST_NODE}`;
 
 /** The files that do the work: the Node that each has to run on, and the files whose text it holds. */
 export const PROGRAMS = {
-  webhook: { target: IMAGE_NODE, shipped: [] },
-  reconciler: { target: IMAGE_NODE, shipped: [] },
-  migrate: { target: IMAGE_NODE, shipped: MIGRATION_FILES },
-  cli: { target: OLDEST, shipped: COMMAND_FILES },
-  plugin: { target: OLDEST, shipped: [] },
+  webhook: { entry: "src/entries/webhook.ts", target: IMAGE_NODE, shipped: [] },
+  reconciler: { entry: "src/entries/reconciler.ts", target: IMAGE_NODE, shipped: [] },
+  migrate: { entry: "src/entries/migrate.ts", target: IMAGE_NODE, shipped: MIGRATION_FILES },
+  cli: { entry: "src/entries/cli.ts", target: OLDEST, shipped: COMMAND_FILES },
+  plugin: { entry: "src/entries/plugin.ts", target: OLDEST, shipped: [] },
+  openTelemetry: { entry: "src/ops/openTelemetry.ts", target: IMAGE_NODE, shipped: [] },
 } as const;
 export type ProgramName = keyof typeof PROGRAMS;
 
@@ -55,6 +56,7 @@ export async function bundle(outDir: string): Promise<Metafiles> {
     migrate: await program("migrate"),
     cli: await program("cli"),
     plugin: await program("plugin"),
+    openTelemetry: await program("openTelemetry"),
   };
   for (const launcher of LAUNCHERS) await bundleLauncher(launcher, outDir);
   const packageJSON = JSON.stringify({ name, version, license, type: "module" }, null, 2);
@@ -66,9 +68,9 @@ export async function bundle(outDir: string): Promise<Metafiles> {
 }
 
 async function bundleProgram(name: ProgramName, version: string, outDir: string): Promise<esbuild.Metafile> {
-  const { target, shipped } = PROGRAMS[name];
+  const { entry, target, shipped } = PROGRAMS[name];
   const { outputFiles, metafile } = await esbuild.build({
-    ...shared(`src/entries/${name}.ts`, `${name}.js`),
+    ...shared(entry, `${name}.js`),
     target,
     banner: { js: REQUIRE },
     // Errors and ASN.1 types are told by the names of their classes.
@@ -77,7 +79,7 @@ async function bundleProgram(name: ProgramName, version: string, outDir: string)
     sourcesContent: false,
     // pg asks for it and does without.
     external: ["pg-native"],
-    plugins: [embedShipped(version, shipped)],
+    plugins: [embedShipped(version, shipped), externalTraces],
     metafile: true,
   });
   write(outputFiles, outDir);

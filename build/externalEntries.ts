@@ -11,3 +11,13 @@ export const externalEntries: Plugin = {
     );
   },
 };
+
+/** For the roles: OpenTelemetry is a file of its own too, read when tracing is on. */
+export const externalTraces: Plugin = {
+  name: "external traces",
+  setup(build) {
+    build.onResolve({ filter: /\/ops\/openTelemetry\.ts$/ }, ({ kind }) =>
+      kind === "dynamic-import" ? { path: "./openTelemetry.js", external: true } : undefined,
+    );
+  },
+};

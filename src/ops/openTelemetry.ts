@@ -1,4 +1,7 @@
-/** The only module that loads OpenTelemetry. It is imported when tracing is on, and never otherwise. */
+/**
+ * The only module that loads OpenTelemetry. It is imported when tracing is on, and never otherwise. In the image it is a file
+ * of its own, so it imports nothing of ours that another module has too: classes would be there twice.
+ */
 import { AsyncLocalStorage } from "node:async_hooks";
 import { setTimeout as sleep } from "node:timers/promises";
 import {
@@ -35,16 +38,8 @@ import {
   TraceIdRatioBasedSampler,
   TracerProvider,
 } from "@opentelemetry/sdk-trace";
-import { isSagaError } from "../lib/errors.ts";
-import { cleanFields, type Log } from "../lib/log.ts";
-import {
-  NO_SPAN,
-  type OpenSpan,
-  type Span,
-  type SpanAttributes,
-  type SpanOptions,
-  type Tracer,
-} from "../lib/tracing.ts";
+import type { Log } from "../lib/log.ts";
+import type { OpenSpan, Span, SpanAttributes, SpanOptions, Tracer } from "../lib/tracing.ts";
 import type { SamplerName, TracingConfig } from "../lib/tracingConfig.ts";
 
 export interface OpenTelemetry {
@@ -59,6 +54,12 @@ export interface OpenTelemetryOptions {
   readonly serviceName: string;
   readonly version: string | undefined;
   readonly log: Log;
+  /** Values as they may be shown. */
+  readonly clean: (attributes: SpanAttributes) => Readonly<Record<string, unknown>>;
+  /** What an error is, in a word. */
+  readonly kindOf: (error: unknown) => string;
+  /** The span where there is none. */
+  readonly none: OpenSpan;
   /** Default: OTLP over HTTP, as protobuf, where the OTEL_EXPORTER_OTLP_* variables say. */
   readonly exporter?: SpanExporter;
 }
@@ -90,7 +91,7 @@ export function makeOpenTelemetry(options: OpenTelemetryOptions): OpenTelemetry 
     spanProcessors: [new BatchSpanProcessor({ exporter, ...config.batch })],
   });
   return {
-    tracer: makeTracer(provider.getTracer("unified-rbac", version)),
+    tracer: makeTracer(provider.getTracer("unified-rbac", version), options),
     async close() {
       const late = sleep(CLOSE_MS, undefined, { ref: false });
       // What could not be sent has been told of already.
@@ -99,7 +100,11 @@ export function makeOpenTelemetry(options: OpenTelemetryOptions): OpenTelemetry 
   };
 }
 
-function makeTracer(otel: OtelTracer): Tracer {
+type TracerDeps = Pick<OpenTelemetryOptions, "clean" | "kindOf" | "none">;
+
+function makeTracer(otel: OtelTracer, deps: TracerDeps): Tracer {
+  const cleaned = (attributes: SpanAttributes): Attributes => present(deps.clean(attributes));
+  const spanOf = (span: OtelSpan): OpenSpan => openSpan(span, cleaned, deps.kindOf);
   /** The span that the code runs in, wherever it awaits. */
   const running = new AsyncLocalStorage<Context>();
 
@@ -136,11 +141,11 @@ function makeTracer(otel: OtelTracer): Tracer {
     inTrace: (parent, name, options, work) => run(remote(parent), name, options, work),
     inSpan(name, options, work) {
       const parent = running.getStore();
-      return parent === undefined ? work(NO_SPAN) : run(parent, name, options, work);
+      return parent === undefined ? work(deps.none) : run(parent, name, options, work);
     },
     open(name, options) {
       const parent = running.getStore();
-      return parent === undefined ? NO_SPAN : spanOf(begin(parent, name, options));
+      return parent === undefined ? deps.none : spanOf(begin(parent, name, options));
     },
     traceparent() {
       const context = running.getStore();
@@ -150,7 +155,11 @@ function makeTracer(otel: OtelTracer): Tracer {
   };
 }
 
-function spanOf(span: OtelSpan): OpenSpan {
+function openSpan(
+  span: OtelSpan,
+  cleaned: (attributes: SpanAttributes) => Attributes,
+  kindOf: (error: unknown) => string,
+): OpenSpan {
   const { traceId, spanId, traceFlags } = span.spanContext();
   return {
     traceID: traceId,
@@ -164,17 +173,10 @@ function spanOf(span: OtelSpan): OpenSpan {
   };
 }
 
-/** Through the same cleaning as a log line. */
-function cleaned(attributes: SpanAttributes): Attributes {
-  const entries = Object.entries(cleanFields({ ...attributes })).filter(([, value]) => value !== undefined);
+function present(attributes: Readonly<Record<string, unknown>>): Attributes {
+  const entries = Object.entries(attributes).filter(([, value]) => value !== undefined);
   // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- cleaning keeps texts, numbers and flags what they are
   return Object.fromEntries(entries) as Attributes;
-}
-
-function kindOf(error: unknown): string {
-  if (typeof error === "string") return error;
-  if (isSagaError(error)) return error.code;
-  return error instanceof Error ? error.name : typeof error;
 }
 
 /** A context whose span is elsewhere; the root where there is no such span. */

@@ -4,6 +4,7 @@ import { silentLog } from "../../src/lib/log.ts";
 import type { Tracer } from "../../src/lib/tracing.ts";
 import type { SamplerName } from "../../src/lib/tracingConfig.ts";
 import { makeOpenTelemetry } from "../../src/ops/openTelemetry.ts";
+import { SHARED } from "../../src/roles/tracing.ts";
 
 export interface CollectedSpan {
   readonly name: string;
@@ -34,6 +35,7 @@ export function collectSpans(sampler: SamplerName = "parentbased_always_on", rat
     serviceName: "unified-rbac-test",
     version: "1.2.3",
     log: silentLog,
+    ...SHARED,
     exporter: {
       export(spans, done) {
         ended.push(...spans);

@@ -74,6 +74,15 @@ describe("a built program", () => {
 describe("what a bundle is made of", () => {
   const packages = (name: ProgramName): string[] => packagesOf(inputsOf(name));
 
+  it("the roles hold nothing of OpenTelemetry but its API, which prom-client needs", () => {
+    const ours = (name: ProgramName) => packages(name).filter((path) => path.includes("@opentelemetry/"));
+    for (const role of ["webhook", "reconciler"] as const) {
+      expect(ours(role)).toEqual([expect.stringMatching(/@opentelemetry\/api$/)]);
+      expect(read(`${role}.js`)).toContain('import("./openTelemetry.js")');
+    }
+    expect(ours("openTelemetry").length).toBeGreaterThan(3);
+  });
+
   it("the webhook has no Kubernetes client, and nothing of the reconciler or of the commands", () => {
     expect(packages("webhook")).not.toContain("node_modules/@kubernetes/client-node");
     expect(
