@@ -1,5 +1,4 @@
-# One image for all three roles: `webhook`, `reconciler` and `migrate` are its arguments. `make image` builds it so that two
-# builds of one commit have one digest. docs/image.md says what is in it, and how a release pins the base by its digest.
+# One image for all three roles: `webhook`, `reconciler` and `migrate` are its arguments. docs/image.md says what is in it.
 ARG NODE_IMAGE=node:24.9.0-bookworm-slim
 
 # The bundles: the same on every platform.

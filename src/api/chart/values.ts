@@ -213,7 +213,7 @@ export const chartValues = z.strictObject({
     {
       existingSecret: secretName(
         "unified-rbac-master-keys",
-        "Secret with the keys for gateways of dialect new-api. It may be missing. Restart the Deployment after you change it.",
+        "Secret with the master keys, for gateways whose dialect derives passwords from them. It may be missing. Restart the Deployment after you change it.",
       ),
       key: key("keys", "Its entry."),
     },
