@@ -182,6 +182,7 @@ async function proof({ name, parts }: Proof, stack: string): Promise<Tally> {
 
 /** Runs the part while stacks of these names are up; they stay up when STACK_NAME asks for it. */
 async function withStacks(names: readonly string[], part: () => Promise<Tally>, node = false): Promise<Tally> {
+  if (stopping.signal.aborted) return failure(`the stack "${names.join(", ")}": stopped before`);
   try {
     for (const name of names) await startStack({ name, node });
     return await part();
