@@ -4,8 +4,6 @@
  * STACK_NAME keeps stacks of that name up afterwards.
  */
 import { spawn } from "node:child_process";
-import { createInterface } from "node:readline";
-import type { Readable } from "node:stream";
 import { mkdtemp, readFile, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join, relative } from "node:path";
@@ -58,17 +56,10 @@ const stopping = new AbortController();
 process.once("SIGINT", () => stopping.abort());
 process.once("SIGTERM", () => stopping.abort());
 
-/** `label`: before each line that it says, where several speak at once. */
-function run(command: readonly string[], env: NodeJS.ProcessEnv = {}, label?: string): Promise<number> {
+function run(command: readonly string[], env: NodeJS.ProcessEnv = {}): Promise<number> {
   const [program = "", ...args] = command;
   return new Promise((resolve) => {
-    const out = label === undefined ? "inherit" : "pipe";
-    const child = spawn(program, args, { stdio: ["ignore", out, out], env: { ...process.env, ...env } });
-    const say = (stream: Readable | null): void => {
-      if (stream !== null) createInterface({ input: stream }).on("line", (line) => console.log(`${label} | ${line}`));
-    };
-    say(child.stdout);
-    say(child.stderr);
+    const child = spawn(program, args, { stdio: ["ignore", "inherit", "inherit"], env: { ...process.env, ...env } });
     const stop = (): void => void child.kill("SIGTERM");
     stopping.signal.addEventListener("abort", stop, { once: true });
     child.once("error", (error) => {
@@ -136,45 +127,27 @@ async function vitest(project: string, stacks: readonly string[] = []): Promise<
   }
 }
 
-interface Proof {
-  readonly name: "crash" | "hostile";
-  readonly parts?: string;
-}
+type Proof = "crash" | "hostile";
 
-/** Side by side, each lane on a stack of its own; those of one lane follow each other. */
-const PROOFS: readonly (readonly Proof[])[] = [
-  // They stop parts of their stack, and wait most of the time.
-  [{ name: "hostile" }, { name: "crash", parts: "chaos,isolation,outages" }],
-  // They keep the cores busy.
-  [{ name: "crash", parts: "points,stalled" }],
-];
+/** One after the other, each on a fresh stack: side by side they slow each other until upstreams answer too late. */
+const PROOFS: readonly Proof[] = ["hostile", "crash"];
 
 function merged(tallies: readonly Tally[]): Tally {
   const sum = (of: "passed" | "failed"): number => tallies.reduce((all, tally) => all + tally[of], 0);
   return { passed: sum("passed"), failed: sum("failed"), broken: tallies.flatMap(({ broken }) => broken) };
 }
 
-async function proofs(lanes: readonly (readonly Proof[])[], stacks: readonly string[]): Promise<Tally> {
-  const ofLanes = lanes.map(async (lane, at) => {
-    const done: Tally[] = [];
-    for (const each of lane) done.push(await proof(each, stacks[at] ?? stackName));
-    return merged(done);
-  });
-  return merged(await Promise.all(ofLanes));
-}
-
 /** A proof with a program of its own, in its short form. Each run has a seed of its own, which it prints. */
-async function proof({ name, parts }: Proof, stack: string): Promise<Tally> {
-  const label = parts === undefined ? name : `${name} ${parts}`;
-  if (stopping.signal.aborted) return failure(`the ${label} proof: stopped before`);
+async function proof(name: Proof, stack: string): Promise<Tally> {
+  if (stopping.signal.aborted) return failure(`the ${name} proof: stopped before`);
   const folder = await mkdtemp(join(tmpdir(), `unified-rbac-${name}-`));
   const file = join(folder, "tally.json");
   try {
     const command = ["node", `test/${name}/main.ts`, "--short", "--no-doc", `--tally=${file}`];
-    await run([...command, ...(parts === undefined ? [] : [`--part=${parts}`])], { STACK_NAME: stack }, label);
+    await run(command, { STACK_NAME: stack });
     return tallied.parse(JSON.parse(await readFile(file, "utf8")));
   } catch {
-    return failure(`the ${label} proof came to no end`);
+    return failure(`the ${name} proof came to no end`);
   } finally {
     await rm(folder, { recursive: true, force: true });
   }
@@ -229,14 +202,11 @@ if (chosen.length === 0) {
 }
 if (wanted === undefined && noPods.length > 0) console.log(`The tests in Pods do not run. ${noPods.join(" ")}`);
 const alone = [stackName];
-const chosenProofs = PROOFS.map((lane) => lane.filter(({ name }) => chosen.includes(name))).filter(
-  (lane) => lane.length > 0,
-);
-const stacksOfProofs = LANES.slice(0, chosenProofs.length);
+const chosenProofs = PROOFS.filter((name) => chosen.includes(name));
 const onStack = [
   ...(chosen.includes("stack") ? [() => withStacks(LANES, () => vitest("stack", LANES))] : []),
   ...(chosen.includes("pods") ? [inPods] : []),
-  ...(chosenProofs.length > 0 ? [() => withStacks(stacksOfProofs, () => proofs(chosenProofs, stacksOfProofs))] : []),
+  ...chosenProofs.map((name) => () => withStacks(alone, () => proof(name, stackName))),
   ...(chosen.includes("nightly") ? [() => withStacks(alone, () => vitest("nightly", alone))] : []),
 ];
 const tallies: Tally[] = [];

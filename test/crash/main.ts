@@ -17,7 +17,7 @@ import { UPSTREAM_NAMES } from "./effects.ts";
 import { type Environment, openEnvironment } from "./environment.ts";
 import { deadOriginBroken, isolationBroken, runDeadOrigin, runIsolation } from "./isolation.ts";
 import { type Outage, runOutage, runWebhookOutage } from "./outages.ts";
-import { elsewhere, killCases, lostCases, missed, placeOf, surveyCases } from "./plan.ts";
+import { elsewhere, killCases, lostCases, missed, placeOf, surveyCases, unanswered } from "./plan.ts";
 import { brokenInvariants, commandOf, PARTS, type PartOfProof, report, type Results, tallyOf } from "./report.ts";
 import { describeStalled, runStalled, stalledCases, type StalledOutcome } from "./stalled.ts";
 import { runChaos, type ChaosResult } from "./chaos.ts";
@@ -131,6 +131,8 @@ async function thePoints(environment: Environment) {
     all(title, some, (one) => runCase(environment, nextID(), one), describe);
   const wanted = (one: Case): boolean => only === undefined || describe(one).includes(only);
   const survey = await cases("Undisturbed", surveyCases(choice));
+  const open = unanswered(survey);
+  if (open.length > 0) survey.push(...(await cases("Undisturbed, once more where an answer did not come", open)));
   /** A moment that never came in the scenario that was drawn is waited for in others that pass it. */
   const reached = async (title: string, planned: readonly Case[]): Promise<Outcome[]> => {
     const trials = planned.map((one) => ({ one, tried: new Set<string>(), outcome: undefined as Outcome | undefined }));

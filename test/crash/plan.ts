@@ -39,6 +39,15 @@ export function missed(survey: readonly Outcome[]): string[] {
   ];
 }
 
+/** Of effects that nobody got an answer to, the cases that came there: an upstream may have been too slow once. */
+export function unanswered(survey: readonly Outcome[]): Case[] {
+  const passed = new Set(survey.flatMap((outcome) => [...outcome.passed.keys()]));
+  const open = EFFECTS.filter((effect) => passed.has(`before:${effect}`) && !passed.has(`after:${effect}`));
+  return survey
+    .filter((outcome) => open.some((effect) => outcome.passed.has(`before:${effect}`)))
+    .map((outcome) => outcome.case);
+}
+
 /** In the short form after each effect alone: what was done and not recorded is where things are lost or doubled. */
 export function killCases(survey: readonly Outcome[], choice: Choice): Case[] {
   const random = makeRandom(choice.seed);

@@ -33,7 +33,7 @@ const ELSEWHERE: readonly RegExp[] = [
   // They wait for a deletion that nobody ordered, or need a program that is not everywhere.
   /--for gone|\| jq /,
   // Names of commands, not commands.
-  /^(kubectl|unified-rbac) (apply|create|get|tenantuser|tenant init)$/,
+  /^(kubectl|unified-rbac) (apply|create|drain|get|tenantuser|tenant init)$/,
 ];
 /** What says by its exit code that something is missing or in the way. */
 const MAY_SAY_NO = /^unified-rbac tenant (check|offboard)|retry|\| grep/;

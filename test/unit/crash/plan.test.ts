@@ -3,7 +3,7 @@ import { describe, expect, it } from "vitest";
 import type { Case, Cut, Outcome } from "../../crash/cases.ts";
 import { EFFECTS, LOOKS, type Point } from "../../crash/effects.ts";
 import type { GatewayKind } from "../../crash/sandbox.ts";
-import { ALL_POINTS, elsewhere, killCases, lostCases, placeOf } from "../../crash/plan.ts";
+import { ALL_POINTS, elsewhere, killCases, lostCases, placeOf, unanswered } from "../../crash/plan.ts";
 import { SCENARIOS } from "../../crash/scenarios.ts";
 
 const [first, second, third] = SCENARIOS;
@@ -49,6 +49,16 @@ describe("what is cut", () => {
   it("in the short form loses one answer of everything", () => {
     const lostOf = lostCases(survey, { ...choice, short: true }).map(({ cut }) => (cut.kind === "lost" ? cut.on : ""));
     expect(lostOf.toSorted()).toEqual([...EFFECTS, ...LOOKS].toSorted());
+  });
+});
+
+describe("an effect that nobody got an answer to", () => {
+  it("is tried once more where it was begun, and nowhere else", () => {
+    const open = seen(first, "admin-v1", { "before:keycloak.invite": 1, "before:postgres.touch": 1 });
+    const answered = seen(second, "admin-v1", { "before:postgres.touch": 1, "after:postgres.touch": 1 });
+    expect(unanswered([open, answered])).toEqual([open.case]);
+    const later = seen(first, "admin-v1", { "before:keycloak.invite": 1, "after:keycloak.invite": 1 });
+    expect(unanswered([open, answered, later])).toEqual([]);
   });
 });
 
