@@ -1,9 +1,12 @@
 /** The two programs that people install, each as one file that needs nothing but Node. */
-import { readFileSync } from "node:fs";
+import { mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { build } from "esbuild";
 import * as z from "zod";
+import { bundle } from "../build/bundle.ts";
 import { embedShipped } from "../build/embed.ts";
+import { packagesOf } from "../build/notices.ts";
 import { projectRoot } from "../stack/paths.ts";
 
 /** Program -> where it begins. */
@@ -60,24 +63,11 @@ const REQUIRE = `import{createRequire as makeRequire}from"node:module";const req
 
 /** Folders of the npm packages that the image's programs contain, as {@link Bundle.packages}. */
 export async function bundledIntoImage(): Promise<string[]> {
-  const { metafile } = await build({
-    absWorkingDir: projectRoot,
-    preserveSymlinks: true,
-    entryPoints: ["src/main.ts", "src/kubectl-tenantuser.ts"],
-    outdir: "unwritten",
-    write: false,
-    bundle: true,
-    splitting: true,
-    platform: "node",
-    format: "esm",
-    external: ["pg-native"],
-    metafile: true,
-    logLevel: "silent",
-  });
-  return packagesOf(Object.keys(metafile.inputs));
-}
-
-function packagesOf(inputs: readonly string[]): string[] {
-  const folder = /^(?:.*\/)?node_modules\/(?:@[^/]+\/)?[^/]+/;
-  return [...new Set(inputs.flatMap((input) => folder.exec(input)?.[0] ?? []))].toSorted();
+  const folder = mkdtempSync(join(tmpdir(), "unified-rbac-image-"));
+  try {
+    const inputs = Object.values(await bundle(folder)).flatMap((metafile) => Object.keys(metafile.inputs));
+    return packagesOf(inputs);
+  } finally {
+    rmSync(folder, { recursive: true, force: true });
+  }
 }
