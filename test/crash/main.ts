@@ -10,8 +10,8 @@ import { join } from "node:path";
 import { parseArgs } from "node:util";
 import pLimit from "p-limit";
 
-import { obtain, readStackEnv, startStack, stopStack, stopStackWhenInterrupted } from "../../stack/index.ts";
-import { stopProducts } from "../../stack/product/index.ts";
+import { obtain, readStackEnv, startStack, stopStack } from "../../stack/index.ts";
+import { stopWhenInterrupted } from "./interrupt.ts";
 import { type Case, describe, type Outcome, runCase } from "./cases.ts";
 import { UPSTREAM_NAMES } from "./effects.ts";
 import { type Environment, openEnvironment } from "./environment.ts";
@@ -227,16 +227,6 @@ async function main(): Promise<number> {
   }
 }
 
-if (keepStack) {
-  // Whoever keeps it keeps the parts; the products are ours.
-  for (const signal of ["SIGINT", "SIGTERM"] as const) {
-    process.once(signal, () => {
-      console.error("stopped before its end");
-      void stopProducts(readStackEnv(stackName)).finally(() => process.exit(130));
-    });
-  }
-} else {
-  stopStackWhenInterrupted(stackName);
-}
+stopWhenInterrupted(stackName, keepStack);
 
 process.exit(await main());

@@ -7,8 +7,8 @@
 import { mkdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { parseArgs } from "node:util";
-import { obtain, readStackEnv, startStack, stopStack, stopStackWhenInterrupted } from "../../stack/index.ts";
-import { stopProducts } from "../../stack/product/index.ts";
+import { obtain, readStackEnv, startStack, stopStack } from "../../stack/index.ts";
+import { stopWhenInterrupted } from "../crash/interrupt.ts";
 import { openEnvironment } from "../crash/environment.ts";
 import { runHostile, type Size } from "./neighborhood.ts";
 import { broken, tables, verdicts, writePage } from "./report.ts";
@@ -61,15 +61,6 @@ async function main(): Promise<number> {
   }
 }
 
-if (keepStack) {
-  for (const signal of ["SIGINT", "SIGTERM"] as const) {
-    process.once(signal, () => {
-      console.error("stopped before its end");
-      void stopProducts(readStackEnv(stackName)).finally(() => process.exit(130));
-    });
-  }
-} else {
-  stopStackWhenInterrupted(stackName);
-}
+stopWhenInterrupted(stackName, keepStack);
 
 process.exit(await main());
